@@ -1,0 +1,103 @@
+//! The `linux` object.
+
+use serde::Deserialize;
+
+use super::text::{NotYet, Text, or_default};
+use crate::cgroup::device_rules::Rule;
+
+/// What only Linux has.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(dead_code)] // the `NotYet` fields are read only to be refused
+pub struct Linux {
+    /// The namespaces that are not the caller's.
+    #[serde(deserialize_with = "or_default")]
+    pub namespaces: Vec<Namespace>,
+    /// Where the container's cgroup is; absent: named after the container.
+    pub cgroups_path: Option<Text>,
+    /// Limits.
+    #[serde(deserialize_with = "or_default")]
+    pub resources: Resources,
+    /// Paths that are hidden from the container.
+    #[serde(deserialize_with = "or_default")]
+    pub masked_paths: Vec<Text>,
+    /// Paths that the container may not write below.
+    #[serde(deserialize_with = "or_default")]
+    pub readonly_paths: Vec<Text>,
+    uid_mappings: NotYet,
+    gid_mappings: NotYet,
+    time_offsets: NotYet,
+    devices: NotYet,
+    net_devices: NotYet,
+    rootfs_propagation: NotYet,
+    seccomp: NotYet,
+    mount_label: NotYet,
+    sysctl: NotYet,
+    intel_rdt: NotYet,
+    memory_policy: NotYet,
+    personality: NotYet,
+}
+
+/// A namespace of the container.
+#[derive(Deserialize, Debug)]
+#[allow(dead_code)] // the `NotYet` fields are read only to be refused
+pub struct Namespace {
+    /// Which kind.
+    #[serde(rename = "type")]
+    pub kind: NamespaceKind,
+    #[serde(default)]
+    path: NotYet,
+}
+
+/// The kinds of namespaces(7).
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum NamespaceKind {
+    Pid,
+    Network,
+    Mount,
+    Ipc,
+    Uts,
+    User,
+    Cgroup,
+    Time,
+}
+
+/// What the container may use.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(dead_code)] // the `NotYet` fields are read only to be refused
+pub struct Resources {
+    /// Device rules, in order; the later win.
+    #[serde(deserialize_with = "super::device::rules")]
+    pub devices: Vec<Rule>,
+    /// CPU time.
+    #[serde(deserialize_with = "or_default")]
+    pub cpu: Cpu,
+    memory: NotYet,
+    pids: NotYet,
+    #[serde(rename = "blockIO")]
+    block_io: NotYet,
+    hugepage_limits: NotYet,
+    network: NotYet,
+    rdma: NotYet,
+    unified: NotYet,
+}
+
+/// CPU limits.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(dead_code)] // the `NotYet` fields are read only to be refused
+pub struct Cpu {
+    /// Relative weight as cgroup v1 counts it; 0 means not set.
+    pub shares: Option<u64>,
+    quota: NotYet,
+    burst: NotYet,
+    period: NotYet,
+    realtime_runtime: NotYet,
+    realtime_period: NotYet,
+    cpus: NotYet,
+    mems: NotYet,
+    idle: NotYet,
+}

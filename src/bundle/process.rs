@@ -1,0 +1,161 @@
+//! The `process` object.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+
+use super::text::{NotYet, Text, or_default};
+
+/// What runs in the container, and as whom.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(dead_code)] // the `NotYet` fields are read only to be refused
+pub struct Process {
+    /// Whether it gets a terminal of its own.
+    #[serde(deserialize_with = "or_default")]
+    pub terminal: bool,
+    /// User, groups and file mode mask.
+    #[serde(deserialize_with = "or_default")]
+    pub user: User,
+    /// The program and its arguments.
+    #[serde(deserialize_with = "or_default")]
+    pub args: Vec<Text>,
+    /// `NAME=value` entries.
+    #[serde(deserialize_with = "or_default")]
+    pub env: Vec<Text>,
+    /// Working directory inside the container.
+    pub cwd: Text,
+    /// The five sets; absent: all that ferrun has.
+    pub capabilities: Option<Capabilities>,
+    /// Resource limits, each kind once.
+    #[serde(deserialize_with = "or_default")]
+    pub rlimits: Vec<Rlimit>,
+    /// Whether execve(2) may never grant privileges.
+    #[serde(deserialize_with = "or_default")]
+    pub no_new_privileges: bool,
+    /// Absent: the score is left as it is.
+    pub oom_score_adj: Option<i32>,
+    apparmor_profile: NotYet,
+    selinux_label: NotYet,
+    scheduler: NotYet,
+    io_priority: NotYet,
+    #[serde(rename = "execCPUAffinity")]
+    exec_cpu_affinity: NotYet,
+}
+
+/// The identity of the process.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct User {
+    /// User id inside the container.
+    pub uid: u32,
+    /// Group id inside the container.
+    pub gid: u32,
+    /// File mode creation mask; absent: 0022, as runc.
+    pub umask: Option<u32>,
+    /// Supplementary groups.
+    #[serde(deserialize_with = "or_default")]
+    pub additional_gids: Vec<u32>,
+}
+
+/// A limit of setrlimit(2).
+#[derive(Deserialize, Debug, Clone, Copy)]
+pub struct Rlimit {
+    /// Which one.
+    #[serde(rename = "type")]
+    pub kind: RlimitKind,
+    /// What the process may use now.
+    pub soft: u64,
+    /// How far it may raise that.
+    pub hard: u64,
+}
+
+/// The limits that Linux has.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // getrlimit(2)'s own names
+pub enum RlimitKind {
+    #[serde(rename = "RLIMIT_AS")]
+    As,
+    #[serde(rename = "RLIMIT_CORE")]
+    Core,
+    #[serde(rename = "RLIMIT_CPU")]
+    Cpu,
+    #[serde(rename = "RLIMIT_DATA")]
+    Data,
+    #[serde(rename = "RLIMIT_FSIZE")]
+    Fsize,
+    #[serde(rename = "RLIMIT_LOCKS")]
+    Locks,
+    #[serde(rename = "RLIMIT_MEMLOCK")]
+    Memlock,
+    #[serde(rename = "RLIMIT_MSGQUEUE")]
+    Msgqueue,
+    #[serde(rename = "RLIMIT_NICE")]
+    Nice,
+    #[serde(rename = "RLIMIT_NOFILE")]
+    Nofile,
+    #[serde(rename = "RLIMIT_NPROC")]
+    Nproc,
+    #[serde(rename = "RLIMIT_RSS")]
+    Rss,
+    #[serde(rename = "RLIMIT_RTPRIO")]
+    Rtprio,
+    #[serde(rename = "RLIMIT_RTTIME")]
+    Rttime,
+    #[serde(rename = "RLIMIT_SIGPENDING")]
+    Sigpending,
+    #[serde(rename = "RLIMIT_STACK")]
+    Stack,
+}
+
+/// The five capability sets.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+#[allow(missing_docs)] // capabilities(7)'s own names
+pub struct Capabilities {
+    pub bounding: CapabilitySet,
+    pub effective: CapabilitySet,
+    pub inheritable: CapabilitySet,
+    pub permitted: CapabilitySet,
+    pub ambient: CapabilitySet,
+}
+
+/// A list of capability names as the kernel's mask.
+#[derive(Debug, Default, Clone)]
+pub struct CapabilitySet {
+    /// Bit N for capability number N.
+    pub mask: u64,
+    /// Names that ferrun knows no number for, with their place in the list: the spec wants them warned
+    /// about, not refused.
+    pub unknown: Vec<(usize, String)>,
+}
+
+impl<'de> Deserialize<'de> for CapabilitySet {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<CapabilitySet, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = CapabilitySet;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a list of capability names")
+            }
+            fn visit_unit<E>(self) -> Result<CapabilitySet, E> {
+                Ok(CapabilitySet::default())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<CapabilitySet, A::Error> {
+                let mut set = CapabilitySet::default();
+                let mut index = 0;
+                while let Some(name) = list.next_element::<std::borrow::Cow<str>>()? {
+                    match caps::Capability::from_str(&name.to_ascii_uppercase()) {
+                        Ok(known) => set.mask |= known.bitmask(),
+                        Err(_) => set.unknown.push((index, name.into_owned())),
+                    }
+                    index += 1;
+                }
+                Ok(set)
+            }
+        }
+        from.deserialize_any(Names)
+    }
+}

@@ -1,0 +1,64 @@
+//! config.json as a whole.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+
+use super::linux::Linux;
+use super::mount::Mount;
+use super::process::Process;
+use super::text::{NotYet, Text, or_default};
+
+/// A config.json whose every value has its final type. Unknown properties are ignored, as the spec
+/// demands; known ones that ferrun cannot honour yet are refused.
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code)] // the `NotYet` fields are read only to be refused
+pub struct Spec {
+    /// The version of the specification that it follows: 1.x.
+    #[serde(deserialize_with = "version")]
+    pub oci_version: String,
+    /// What runs.
+    pub process: Option<Process>,
+    /// The container's file tree.
+    pub root: Option<Root>,
+    /// Host name in the UTS namespace.
+    #[serde(default, deserialize_with = "or_default")]
+    pub hostname: Text,
+    /// Mounts in the order in which they are made.
+    #[serde(default, deserialize_with = "or_default")]
+    pub mounts: Vec<Mount>,
+    /// Free text for whoever reads the state.
+    #[serde(default, deserialize_with = "or_default")]
+    pub annotations: BTreeMap<String, String>,
+    /// What only Linux has.
+    #[serde(default, deserialize_with = "or_default")]
+    pub linux: Linux,
+    #[serde(default)]
+    domainname: NotYet,
+    #[serde(default)]
+    hooks: NotYet,
+}
+
+/// The root file system.
+#[derive(Deserialize, Debug)]
+pub struct Root {
+    /// Absolute, or relative to the bundle.
+    pub path: Text,
+    /// Whether the container may not write to it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub readonly: bool,
+}
+
+fn version<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let version = String::deserialize(from)?;
+    let mut parts = version.splitn(3, '.');
+    let one = parts.next() == Some("1");
+    let minor = parts.next().is_some_and(|minor| minor.parse::<u32>().is_ok());
+    let patch = parts.next().is_some_and(|patch| patch.starts_with(|c: char| c.is_ascii_digit()));
+    if one && minor && patch {
+        return Ok(version);
+    }
+    Err(D::Error::custom(format!("ociVersion {version:?} is not supported; versions 1.0.0 to 1.x are")))
+}

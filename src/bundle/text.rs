@@ -1,0 +1,128 @@
+//! Small pieces for reading config.json: strings for the kernel, Go's null, and what is refused so far.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::ops::Deref;
+
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// A string that the kernel will be given: NUL-terminated, so that nothing is converted later.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Text(pub CString);
+
+impl Text {
+    /// The bytes before the NUL.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.to_bytes()
+    }
+}
+
+impl Deref for Text {
+    type Target = CStr;
+    fn deref(&self) -> &CStr {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0.to_string_lossy())
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:?}", self.0.to_string_lossy())
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Text, D::Error> {
+        struct TextVisitor;
+        impl Visitor<'_> for TextVisitor {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
+                CString::new(text).map(Text).map_err(|_| E::custom("a string with a NUL byte"))
+            }
+        }
+        from.deserialize_str(TextVisitor)
+    }
+}
+
+/// Reads null as the type's default, as Go programs write empty lists.
+pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// A property that ferrun does not support yet: read without complaint where it asks for nothing
+/// (engines write null, 0, false, empty strings and lists for "not set"), refused where it does.
+#[derive(Default, Debug)]
+pub struct NotYet;
+
+impl<'de> Deserialize<'de> for NotYet {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<NotYet, D::Error> {
+        from.deserialize_any(NotYetVisitor)
+    }
+}
+
+struct NotYetVisitor;
+
+fn unless<E: de::Error>(asked: bool) -> Result<NotYet, E> {
+    if asked { Err(E::custom("not supported by this version of ferrun")) } else { Ok(NotYet) }
+}
+
+impl<'de> Visitor<'de> for NotYetVisitor {
+    type Value = NotYet;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("nothing")
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<NotYet, E> {
+        Ok(NotYet)
+    }
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<NotYet, E> {
+        unless(value)
+    }
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<NotYet, E> {
+        unless(value != 0)
+    }
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<NotYet, E> {
+        unless(value != 0)
+    }
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<NotYet, E> {
+        unless(value != 0.0)
+    }
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<NotYet, E> {
+        unless(!value.is_empty())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<NotYet, A::Error> {
+        unless(list.next_element::<IgnoredAny>()?.is_some())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NotYet, A::Error> {
+        while map.next_entry::<IgnoredAny, NotYet>()?.is_some() {}
+        Ok(NotYet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_asks_for_nothing_is_no_request() {
+        for nothing in ["null", "0", "false", "\"\"", "[]", "{}", "{\"limit\":0,\"a\":{\"b\":[]}}"] {
+            assert!(serde_json::from_str::<NotYet>(nothing).is_ok(), "{nothing}");
+        }
+        for something in ["1", "-1", "0.5", "true", "\"x\"", "[0]", "{\"a\":{\"b\":[null]}}"] {
+            assert!(serde_json::from_str::<NotYet>(something).is_err(), "{something}");
+        }
+    }
+
+    #[test]
+    fn a_nul_byte_is_refused() {
+        assert!(serde_json::from_str::<Text>(r#""a\u0000b""#).unwrap_err().to_string().contains("NUL byte"));
+    }
+}

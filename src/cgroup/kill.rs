@@ -1,0 +1,120 @@
+//! Signals to everything in a cgroup, and waiting until it is empty.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+
+use super::directory::Directory;
+use crate::error::{Context, Error, Result};
+use crate::sys::pidfd;
+
+/// Sends a signal to every process of the cgroup and of those below it.
+///
+/// For SIGKILL the kernel does it at once where there is a v2 directory (cgroup.kill, Linux 5.14);
+/// otherwise every process is signalled by its pidfd, until none is found that was not.
+pub fn signal_all(directories: &[Directory], signal: i32) -> Result<()> {
+    if signal == libc::SIGKILL
+        && directories.iter().any(|directory| std::fs::write(format!("{}/cgroup.kill", directory.path), "1").is_ok())
+    {
+        return Ok(());
+    }
+    let mut seen: Vec<i32> = Vec::new();
+    loop {
+        let fresh: Vec<i32> = members(directories).into_iter().filter(|pid| !seen.contains(pid)).collect();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        for pid in &fresh {
+            match pidfd::open(Pid::from_raw(*pid)).and_then(|process| pidfd::send_signal(process, signal)) {
+                Ok(()) | Err(Errno::ESRCH | Errno::EINVAL) => {}
+                Err(errno) => return Err(errno).what(|| format!("kill process {pid}")),
+            }
+        }
+        seen.extend(fresh);
+    }
+}
+
+/// Kills every process of the cgroup and waits until they are gone: each wait ends by the event of a
+/// process's exit.
+///
+/// # Errors
+/// Processes that are still there after 10 s (a device or network file system may hold them).
+pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
+    for _ in 0..1000 {
+        let pids = members(directories);
+        if pids.is_empty() {
+            return Ok(());
+        }
+        let processes: Vec<OwnedFd> = pids.iter().filter_map(|pid| pidfd::open(Pid::from_raw(*pid)).ok()).collect();
+        signal_all(directories, libc::SIGKILL)?;
+        for process in &processes {
+            wait_for_exit(process)?;
+        }
+    }
+    Err(Error::new("the container's processes multiply faster than they can be killed"))
+}
+
+/// Waits up to 10 s for the exit of a process.
+pub fn wait_for_exit(process: &OwnedFd) -> Result<()> {
+    use std::os::fd::AsFd;
+    let mut wanted = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    loop {
+        match poll(&mut wanted, PollTimeout::from(10_000u16)) {
+            Ok(0) => return Err(Error::new("a process of the container does not die: still there 10 s after SIGKILL")),
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop).what(|| "wait for a process of the container"),
+        }
+    }
+}
+
+/// The processes in the cgroup and below. One hierarchy is enough where all agree; a process that a
+/// hierarchy lost is found in another.
+fn members(directories: &[Directory]) -> Vec<i32> {
+    let mut pids = Vec::new();
+    for directory in directories {
+        collect(&directory.path, &mut pids);
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+fn collect(path: &str, pids: &mut Vec<i32>) {
+    let Ok(list) = std::fs::read_to_string(format!("{path}/cgroup.procs")) else { return };
+    // 0 stands for a process of another pid namespace.
+    pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0));
+    for child in children(path) {
+        collect(&child, pids);
+    }
+}
+
+fn children(path: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.filter_map(|entry| entry.path().to_str().map(str::to_owned)).collect()
+}
+
+/// Removes the container's directories with all that the container made below them, deepest first;
+/// kills what is still inside.
+pub fn remove(directories: &[Directory]) -> Result<()> {
+    for directory in directories {
+        match directory.remove() {
+            Err(error) if matches!(error.code(), Errno::EBUSY | Errno::ENOTEMPTY) => {
+                kill_and_wait(std::slice::from_ref(directory))?;
+                remove_children(&directory.path);
+                directory.remove()?;
+            }
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn remove_children(path: &str) {
+    for child in children(path) {
+        remove_children(&child);
+        let _ = std::fs::remove_dir(&child);
+    }
+}

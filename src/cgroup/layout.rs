@@ -1,0 +1,91 @@
+//! Which cgroup hierarchies this host has, and where.
+
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result};
+
+/// Where every distribution mounts cgroups.
+pub const MOUNT_POINT: &str = "/sys/fs/cgroup";
+
+/// A mounted hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hierarchy {
+    /// What identifies it: `memory`, `cpu,cpuacct`, `name=systemd`; empty for v2.
+    pub controllers: String,
+    /// Where it is mounted.
+    pub mount_point: String,
+    /// In which of its cgroups ferrun itself runs.
+    pub own: String,
+}
+
+impl Hierarchy {
+    /// Whether it has this v1 controller.
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.split(',').any(|one| one == controller)
+    }
+
+    /// The last part of its mount point.
+    pub fn name(&self) -> &str {
+        self.mount_point.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// The hierarchies of a host: only `unified` on v2, only `v1` on v1, both on a hybrid.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// The v1 hierarchies.
+    pub v1: Vec<Hierarchy>,
+    /// The v2 hierarchy.
+    pub unified: Option<Hierarchy>,
+}
+
+impl Layout {
+    /// Asks the kernel: the file system at the mount point, and /proc/self/cgroup, which is one line a
+    /// hierarchy however many mounts the host has. A hierarchy that is not mounted is left out.
+    pub fn probe() -> Result<Layout> {
+        let lines = std::fs::read_to_string("/proc/self/cgroup").what(|| "read /proc/self/cgroup")?;
+        let is = |path: &str, magic| statfs(path).is_ok_and(|fs| fs.filesystem_type() == magic);
+        let v2 = is(MOUNT_POINT, CGROUP2_SUPER_MAGIC);
+        let mut layout = Layout::default();
+        for line in lines.lines() {
+            let Some((controllers, own)) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')) else {
+                continue;
+            };
+            let mount_point = match controllers {
+                "" if v2 => MOUNT_POINT.to_owned(),
+                "" => format!("{MOUNT_POINT}/unified"),
+                _ if v2 => continue,
+                _ => format!("{MOUNT_POINT}/{}", controllers.strip_prefix("name=").unwrap_or(controllers)),
+            };
+            let hierarchy = Hierarchy { controllers: controllers.to_owned(), mount_point, own: own.to_owned() };
+            match controllers {
+                "" if v2 || is(&hierarchy.mount_point, CGROUP2_SUPER_MAGIC) => layout.unified = Some(hierarchy),
+                "" => {}
+                _ if is(&hierarchy.mount_point, CGROUP_SUPER_MAGIC) => layout.v1.push(hierarchy),
+                _ => {}
+            }
+        }
+        Ok(layout)
+    }
+
+    /// Whether only v2 is there.
+    pub fn is_v2(&self) -> bool {
+        self.v1.is_empty() && self.unified.is_some()
+    }
+
+    /// The v1 hierarchy with this controller.
+    pub fn v1_with(&self, controller: &str) -> Option<&Hierarchy> {
+        self.v1.iter().find(|hierarchy| hierarchy.has(controller))
+    }
+
+    /// In words: `cgroup v1`, `cgroup v1 (hybrid)`, `cgroup v2`, `no cgroups`.
+    pub fn describe(&self) -> &'static str {
+        match (self.v1.is_empty(), &self.unified) {
+            (false, None) => "cgroup v1",
+            (false, Some(_)) => "cgroup v1 (hybrid)",
+            (true, Some(_)) => "cgroup v2",
+            (true, None) => "no cgroups",
+        }
+    }
+}

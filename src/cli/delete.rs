@@ -1,0 +1,27 @@
+//! `ferrun delete`.
+
+use clap::Args;
+
+use super::Command;
+use super::globals::{Container, Globals};
+use crate::container::delete::delete;
+use crate::error::Result;
+
+/// Deletes a container.
+#[derive(Args, Debug)]
+pub struct Delete {
+    #[command(flatten)]
+    container: Container,
+    /// Kill it first; one that is not there is no error
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Command for Delete {
+    const NAME: &'static str = "delete";
+    const ABOUT: &'static str = "Delete a stopped container";
+
+    fn run(self, globals: &Globals) -> Result<i32> {
+        delete(&globals.root()?, &self.container.id()?, self.force).map(|()| 0)
+    }
+}

@@ -1,0 +1,59 @@
+//! `ferrun demo`.
+
+use std::path::Path;
+
+use clap::Args;
+
+use super::globals::Globals;
+use super::{Command, report};
+use crate::bundle;
+use crate::container::create::{Request, plan};
+use crate::container::id::Id;
+use crate::container::run::{Mode, run};
+use crate::error::{Context, Result};
+use crate::launch::{seal, signals};
+use crate::plan::Options;
+
+/// Runs a first container.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// What to run in it, with arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Command for Demo {
+    const NAME: &'static str = "demo";
+    const ABOUT: &'static str = "Run a first container, made of the host's own /usr";
+
+    fn run(self, globals: &Globals) -> Result<i32> {
+        seal::seal()?;
+        let id = Id::new(&format!("demo-{}", std::process::id()))?;
+        let directory = std::env::temp_dir().join(format!("ferrun-{id}"));
+        std::fs::create_dir(&directory).what(|| format!("make {directory:?}"))?;
+        let result = bundle::demo::write(&directory, &self.command).and_then(|()| run_bundle(id, &directory, globals));
+        std::fs::remove_dir_all(&directory).what(|| format!("remove {directory:?}"))?;
+        result
+    }
+}
+
+fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
+    let bundle = bundle::load(directory)?;
+    let options = Options { id: id.to_string(), no_cgroup: globals.cgroups_disabled()?, ..Options::default() };
+    let plan = plan(&bundle, &options)?;
+    report::warnings(&plan.warnings, globals);
+    let root = globals.root()?;
+    let signal_mask = signals::current_mask()?;
+    let request = Request {
+        root: &root,
+        id,
+        bundle: &bundle,
+        plan: &plan,
+        pid_file: None,
+        wait_for_start: false,
+        signal_mask,
+        trace: None,
+        fault: None,
+    };
+    run(request, Mode::Foreground)
+}

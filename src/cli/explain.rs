@@ -1,0 +1,55 @@
+//! `ferrun explain`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::globals::Globals;
+use super::version::print_out;
+use super::{Command, report};
+use crate::bundle::{self, Positions};
+use crate::container::create::rootfs;
+use crate::error::{Error, Result};
+use crate::plan::{self, Host, Options};
+
+/// Prints the plan of a bundle.
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// Directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Command for Explain {
+    const NAME: &'static str = "explain";
+    const ABOUT: &'static str = "Print what a start would do, step by step, without doing it";
+
+    fn run(self, globals: &Globals) -> Result<i32> {
+        let bundle = bundle::load(&self.bundle)?;
+        let host = Host::probe()?;
+        let options = Options { id: "ID".into(), no_cgroup: globals.cgroups_disabled()?, ..Options::default() };
+        let plan = plan::compile(&bundle, &host, &options).map_err(|error| bundle.locate(error))?;
+        let positions = Positions::new(&bundle.text);
+        let config = bundle.dir.join("config.json");
+        let (version, rootfs, cgroups) = (&bundle.spec.oci_version, rootfs(&bundle), host.cgroups.describe());
+        if self.json {
+            let mut data = plan::explain::json(&plan, &positions);
+            data["config"] = json!(config);
+            data["ociVersion"] = json!(version);
+            data["rootfs"] = json!(rootfs);
+            data["cgroups"] = json!(cgroups);
+            let text = serde_json::to_string_pretty(&data).map_err(|error| Error::new(error.to_string()))?;
+            print_out(&(text + "\n"));
+            return Ok(0);
+        }
+        report::warnings(&bundle.warnings, globals);
+        report::warnings(&plan.warnings, globals);
+        let head = format!("{} · OCI {version} · rootfs {} · {cgroups}\n\n", config.display(), rootfs.display());
+        print_out(&(head + &plan::explain::text(&plan, &positions)));
+        Ok(0)
+    }
+}

@@ -1,0 +1,114 @@
+//! The options that stand before the command word.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::container::id::Id;
+use crate::container::state::Root;
+use crate::error::{Error, Result};
+
+/// Those that are followed by a value; the command word is looked for behind them.
+pub const TAKE_A_VALUE: &[&str] = &["--cgroup-manager", "--log", "--log-format", "--root", "--rootless"];
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Globals {
+    /// Directory of the containers' states [default: /run/ferrun, or $XDG_RUNTIME_DIR/ferrun without root]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// File that errors are added to, besides standard error
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// How errors are written
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Tell warnings and the plan, too
+    #[arg(long)]
+    pub debug: bool,
+    /// Let systemd make the cgroups (not supported yet)
+    #[arg(long)]
+    systemd_cgroup: bool,
+    /// Who makes the cgroups
+    #[arg(long, value_name = "MANAGER", value_enum)]
+    cgroup_manager: Option<CgroupManager>,
+    /// Whether cgroups may be missing because ferrun does not run as root
+    #[arg(long, value_name = "BOOL", value_enum, default_value = "auto")]
+    #[allow(dead_code)] // accepted for engines; rootless containers are not supported yet
+    rootless: Rootless,
+    /// Print the version
+    #[arg(long, short = 'v')]
+    pub version: bool,
+}
+
+/// How errors are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A line of JSON for engines.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CgroupManager {
+    Cgroupfs,
+    Systemd,
+    Disabled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rootless {
+    True,
+    False,
+    Auto,
+}
+
+impl Globals {
+    /// Where states are kept.
+    pub fn root(&self) -> Result<Root> {
+        let root = match &self.root {
+            Some(root) => std::path::absolute(root).map_err(|error| Error::io(format!("--root {root:?}"), &error))?,
+            None => default_root(),
+        };
+        if root.parent().is_none() {
+            return Err(Error::new("--root must not be the root directory"));
+        }
+        Ok(Root(root))
+    }
+
+    /// Whether the container gets cgroups.
+    ///
+    /// # Errors
+    /// A manager that is not supported yet.
+    pub fn cgroups_disabled(&self) -> Result<bool> {
+        if self.systemd_cgroup || self.cgroup_manager == Some(CgroupManager::Systemd) {
+            return Err(Error::new("the systemd cgroup manager is not supported by this version of ferrun")
+                .hint("without --systemd-cgroup, cgroups are made in the cgroup file system"));
+        }
+        Ok(self.cgroup_manager == Some(CgroupManager::Disabled))
+    }
+}
+
+fn default_root() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return "/run/ferrun".into();
+    }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    runtime.unwrap_or_else(|| format!("/run/user/{}", nix::unistd::geteuid()).into()).join("ferrun")
+}
+
+/// The container that a command is about.
+#[derive(Args, Debug)]
+pub struct Container {
+    /// The container's id
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+impl Container {
+    /// The id, checked.
+    pub fn id(&self) -> Result<Id> {
+        Id::new(&self.id)
+    }
+}

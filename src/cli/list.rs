@@ -1,0 +1,66 @@
+//! `ferrun list`.
+
+use clap::{Args, ValueEnum};
+
+use super::Command;
+use super::globals::Globals;
+use super::version::print_out;
+use crate::container::list::list;
+use crate::container::status::Report;
+use crate::error::{Error, Result};
+
+/// Lists containers.
+#[derive(Args, Debug)]
+pub struct List {
+    /// How
+    #[arg(short, long, value_enum, default_value = "table")]
+    format: Format,
+    /// Print the ids alone
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+impl Command for List {
+    const NAME: &'static str = "list";
+    const ABOUT: &'static str = "List the containers";
+
+    fn run(self, globals: &Globals) -> Result<i32> {
+        let containers = list(&globals.root()?);
+        let text = match (self.quiet, self.format) {
+            (true, _) => containers.iter().map(|container| format!("{}\n", container.id)).collect(),
+            (false, Format::Table) => table(&containers),
+            // Go writes an empty list as null, and that is what callers of runc parse.
+            (false, Format::Json) if containers.is_empty() => "null".into(),
+            (false, Format::Json) => {
+                serde_json::to_string(&containers).map_err(|error| Error::new(error.to_string()))?
+            }
+        };
+        print_out(&text);
+        Ok(0)
+    }
+}
+
+/// runc's table: columns at least 12 wide, 3 apart.
+fn table(containers: &[Report]) -> String {
+    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let rows = containers.iter().map(|c| {
+        let bundle = c.bundle.to_string_lossy().into_owned();
+        [c.id.clone(), c.pid.to_string(), c.status.to_string(), bundle, c.created.clone(), c.owner.clone()]
+    });
+    let lines: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].len() + 3).max().unwrap_or(0).max(12);
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        line.iter().zip(&widths).for_each(|(cell, width)| text.push_str(&format!("{cell:width$}")));
+        text.push_str(&line[5]);
+        text.push('\n');
+    }
+    text
+}

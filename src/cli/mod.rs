@@ -1,0 +1,167 @@
+//! The command line. One file a command: flags in, one call, output and exit status; nothing else.
+//!
+//! A command lives for a millisecond, and building a parser for all of them would take a third of it:
+//! the command word is found first, then the parser of that command alone is built. The whole tree is
+//! built for help.
+
+mod create;
+mod delete;
+mod demo;
+mod explain;
+mod globals;
+mod kill;
+mod list;
+mod report;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod version;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Args, Command as Parser, FromArgMatches};
+
+use crate::error::Result;
+use globals::Globals;
+
+/// Exit status for a command line that cannot be understood, as runc's.
+const USAGE: i32 = 1;
+/// Exit status for a command that there is not, as runc's.
+const NO_SUCH_COMMAND: i32 = 3;
+
+/// A command: its flags are its fields.
+trait Command: Args {
+    /// The word that calls it.
+    const NAME: &'static str;
+    /// What it does, in a line.
+    const ABOUT: &'static str;
+    /// Does it; gives the exit status.
+    fn run(self, globals: &Globals) -> Result<i32>;
+}
+
+/// What the table below holds of a command.
+struct Entry {
+    name: &'static str,
+    parser: fn() -> Parser,
+    run: fn(&clap::ArgMatches, &Globals) -> std::result::Result<Result<i32>, clap::Error>,
+}
+
+const fn entry<C: Command>() -> Entry {
+    Entry {
+        name: C::NAME,
+        parser: || C::augment_args(Parser::new(C::NAME)).about(C::ABOUT),
+        run: |matches, globals| Ok(C::from_arg_matches(matches)?.run(globals)),
+    }
+}
+
+const COMMANDS: &[Entry] = &[
+    entry::<create::Create>(),
+    entry::<start::Start>(),
+    entry::<run::Run>(),
+    entry::<state::State>(),
+    entry::<kill::Kill>(),
+    entry::<delete::Delete>(),
+    entry::<list::List>(),
+    entry::<spec::Spec>(),
+    entry::<explain::Explain>(),
+    entry::<demo::Demo>(),
+];
+
+/// Runs ferrun with the arguments of this process; gives the exit status.
+pub fn main() -> i32 {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|first| first == "--version" || first == "-v") {
+        return version::print();
+    }
+    let word = command_word(&arguments[1..]);
+    let known = word.and_then(|word| COMMANDS.iter().find(|entry| word == entry.name));
+    let parser = match (known, word.and_then(|word| word.to_str())) {
+        (Some(entry), _) => top().subcommand((entry.parser)()),
+        (None, None | Some("help")) => COMMANDS.iter().fold(top(), |parser, entry| parser.subcommand((entry.parser)())),
+        (None, Some(word)) => {
+            eprintln!("ferrun: no such command: {word} (ferrun --help lists them)");
+            return NO_SUCH_COMMAND;
+        }
+    };
+    match parser.try_get_matches_from(arguments) {
+        Ok(matches) => dispatch(known, &matches),
+        Err(error) => usage(&error),
+    }
+}
+
+fn top() -> Parser {
+    let about = "A low-level OCI container runtime: runs the bundle that an engine or you prepared";
+    Globals::augment_args(Parser::new("ferrun")).about(about).disable_version_flag(true).arg_required_else_help(true)
+}
+
+fn dispatch(known: Option<&Entry>, matches: &clap::ArgMatches) -> i32 {
+    let globals = match Globals::from_arg_matches(matches) {
+        Ok(globals) => globals,
+        Err(error) => return usage(&error),
+    };
+    if globals.version {
+        return version::print();
+    }
+    let (Some(entry), Some((_, own))) = (known, matches.subcommand()) else { return USAGE };
+    match (entry.run)(own, &globals) {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => report::failure(&error, &globals),
+        Err(error) => usage(&error),
+    }
+}
+
+fn usage(error: &clap::Error) -> i32 {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp => 0,
+        _ => USAGE,
+    }
+}
+
+/// The first argument that is no global option and no value of one.
+fn command_word(arguments: &[OsString]) -> Option<&OsString> {
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let text = argument.to_str().unwrap_or_default();
+        if !text.starts_with('-') {
+            return Some(argument);
+        }
+        if globals::TAKE_A_VALUE.contains(&text) {
+            rest.next();
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_word_is_found_behind_the_global_options() {
+        let word = |line: &str| {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            command_word(&arguments).map(|word| word.to_str().unwrap().to_owned())
+        };
+        assert_eq!(word("--root /r --log=/l --debug state c1").as_deref(), Some("state"));
+        assert_eq!(word("--log-format json --systemd-cgroup --rootless true create").as_deref(), Some("create"));
+        assert_eq!(word("--help"), None);
+    }
+
+    #[test]
+    fn every_option_with_a_value_is_skipped_with_it() {
+        let with_value = |argument: &clap::Arg| argument.get_action().takes_values();
+        let parser = top();
+        let named = parser.get_arguments().filter(|argument| with_value(argument)).filter_map(clap::Arg::get_long);
+        let mut names: Vec<String> = named.map(|name| format!("--{name}")).collect();
+        names.sort();
+        assert_eq!(names, globals::TAKE_A_VALUE);
+    }
+
+    #[test]
+    fn the_parsers_are_sound() {
+        COMMANDS.iter().fold(top(), |parser, entry| parser.subcommand((entry.parser)())).debug_assert();
+    }
+}

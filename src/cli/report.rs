@@ -1,0 +1,86 @@
+//! Errors and warnings as a person and as an engine reads them: the one place where they are rendered.
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::globals::{Globals, LogFormat};
+use crate::error::Error;
+
+/// Tells why a command failed; gives its exit status.
+///
+/// Engines read the log: containerd its last line, podman the whole file as one object. So exactly one
+/// line is added for a failed command.
+pub fn failure(error: &Error, globals: &Globals) -> i32 {
+    log("error", error, globals);
+    if globals.log.is_some() || globals.log_format == LogFormat::Text {
+        eprintln!("ferrun: {}", for_a_person(error));
+    }
+    1
+}
+
+/// Tells warnings, unless an engine would take them for the error.
+pub fn warnings(warnings: &[Error], globals: &Globals) {
+    if globals.log_format == LogFormat::Json && !globals.debug {
+        return;
+    }
+    for warning in warnings {
+        log("warning", warning, globals);
+        if globals.log.is_none() && globals.log_format == LogFormat::Text {
+            eprintln!("ferrun: warning: {}", for_a_person(warning));
+        }
+    }
+}
+
+/// Adds a line to the log; without one, JSON goes to standard error.
+fn log(level: &str, error: &Error, globals: &Globals) {
+    let time = humantime::format_rfc3339_seconds(SystemTime::now());
+    let message = error.to_string();
+    let line = match globals.log_format {
+        LogFormat::Json => format!("{}\n", json!({ "level": level, "msg": message, "time": time.to_string() })),
+        LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
+    };
+    match &globals.log {
+        Some(path) => {
+            let file = OpenOptions::new().append(true).create(true).open(path);
+            if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
+                eprintln!("ferrun: log {path:?}: {error}");
+            }
+        }
+        None if globals.log_format == LogFormat::Json => eprint!("{line}"),
+        None => {}
+    }
+}
+
+/// The first line says what failed and why; below it stand the property and what to do.
+fn for_a_person(error: &Error) -> String {
+    let mut text = error.to_string();
+    let places = [error.place.as_deref(), error.pointer.as_deref()];
+    let place: Vec<&str> = places.into_iter().flatten().collect();
+    if !place.is_empty() {
+        let _ = write!(text, "\n        {}", place.join(" "));
+    }
+    if let Some(hint) = &error.hint {
+        let _ = write!(text, "\n        hint: {hint}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+
+    #[test]
+    fn an_error_with_all_its_parts() {
+        let mut error = Error::os("mount proc on /proc", Errno::EPERM).from_property("/mounts/0").hint("try root");
+        error.place = Some("config.json:7".into());
+        let text =
+            "mount proc on /proc: operation not permitted\n        config.json:7 /mounts/0\n        hint: try root";
+        assert_eq!(for_a_person(&error), text);
+        assert_eq!(for_a_person(&Error::new("no")), "no");
+    }
+}

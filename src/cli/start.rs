@@ -1,0 +1,37 @@
+//! `ferrun start`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Command;
+use super::globals::{Container, Globals};
+use crate::container::start::start;
+use crate::error::Result;
+use crate::launch::trace::Trace;
+
+/// Starts a created container.
+#[derive(Args, Debug)]
+pub struct Start {
+    #[command(flatten)]
+    container: Container,
+    /// Write the time that it takes as a Chrome trace; - prints a table
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+impl Command for Start {
+    const NAME: &'static str = "start";
+    const ABOUT: &'static str = "Let a created container execute its program";
+
+    fn run(self, globals: &Globals) -> Result<i32> {
+        let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
+        let begin = trace.as_ref().map_or(0, Trace::now);
+        let result = start(&globals.root()?, &self.container.id()?);
+        if let Some(trace) = trace {
+            trace.phase("start", begin);
+            trace.end()?;
+        }
+        result.map(|()| 0)
+    }
+}

@@ -1,0 +1,30 @@
+//! `ferrun state`.
+
+use clap::Args;
+
+use super::Command;
+use super::globals::{Container, Globals};
+use super::version::print_out;
+use crate::container::status::report;
+use crate::error::{Error, Result};
+
+/// Prints a container's state.
+#[derive(Args, Debug)]
+pub struct State {
+    #[command(flatten)]
+    container: Container,
+}
+
+impl Command for State {
+    const NAME: &'static str = "state";
+    const ABOUT: &'static str = "Print the state of a container as JSON";
+
+    fn run(self, globals: &Globals) -> Result<i32> {
+        let (root, id) = (globals.root()?, self.container.id()?);
+        let report = report(&root, &id, root.load(&id)?, String::new());
+        let json = serde_json::to_string_pretty(&report).map_err(|error| Error::new(error.to_string()))?;
+        // As runc: no newline at the end.
+        print_out(&json);
+        Ok(0)
+    }
+}

@@ -1,0 +1,46 @@
+//! `delete`, and undoing whatever there is of a container.
+
+use super::id::Id;
+use super::state::{Root, State, missing};
+use super::status::{Status, status};
+use crate::cgroup;
+use crate::error::{Context, Error, Result};
+use crate::sys::pidfd;
+
+/// Deletes a stopped container; with `force` one in any state, and one that a killed ferrun left half
+/// made.
+///
+/// # Errors
+/// A container that is not stopped, or (without `force`) that is not there.
+pub fn delete(root: &Root, id: &Id, force: bool) -> Result<()> {
+    let state = match root.load(id) {
+        Ok(state) => state,
+        Err(_) if force => return remove_directory(root, id),
+        // A directory without a state: ferrun was killed in the very first moment of a create.
+        Err(error) => return Err(if root.of(id).exists() { error } else { missing(id) }),
+    };
+    let status = status(root, id, &state).0;
+    if status != Status::Stopped && !force {
+        return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
+    }
+    destroy(root, id, &state)
+}
+
+/// Kills and removes all that there is of a container, from its state and its cgroup: each of them is
+/// enough to find the processes.
+pub fn destroy(root: &Root, id: &Id, state: &State) -> Result<()> {
+    if let Some(init) = state.init.and_then(|init| init.open()) {
+        let _ = pidfd::send_signal(&init, libc::SIGKILL);
+        cgroup::kill::wait_for_exit(&init)?;
+    }
+    cgroup::kill::remove(&state.cgroup)?;
+    remove_directory(root, id)
+}
+
+fn remove_directory(root: &Root, id: &Id) -> Result<()> {
+    let directory = root.of(id);
+    match std::fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result.what(|| format!("remove the state directory {directory:?}")),
+    }
+}

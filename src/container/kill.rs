@@ -1,0 +1,81 @@
+//! `kill`.
+
+use std::str::FromStr;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use super::id::Id;
+use super::state::Root;
+use super::status::status;
+use crate::cgroup;
+use crate::error::{Context, Error, Result};
+use crate::sys::pidfd;
+
+/// Highest signal number: signal(7), `SIGRTMAX`.
+const LAST: i32 = 64;
+/// First real-time signal that programs use: the C library keeps 32 and 33 (and musl 34).
+const RTMIN: i32 = 34;
+
+/// A signal by number or by name, with or without SIG, in any case; `RTMIN+N` and `RTMAX-N`, too.
+///
+/// # Errors
+/// A text that is none of these.
+pub fn parse_signal(text: &str) -> Result<i32> {
+    let unknown = || Error::new(format!("unknown signal {text:?}"));
+    if let Ok(number) = text.parse::<i32>() {
+        return if (0..=LAST).contains(&number) { Ok(number) } else { Err(unknown()) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = |text: &str| if text.is_empty() { Some(0) } else { text[1..].parse::<i32>().ok() };
+    let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(rest), _) if rest.is_empty() || rest.starts_with('+') => offset(rest).map(|n| RTMIN + n),
+        (_, Some(rest)) if rest.is_empty() || rest.starts_with('-') => offset(rest).map(|n| LAST - n),
+        _ => return Signal::from_str(&format!("SIG{name}")).map(|signal| signal as i32).map_err(|_| unknown()),
+    };
+    real_time.filter(|number| (RTMIN..=LAST).contains(number)).ok_or_else(unknown)
+}
+
+/// Sends a signal to a container's init, or to all its processes.
+///
+/// # Errors
+/// "container not running", which engines match.
+pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
+    let state = root.load(id)?;
+    let init = status(root, id, &state).1;
+    let everything = all || (signal == libc::SIGKILL && state.shared_pid_namespace);
+    if everything && !state.cgroup.is_empty() && (init.is_some() || all) {
+        return cgroup::kill::signal_all(&state.cgroup, signal);
+    }
+    let init = init.ok_or_else(|| Error::new(format!("container not running: {id}")))?;
+    match pidfd::send_signal(init, signal) {
+        Err(Errno::ESRCH) => Err(Error::new(format!("container not running: {id}"))),
+        result => result.what(|| format!("kill container {id} with signal {signal}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals() {
+        for (text, number) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigterm", 15),
+            ("hup", 1),
+            ("RTMIN+3", 37),
+            ("SIGRTMAX-1", 63),
+            ("0", 0),
+            ("64", 64),
+        ] {
+            assert_eq!(parse_signal(text).unwrap(), number, "{text}");
+        }
+        for bad in ["", "SIG", "FOO", "65", "-1", "RTMIN+31", "RTMIN-1", "9x", "SIGSIGKILL", "RTMAX+1"] {
+            assert!(parse_signal(bad).is_err(), "{bad}");
+        }
+    }
+}

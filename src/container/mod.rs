@@ -1,0 +1,11 @@
+//! A container's life: its id, its state directory, and what each command does to it.
+
+pub mod create;
+pub mod delete;
+pub mod id;
+pub mod kill;
+pub mod list;
+pub mod run;
+pub mod start;
+pub mod state;
+pub mod status;

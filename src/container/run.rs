@@ -1,0 +1,39 @@
+//! `run`: create, start, and in the foreground wait and clean up.
+
+use super::create::{Created, Request, create};
+use super::delete::destroy;
+use super::id::Id;
+use super::state::Root;
+use crate::error::Result;
+use crate::launch::signals;
+
+/// How `run` goes on once the program runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Return at once.
+    Detach,
+    /// Wait for its exit and delete the container.
+    Foreground,
+    /// Wait for its exit and keep the container as stopped.
+    Keep,
+}
+
+/// Runs a container; gives the exit status of its program (0 when detached).
+///
+/// # Errors
+/// The step that failed.
+pub fn run(mut request: Request, mode: Mode) -> Result<i32> {
+    let (root, id): (&Root, Id) = (request.root, request.id.clone());
+    request.signal_mask = signals::current_mask()?;
+    if mode == Mode::Detach {
+        return create(request).map(|_| 0);
+    }
+    // Held back from here on, a signal to ferrun cannot end it halfway.
+    let held = signals::hold()?;
+    let Created { process, state } = create(request)?;
+    let status = signals::pass_on_until_exit(&held, &process);
+    if mode == Mode::Foreground {
+        destroy(root, &id, &state)?;
+    }
+    status
+}

@@ -1,0 +1,39 @@
+//! `start`.
+
+use std::fs::File;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::id::Id;
+use super::state::{Root, State};
+use super::status::{Status, status};
+use crate::error::{Context, Error, Result};
+use crate::launch::gate;
+
+/// Lets a created container execute its program.
+///
+/// # Errors
+/// A container in another state; a program that cannot be executed.
+pub fn start(root: &Root, id: &Id) -> Result<()> {
+    root.load(id)?;
+    // Of two starts at once the second finds the container running.
+    let directory = File::open(root.of(id)).what(|| format!("open the state directory of {id}"))?;
+    let _lock = Flock::lock(directory, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| Error::os("lock the state directory", errno))?;
+    let state: State = root.load(id)?;
+    match status(root, id, &state).0 {
+        Status::Created => {}
+        Status::Creating => return Err(Error::new(format!("cannot start container {id}: it is not created yet"))),
+        Status::Running => return Err(Error::new(format!("cannot start an already running container: {id}"))),
+        Status::Stopped => return Err(Error::new(format!("cannot start a container that has stopped: {id}"))),
+    }
+    gate::open(&root.of(id)).map_err(|error| match error.code() {
+        // A start that was killed half-way had opened the gate.
+        Errno::ENXIO => {
+            let _ = std::fs::remove_file(root.of(id).join(gate::FIFO));
+            Error::new(format!("cannot start an already running container: {id}"))
+        }
+        _ => error,
+    })
+}

@@ -1,0 +1,98 @@
+//! The socket between parent and init. Its closing is a message, too: the init's end closes when it
+//! executes the program or dies, the parent's when ferrun dies.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+
+use crate::error::{Context, Error, Result};
+
+/// In place of an error's message: the parent shall end itself (see launch/fault.rs).
+pub const KILL_PARENT: &str = "\0kill the parent";
+/// Longer errors are cut off by the socket, not by us; this is far above any message.
+const LONGEST: usize = 64 * 1024;
+
+const READY: u8 = b'r';
+const FAILED: u8 = b'f';
+const RELEASED: u8 = b'g';
+
+/// One end.
+pub struct Channel(OwnedFd);
+
+/// What the parent hears.
+pub enum FromInit {
+    /// Everything is set up.
+    Ready,
+    /// A step failed.
+    Failed(Error),
+    /// A test wants the parent dead.
+    KillMe,
+    /// The init executed the program, or died.
+    Closed,
+}
+
+/// The parent's end and the init's.
+pub fn pair() -> Result<(Channel, Channel)> {
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .what(|| "make the channel to the container's first process")?;
+    Ok((Channel(ours), Channel(theirs)))
+}
+
+impl Channel {
+    fn send(&self, message: &[u8]) -> nix::Result<()> {
+        send(self.0.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL).map(drop)
+    }
+
+    fn receive_into(&self, buffer: &mut [u8]) -> nix::Result<usize> {
+        loop {
+            match recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                // The other end died with something of ours unread.
+                Err(Errno::ECONNRESET) => return Ok(0),
+                result => return result,
+            }
+        }
+    }
+
+    /// The parent lets the init go on. An init that is dead already is found out by [`Channel::receive`].
+    pub fn release(&self) -> Result<()> {
+        match self.send(&[RELEASED]) {
+            Ok(()) | Err(Errno::EPIPE) => Ok(()),
+            Err(errno) => Err(errno).what(|| "release the container's first process"),
+        }
+    }
+
+    /// The parent listens.
+    pub fn receive(&self) -> Result<FromInit> {
+        let mut buffer = vec![0; LONGEST];
+        let length = self.receive_into(&mut buffer).what(|| "hear from the container's first process")?;
+        Ok(match buffer[..length].split_first() {
+            None => FromInit::Closed,
+            Some((&READY, _)) => FromInit::Ready,
+            Some((_, json)) => match serde_json::from_slice::<Error>(json) {
+                Ok(error) if error.message == KILL_PARENT => FromInit::KillMe,
+                Ok(error) => FromInit::Failed(error),
+                Err(error) => FromInit::Failed(Error::new(format!("the container's first process failed: {error}"))),
+            },
+        })
+    }
+
+    /// The init waits for the parent. False: the parent is gone.
+    pub fn await_release(&self) -> bool {
+        let mut buffer = [0];
+        matches!(self.receive_into(&mut buffer), Ok(1)) && buffer[0] == RELEASED
+    }
+
+    /// The init is ready. False: the parent is gone.
+    pub fn ready(&self) -> bool {
+        self.send(&[READY]).is_ok()
+    }
+
+    /// The init failed.
+    pub fn fail(&self, error: &Error) {
+        let mut message = vec![FAILED];
+        message.extend(serde_json::to_vec(error).unwrap_or_default());
+        let _ = self.send(&message);
+    }
+}

@@ -1,0 +1,45 @@
+//! Failures on demand, so that the tests can see what each step leaves behind: `--fault error@N` and
+//! `--fault kill@N`, hidden options of `create` and `run`.
+
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::plan::Action;
+
+/// What happens instead of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The step's number, as `explain` prints it.
+    pub step: usize,
+    /// Whether ferrun is killed (as by `kill -9`) instead of the step failing.
+    pub kill: bool,
+}
+
+impl FromStr for Fault {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Fault, String> {
+        let parsed = match text.split_once('@') {
+            Some(("error", step)) => step.parse().map(|step| Fault { step, kill: false }),
+            Some(("kill", step)) => step.parse().map(|step| Fault { step, kill: true }),
+            _ => return Err("a fault is error@STEP or kill@STEP".into()),
+        };
+        parsed.map_err(|_| format!("{text:?} names no step"))
+    }
+}
+
+impl Fault {
+    /// Fails the step in its place. For a kill the init asks the parent, which it cannot see.
+    pub(super) fn strike(self, lane: &str, action: &Action) -> Result<()> {
+        match self.kill {
+            true if lane == super::init::LANE => Err(Error::new(super::channel::KILL_PARENT)),
+            true => Fault::kill_myself(),
+            false => Err(Error::new(format!("a fault was asked for before \"{action}\""))),
+        }
+    }
+
+    /// Ends this process as `kill -9` would.
+    pub(super) fn kill_myself() -> ! {
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+        std::process::abort()
+    }
+}

@@ -1,0 +1,109 @@
+//! The init's lane: from its birth to the container's program.
+
+use super::channel::Channel;
+use super::lane::Lane;
+use super::{Launch, signals};
+use crate::error::{Context, Error, Result};
+use crate::plan::{Action, Step};
+use crate::rootfs::Rootfs;
+use crate::sys;
+
+/// The name of this lane.
+pub const LANE: &str = "init";
+
+/// The init while it sets itself up.
+struct Init<'a> {
+    launch: &'a Launch<'a>,
+    channel: Channel,
+    rootfs: Option<Rootfs>,
+}
+
+/// Runs the init's lane. Never returns: it becomes the program, or tells the parent what failed and ends.
+pub fn main(launch: &Launch, channel: Channel) -> ! {
+    let mut init = Init { launch, channel, rootfs: None };
+    let first = launch.plan.parent.len() + 1;
+    let lane = Lane { name: LANE, first, trace: launch.trace, fault: launch.fault };
+    let mut ready = false;
+    for (index, step) in launch.plan.init.iter().enumerate() {
+        if let Err(error) = lane.timed(index, step, || init.step(step)) {
+            init.fail(&error, ready);
+        }
+        ready |= matches!(step.action, Action::Ready(_));
+    }
+    sys::program::exit(1)
+}
+
+impl Init<'_> {
+    fn step(&mut self, step: &Step) -> Result<()> {
+        match &step.action {
+            Action::Isolate(action) => action.run(),
+            Action::Keyring(action) => action.run(),
+            Action::OomScoreAdj(action) => action.run(),
+            Action::Unshare(action) => action.run(),
+            Action::Loopback(action) => action.run(),
+            Action::Hostname(action) => action.run(),
+            Action::BindRoot(action) => action.run().map(|rootfs| self.rootfs = Some(rootfs)),
+            Action::Mount(action) => action.run(self.rootfs()?),
+            Action::CgroupMount(action) => action.run(self.rootfs()?),
+            Action::Devices(action) => action.run(self.rootfs()?),
+            Action::Wait(_) => self.wait(),
+            Action::Join(action) => action.run(),
+            Action::Pivot(action) => action.run(self.rootfs()?),
+            Action::MoveRoot(action) => action.run(self.rootfs()?),
+            Action::Mask(action) => action.run(self.rootfs()?),
+            Action::ReadOnlyPath(action) => action.run(self.rootfs()?),
+            Action::SealReadOnly(action) => action.run(self.rootfs()?),
+            Action::ReadOnlyRoot(action) => action.run(self.rootfs()?),
+            Action::Rlimit(action) => action.run(),
+            Action::WorkingDirectory(action) => action.run(self.rootfs()?),
+            Action::Stdio(action) => action.run(self.rootfs()?),
+            Action::BoundingSet(action) => action.run(),
+            Action::User(action) => action.run(),
+            Action::Capabilities(action) => action.run(),
+            Action::NoNewPrivileges(action) => action.run(),
+            Action::Umask(action) => action.run(),
+            Action::Ready(_) => self.ready(),
+            Action::Execute(program) => {
+                signals::restore(&self.launch.signal_mask).what(|| "restore the signal mask")?;
+                Err(program.execute())
+            }
+            other => Err(Error::new(format!("the plan has \"{other}\" in the wrong lane"))),
+        }
+    }
+
+    fn rootfs(&self) -> Result<&Rootfs> {
+        self.rootfs.as_ref().ok_or_else(|| Error::new("the plan uses the rootfs before it is bound"))
+    }
+
+    /// Waits for the parent; one that is gone takes the init with it.
+    fn wait(&self) -> Result<()> {
+        if self.channel.await_release() { Ok(()) } else { sys::program::exit(1) }
+    }
+
+    /// Says that all is set up, and after `create` waits for `start`. That the program is there is
+    /// looked at before, so that `create` reports it.
+    fn ready(&mut self) -> Result<()> {
+        if let Some(trace) = self.launch.trace {
+            trace.flush();
+        }
+        let Some(gate) = &self.launch.gate else {
+            return if self.channel.ready() { Ok(()) } else { sys::program::exit(1) };
+        };
+        if let Some(Action::Execute(program)) = self.launch.plan.init.last().map(|step| &step.action) {
+            program.look_up()?;
+        }
+        if !self.channel.ready() {
+            sys::program::exit(1);
+        }
+        gate.wait()
+    }
+
+    /// Tells whoever listens: the parent, or after `start` the file that it reads.
+    fn fail(&self, error: &Error, ready: bool) -> ! {
+        match &self.launch.gate {
+            Some(gate) if ready => gate.fail(error),
+            _ => self.channel.fail(error),
+        }
+        sys::program::exit(1)
+    }
+}

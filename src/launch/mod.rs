@@ -1,0 +1,160 @@
+//! Running a plan: the clone, the two lanes, and the word between parent and init.
+
+mod channel;
+pub mod fault;
+pub mod gate;
+mod init;
+mod lane;
+pub mod seal;
+pub mod signals;
+pub mod trace;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::SigSet;
+use nix::sys::wait::{WaitPidFlag, WaitStatus};
+use nix::unistd::Pid;
+
+use crate::cgroup::directory::Directory;
+use crate::error::{Context, Error, Result};
+use crate::plan::step::Clone;
+use crate::plan::{Action, Plan};
+use crate::sys::clone::{Side, clone3};
+use crate::sys::pidfd;
+use channel::{Channel, FromInit};
+use fault::Fault;
+use gate::Gate;
+use lane::Lane;
+use trace::Trace;
+
+/// A process that runs the container, or will.
+pub struct Process {
+    /// Its pid here.
+    pub pid: Pid,
+    /// Its descriptor.
+    pub fd: OwnedFd,
+}
+
+/// How to start.
+pub struct Launch<'a> {
+    /// What is run.
+    pub plan: &'a Plan,
+    /// Where the init waits for `start`; none: it goes on to the program at once.
+    pub gate: Option<Gate>,
+    /// The signal mask of the container's program.
+    pub signal_mask: SigSet,
+    /// Where each step's time is written.
+    pub trace: Option<&'a Trace>,
+    /// A failure that a test asks for.
+    pub fault: Option<Fault>,
+    /// Writes the init's identity to the state directory.
+    pub record: &'a dyn Fn(Pid, BorrowedFd) -> Result<()>,
+}
+
+impl Launch<'_> {
+    /// Runs the plan. On return the init has executed the program, or waits at the gate.
+    ///
+    /// # Errors
+    /// The step that failed, in either lane. The init is then gone; what was made on the host (cgroups)
+    /// is for the caller to remove.
+    pub fn run(mut self) -> Result<Process> {
+        let (ours, theirs) = channel::pair()?;
+        let mut theirs = Some(theirs);
+        let mut ours = Some(ours);
+        let mut process = None::<Process>;
+        let lane = Lane { name: "parent", first: 1, trace: self.trace, fault: self.fault };
+        for (index, step) in self.plan.parent.iter().enumerate() {
+            let result = lane.timed(index, step, || {
+                let Action::Clone(clone) = &step.action else {
+                    return self.parent_step(&step.action, process.as_ref(), ours.as_ref());
+                };
+                match self.clone(clone)? {
+                    Side::Child => {
+                        drop(ours.take());
+                        let channel = theirs.take().expect("one clone a plan");
+                        init::main(&self, channel)
+                    }
+                    Side::Parent(pid, fd) => {
+                        drop(theirs.take());
+                        process = Some(Process { pid, fd });
+                        Ok(())
+                    }
+                }
+            });
+            if let Err(error) = result {
+                process.iter().for_each(Process::kill_and_reap);
+                return Err(error);
+            }
+        }
+        drop(self.gate.take());
+        process.ok_or_else(|| Error::new("the plan makes no process"))
+    }
+
+    fn clone(&self, clone: &Clone) -> Result<Side> {
+        let directory = match &clone.cgroup {
+            Some(path) => Some(std::fs::File::open(path).what(|| format!("open cgroup {path}"))?),
+            None => None,
+        };
+        clone3(clone.flags, directory.as_ref().map(AsFd::as_fd)).what(|| "make the container's first process")
+    }
+
+    fn parent_step(&self, action: &Action, process: Option<&Process>, channel: Option<&Channel>) -> Result<()> {
+        let (process, channel) = (process.ok_or(()), channel.ok_or(()));
+        match (action, process, channel) {
+            (Action::MakeCgroupV1(step), ..) => step.run(),
+            (Action::MakeCgroupV2(step), ..) => step.run(),
+            (Action::Limit(step), ..) => step.run(),
+            (Action::DevicesV1(step), ..) => step.run(),
+            (Action::DevicesV2(step), ..) => step.run(),
+            (Action::Record(_), Ok(process), _) => (self.record)(process.pid, process.fd.as_fd()),
+            (Action::Release(_), _, Ok(channel)) => channel.release(),
+            (Action::AwaitReady(_), Ok(process), Ok(channel)) => self.await_ready(process, channel),
+            _ => Err(Error::new(format!("the plan has \"{action}\" in the wrong place"))),
+        }
+    }
+
+    /// Waits until the init is ready; without a gate, until it has executed the program: the channel
+    /// then closes by itself.
+    fn await_ready(&self, process: &Process, channel: &Channel) -> Result<()> {
+        let mut ready = false;
+        loop {
+            match channel.receive()? {
+                FromInit::Ready if self.gate.is_some() => return Ok(()),
+                FromInit::Ready => ready = true,
+                FromInit::Failed(error) => return Err(error),
+                FromInit::KillMe => Fault::kill_myself(),
+                FromInit::Closed if ready => return Ok(()),
+                FromInit::Closed => return Err(process.died_during_set_up(&self.plan.cgroup)),
+            }
+        }
+    }
+}
+
+impl Process {
+    /// Ends it, whatever it does, and takes its status.
+    pub(crate) fn kill_and_reap(&self) {
+        let _ = pidfd::send_signal(&self.fd, libc::SIGKILL);
+        let _ = self.wait();
+    }
+
+    /// Waits for its exit and takes its status, as a shell tells it: 128 and the number for a signal.
+    pub fn wait(&self) -> Result<i32> {
+        loop {
+            let id = nix::sys::wait::Id::PIDFd(self.fd.as_fd());
+            match nix::sys::wait::waitid(id, WaitPidFlag::WEXITED) {
+                Ok(WaitStatus::Exited(_, code)) => return Ok(code),
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(errno).what(|| "wait for the container's process"),
+            }
+        }
+    }
+
+    /// The init's channel closed without a word: something killed it.
+    fn died_during_set_up(&self, cgroup: &[Directory]) -> Error {
+        let status = self.wait().unwrap_or(0);
+        let error = Error::new(format!("the container's first process died while it was set up (status {status})"));
+        let memory = cgroup.iter().any(|directory| crate::cgroup::limits::was_out_of_memory(&directory.path));
+        if memory { error.hint("its memory limit was reached") } else { error }
+    }
+}

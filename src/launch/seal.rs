@@ -1,0 +1,75 @@
+//! The binary cannot be overwritten by a container.
+//!
+//! A process in the container can open /proc/PID/exe of a ferrun that is about to execute something
+//! there, and write to it once ferrun has exited (CVE-2019-5736). So `create` and `run` first execute
+//! themselves from a detached, read-only copy of their own mount: nothing is copied, and the mount is
+//! gone with the last process that runs from it.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use crate::error::{Context, Error, Result};
+use crate::sys::fd::CWD;
+use crate::sys::mount::{self, MountAttr, attr};
+use crate::sys::program::execute_file;
+
+const SELF: &std::ffi::CStr = c"/proc/self/exe";
+
+/// Executes ferrun again from where it cannot be written, unless it already runs from there.
+///
+/// # Errors
+/// A kernel that permits neither a detached mount nor a sealed memfd; never returns otherwise.
+pub fn seal() -> Result<()> {
+    let place = statvfs(SELF).what(|| "look at ferrun's own binary")?;
+    if place.flags().contains(FsFlags::ST_RDONLY) || is_sealed() {
+        return Ok(());
+    }
+    let copy = read_only_mount().or_else(|_| sealed_copy())?;
+    let strings = |text: std::ffi::OsString| CString::new(text.into_vec()).ok();
+    let args: Vec<CString> = std::env::args_os().filter_map(strings).collect();
+    let env: Vec<CString> = std::env::vars_os()
+        .filter_map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            strings(name)
+        })
+        .collect();
+    Err(Error::os("execute ferrun from where it cannot be written", execute_file(copy, &args, &env)))
+}
+
+fn read_only_mount() -> Result<OwnedFd> {
+    let copy = mount::open_tree(CWD, SELF, mount::OPEN_TREE_CLONE).what(|| "copy the mount of ferrun's own binary")?;
+    let read_only = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+    mount::mount_setattr(&copy, false, &read_only).what(|| "make the mount of ferrun's own binary read-only")?;
+    Ok(copy)
+}
+
+/// A copy in memory that nothing can change any more, where mounts are not permitted.
+fn sealed_copy() -> Result<OwnedFd> {
+    let copy = memfd_create(c"ferrun", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING);
+    let copy = copy.what(|| "make a memory file for ferrun's own binary")?;
+    let mut file = File::from(copy);
+    let binary = std::fs::read("/proc/self/exe").what(|| "read ferrun's own binary")?;
+    file.write_all(&binary).what(|| "copy ferrun's own binary")?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals())).what(|| "seal the copy of ferrun's own binary")?;
+    Ok(file.into())
+}
+
+fn seals() -> SealFlag {
+    SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE
+}
+
+/// Whether this runs from such a copy: its link in /proc says so, and only then is the file looked at.
+fn is_sealed() -> bool {
+    let from_memory = std::fs::read_link("/proc/self/exe")
+        .is_ok_and(|path| path.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"));
+    let flags = |file: File| fcntl(&file, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
+    from_memory && File::open("/proc/self/exe").is_ok_and(|file| flags(file).is_ok_and(|flags| flags.contains(seals())))
+}

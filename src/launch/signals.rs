@@ -1,0 +1,65 @@
+//! Signals around a container: what its program starts with, and what a foreground `run` passes on.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::Process;
+use crate::error::{Context, Result};
+use crate::sys::{self, pidfd};
+
+/// Gives the container's program the signal mask that ferrun was started with, and SIGPIPE its default
+/// action, which Rust's runtime has set to be ignored.
+pub(super) fn restore(mask: &SigSet) -> nix::Result<()> {
+    sys::program::default_sigpipe()?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None)
+}
+
+/// The mask that ferrun was started with.
+pub fn current_mask() -> Result<SigSet> {
+    let mut mask = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut mask)).what(|| "read the signal mask")?;
+    Ok(mask)
+}
+
+/// Holds back every signal that can be passed on; they wait in the descriptor.
+pub fn hold() -> Result<SignalFd> {
+    let mut held = SigSet::all();
+    // The kernel's own reports of a bug here are not for the container; a child's death is seen by its pidfd.
+    for own in [
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+        Signal::SIGILL,
+        Signal::SIGFPE,
+        Signal::SIGABRT,
+        Signal::SIGTRAP,
+        Signal::SIGCHLD,
+    ] {
+        held.remove(own);
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&held), None).what(|| "hold signals back")?;
+    SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).what(|| "make a signal descriptor")
+}
+
+/// Waits for the exit of the container's process and passes signals on to it meanwhile. Both are
+/// descriptors: a process that is gone at once is seen as well as one that runs for days.
+pub fn pass_on_until_exit(signals: &SignalFd, process: &Process) -> Result<i32> {
+    loop {
+        let mut events =
+            [PollFd::new(process.fd.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut events, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).what(|| "wait for the container's process"),
+        }
+        if events[0].any().unwrap_or(true) {
+            return process.wait();
+        }
+        while let Ok(Some(signal)) = signals.read_signal() {
+            // One that exits at this moment needs no signal any more.
+            let _ = pidfd::send_signal(&process.fd, signal.ssi_signo as i32);
+        }
+    }
+}

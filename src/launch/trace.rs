@@ -1,0 +1,98 @@
+//! `--trace FILE`: the time of each step as a Chrome trace, which Perfetto and chrome://tracing open.
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::error::{Context, Result};
+use crate::plan::Step;
+use crate::sys::program::monotonic_nanoseconds;
+
+/// A trace that parent and init write to: each its events in one piece, so that they do not mix.
+pub struct Trace {
+    file: File,
+    /// Print a table at the end instead of keeping the file.
+    table: bool,
+    events: RefCell<Vec<u8>>,
+}
+
+impl Trace {
+    /// Begins a trace in a new file; `-` for a table on standard error.
+    pub fn begin(path: &Path) -> Result<Trace> {
+        let table = path.as_os_str() == "-";
+        let file = match table {
+            true => nix::sys::memfd::memfd_create(c"trace", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
+                .map(File::from)
+                .what(|| "make a trace")?,
+            false => {
+                std::fs::write(path, "").what(|| format!("make trace {path:?}"))?;
+                OpenOptions::new().append(true).read(true).open(path).what(|| format!("open trace {path:?}"))?
+            }
+        };
+        let trace = Trace { file, table, events: RefCell::default() };
+        trace.events.borrow_mut().extend_from_slice(b"[\n");
+        trace.flush();
+        Ok(trace)
+    }
+
+    /// The clock of the trace, in nanoseconds.
+    pub fn now(&self) -> u64 {
+        monotonic_nanoseconds()
+    }
+
+    /// A step that began at `begin` and ends now.
+    pub fn step(&self, lane: &'static str, number: usize, step: &Step, begin: u64) {
+        let from = step.from.map(|pointer| pointer.to_string());
+        self.event(
+            lane,
+            step.action.verb(),
+            json!({ "step": number, "what": step.action.to_string(), "from": from }),
+            begin,
+        );
+    }
+
+    /// A phase outside of the plan.
+    pub fn phase(&self, name: &str, begin: u64) {
+        self.event("parent", name, json!({}), begin);
+    }
+
+    fn event(&self, lane: &str, name: &str, args: Value, begin: u64) {
+        let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
+        let duration = microseconds(self.now() - begin);
+        let event = json!({ "ph": "X", "name": name, "pid": 1, "tid": lane, "ts": microseconds(begin), "dur": duration, "args": args });
+        let mut events = self.events.borrow_mut();
+        events.extend_from_slice(event.to_string().as_bytes());
+        events.extend_from_slice(b",\n");
+    }
+
+    /// Writes what this process has gathered.
+    pub fn flush(&self) {
+        let _ = (&self.file).write_all(&self.events.take());
+    }
+
+    /// Ends the trace; the file is valid JSON then.
+    pub fn end(&self) -> Result<()> {
+        let total = json!({ "ph": "M", "name": "process_name", "pid": 1, "args": { "name": "ferrun" } });
+        self.events.borrow_mut().extend_from_slice(format!("{total}\n]\n").as_bytes());
+        self.flush();
+        if self.table { self.print_table() } else { Ok(()) }
+    }
+
+    fn print_table(&self) -> Result<()> {
+        let mut text = String::new();
+        let mut file = &self.file;
+        file.rewind().and_then(|()| file.read_to_string(&mut text)).what(|| "read the trace")?;
+        let events: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
+        let mut steps: Vec<&Value> = events.iter().filter(|event| event["ph"] == "X").collect();
+        steps.sort_by(|a, b| b["dur"].as_f64().unwrap_or(0.0).total_cmp(&a["dur"].as_f64().unwrap_or(0.0)));
+        for event in steps {
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (lane, name, what) = (word(&event["tid"]), word(&event["name"]), word(&event["args"]["what"]));
+            eprintln!("{:>10.1} µs  {lane:<7} {name:<9} {what}", event["dur"].as_f64().unwrap_or(0.0));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! ferrun, an OCI container runtime. A container start is a short program for the kernel: ferrun
+//! compiles config.json into that program, an ordered list of steps that each remember the property
+//! they came from, and runs it in the new process.
+//!
+//! ```text
+//! bundle ──read, validate──▶ Spec ──compile──▶ Plan (steps) ──run──▶ process ──record──▶ state
+//!           bundle/                   plan/              launch/            container/
+//! ```
+//!
+//! The rooms, from the top down; calls go downward, never up:
+//!
+//! - [`cli`]: one file a command: flags in, call, print, exit status.
+//! - [`container`]: id, state directory, lifecycle.
+//! - [`launch`]: the clone, the channel between parent and init, the runner of the steps.
+//! - [`plan`]: Spec → Plan, one file a subject; `plan/step.rs` has the vocabulary.
+//! - [`bundle`]: config.json → Spec, with the line of every property.
+//! - [`rootfs`]: the steps on the file tree, all by descriptor.
+//! - [`process`]: the steps on the process itself: namespaces, identity, limits, streams, program.
+//! - [`cgroup`]: the steps on cgroups; killing and removing them.
+//! - [`sys`]: the only room with `unsafe`.
+//!
+//! [`error`] and [`pointer`] are used by all.
+
+#![deny(unsafe_code)]
+
+pub mod bundle;
+pub mod cgroup;
+pub mod cli;
+pub mod container;
+pub mod error;
+pub mod launch;
+pub mod plan;
+pub mod pointer;
+pub mod process;
+pub mod rootfs;
+pub mod sys;

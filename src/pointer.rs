@@ -1,0 +1,53 @@
+//! Where in config.json a thing comes from: an RFC 6901 JSON pointer that costs nothing to carry.
+
+use std::fmt;
+
+/// A pattern such as `/mounts/#/options/#` and the numbers that stand in it, so that a step can
+/// remember its origin without an allocation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pointer {
+    pattern: &'static str,
+    index: [u32; 2],
+}
+
+impl Pointer {
+    /// A pointer without an index.
+    pub const fn new(pattern: &'static str) -> Pointer {
+        Pointer { pattern, index: [0; 2] }
+    }
+
+    /// `/mounts/#` and 3 → `/mounts/3`.
+    pub const fn at(pattern: &'static str, index: usize) -> Pointer {
+        Pointer { pattern, index: [index as u32, 0] }
+    }
+
+    /// `/mounts/#/options/#`, 3 and 2 → `/mounts/3/options/2`.
+    pub const fn at2(pattern: &'static str, first: usize, second: usize) -> Pointer {
+        Pointer { pattern, index: [first as u32, second as u32] }
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut index = self.index.iter();
+        for part in self.pattern.split_inclusive('#') {
+            match part.strip_suffix('#') {
+                Some(before) => write!(f, "{before}{}", index.next().unwrap_or(&0))?,
+                None => f.write_str(part)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_stand_where_the_pattern_has_them() {
+        assert_eq!(Pointer::new("/process/args").to_string(), "/process/args");
+        assert_eq!(Pointer::at("/mounts/#", 12).to_string(), "/mounts/12");
+        assert_eq!(Pointer::at2("/mounts/#/options/#", 3, 2).to_string(), "/mounts/3/options/2");
+    }
+}

@@ -1,0 +1,177 @@
+//! The container's program: its working directory, finding it, becoming it.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, stat, umask};
+use nix::unistd::{AccessFlags, access, fchdir, getcwd};
+
+use super::diagnose;
+use crate::error::{Context, Error, Result};
+use crate::rootfs::Rootfs;
+use crate::sys;
+
+/// Where the search goes when the container's environment has no PATH.
+const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Enters the working directory, which is made if it is missing (as runc does).
+pub struct WorkingDirectory(pub CString);
+
+impl WorkingDirectory {
+    /// Runs the step. The path is resolved inside the root and through no magic link of /proc, so that
+    /// it cannot lead to a directory of the host (CVE-2024-21626).
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        let directory = rootfs.make_directory(&self.0).what(|| format!("cwd {:?}", self.0))?;
+        fchdir(directory).what(|| format!("chdir to cwd {:?}", self.0))?;
+        getcwd().map(drop).map_err(|_| Error::new(format!("cwd {:?} is outside of the container's root", self.0)))
+    }
+}
+
+impl fmt::Display for WorkingDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0.to_string_lossy())
+    }
+}
+
+/// Sets the file mode creation mask.
+pub struct Umask(pub u32);
+
+impl Umask {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        umask(Mode::from_bits_truncate(self.0));
+        Ok(())
+    }
+}
+
+impl fmt::Display for Umask {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "umask {:04o}", self.0)
+    }
+}
+
+/// The program with everything that execve(2) takes.
+pub struct Program {
+    /// Its name and arguments.
+    pub args: Vec<CString>,
+    /// Its environment.
+    pub env: Vec<CString>,
+    /// Standard descriptors and those that the caller passes: the rest is closed on exec.
+    pub keep_descriptors: u32,
+}
+
+impl Program {
+    fn name(&self) -> &CStr {
+        &self.args[0]
+    }
+
+    /// The paths to try, in order.
+    fn candidates(&self) -> Vec<CString> {
+        let name = self.name();
+        if name.to_bytes().contains(&b'/') {
+            return vec![name.to_owned()];
+        }
+        let path = self.env.iter().rev().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
+        let directories = path.unwrap_or(DEFAULT_PATH).split(|byte| *byte == b':');
+        let absolute = directories.filter(|directory| directory.first() == Some(&b'/'));
+        let joined = absolute.map(|directory| [directory, b"/", name.to_bytes()].concat());
+        joined.map(|path| CString::new(path).expect("joined from strings without NUL")).collect()
+    }
+
+    /// Whether there is such a program: what `create` reports, so that `start` need not.
+    ///
+    /// # Errors
+    /// In the words that engines match: not found, a directory, not executable.
+    pub fn look_up(&self) -> Result<()> {
+        let candidates = self.candidates();
+        if candidates.iter().any(|path| check(path).is_ok()) {
+            return Ok(());
+        }
+        match self.name().to_bytes().contains(&b'/') {
+            true => check(self.name()).map_err(|errno| diagnose::failed(self.name(), errno)),
+            false => Err(self.not_found()),
+        }
+    }
+
+    fn not_found(&self) -> Error {
+        Error::new(format!("exec: {:?}: executable file not found in $PATH", self.name()))
+    }
+
+    /// Becomes the program. Returns only the reason why that failed.
+    pub fn execute(&self) -> Error {
+        if let Err(errno) = sys::fd::close_on_exec_from(self.keep_descriptors) {
+            return Error::os("close the descriptors that are not the container's", errno);
+        }
+        let mut denied = None;
+        for path in self.candidates() {
+            match sys::program::execve(&path, &self.args, &self.env) {
+                // In PATH, what is not there or may not be executed is passed over.
+                Errno::ENOENT if check(&path).is_err() => {}
+                Errno::ENOTDIR => {}
+                Errno::EACCES => denied = denied.or(Some(path)),
+                errno => return diagnose::failed(&path, errno),
+            }
+        }
+        let name = self.name();
+        match denied {
+            Some(path) if name.to_bytes().contains(&b'/') => diagnose::failed(&path, Errno::EACCES),
+            None if name.to_bytes().contains(&b'/') => {
+                diagnose::failed(name, check(name).err().unwrap_or(Errno::ENOENT))
+            }
+            _ => self.not_found(),
+        }
+    }
+}
+
+/// Whether execve(2) could take this file, as far as that can be told without trying.
+fn check(path: &CStr) -> nix::Result<()> {
+    if stat(path)?.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        return Err(Errno::EISDIR);
+    }
+    access(path, AccessFlags::X_OK)
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let words: Vec<_> = self.args.iter().map(|word| word.to_string_lossy()).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// Opens a file for reading by path, to look at its first bytes.
+pub(super) fn open(path: &CStr) -> nix::Result<std::os::fd::OwnedFd> {
+    nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(name: &str, env: &[&str]) -> Program {
+        let text = |text: &str| CString::new(text).unwrap();
+        Program { args: vec![text(name)], env: env.iter().map(|entry| text(entry)).collect(), keep_descriptors: 3 }
+    }
+
+    fn candidates(name: &str, env: &[&str]) -> Vec<String> {
+        program(name, env).candidates().into_iter().map(|path| path.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_search_follows_the_containers_path() {
+        assert_eq!(candidates("sh", &["PATH=/a:/b"]), ["/a/sh", "/b/sh"]);
+        assert_eq!(candidates("sh", &["PATH=/a", "PATH=/b"]), ["/b/sh"], "the last entry counts");
+        assert_eq!(candidates("sh", &["PATH=:.:rel:/a"]), ["/a/sh"], "never from the working directory");
+        assert_eq!(candidates("sh", &[]).len(), 6, "the default path");
+        assert_eq!(candidates("./sh", &["PATH=/a"]), ["./sh"]);
+    }
+
+    #[test]
+    fn what_cannot_run_is_told_apart() {
+        let said = |name: &str| program(name, &["PATH=/nowhere"]).look_up().unwrap_err().to_string();
+        assert_eq!(said("sh"), "exec: \"sh\": executable file not found in $PATH");
+        assert_eq!(said("/nowhere/sh"), "exec: \"/nowhere/sh\": no such file or directory");
+        assert_eq!(said("/etc"), "exec: \"/etc\": is a directory");
+    }
+}

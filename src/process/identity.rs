@@ -1,0 +1,171 @@
+//! Who the process is: user, groups, capabilities, and that it may never gain more.
+
+use std::fmt;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use crate::error::{Context, Result};
+use crate::sys::capability::{self, Sets};
+
+/// Takes everything outside the mask out of the capability bounding set.
+pub struct BoundingSet(pub u64);
+
+impl BoundingSet {
+    /// Runs the step. Needs CAP_SETPCAP, so it comes before the capabilities are set.
+    pub fn run(&self) -> Result<()> {
+        for number in (0..64).filter(|number| self.0 & (1 << number) == 0) {
+            match capability::drop_bounding(number) {
+                // This kernel has no capability of this number, and none above.
+                Err(Errno::EINVAL) => break,
+                result => result.what(|| format!("drop {} from the bounding set", name(number)))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for BoundingSet {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "bounding {}", Names(self.0))
+    }
+}
+
+/// Changes to the user and groups of the process.
+pub struct User {
+    /// User id inside the container.
+    pub uid: u32,
+    /// Group id inside the container.
+    pub gid: u32,
+    /// The supplementary groups, all of them.
+    pub groups: Vec<Gid>,
+    /// Whether the permitted capabilities survive the change, so that [`Capabilities`] can choose of them.
+    pub keep_capabilities: bool,
+}
+
+impl User {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        if self.keep_capabilities {
+            prctl::set_keepcaps(true).what(|| "keep capabilities over the change of user")?;
+        }
+        setgroups(&self.groups).what(|| "set the supplementary groups")?;
+        setresgid(gid, gid, gid).what(|| format!("set gid {gid}"))?;
+        setresuid(uid, uid, uid).what(|| format!("set uid {uid}"))
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "uid {} gid {}", self.uid, self.gid)?;
+        if !self.groups.is_empty() {
+            let groups: Vec<String> = self.groups.iter().map(ToString::to_string).collect();
+            write!(f, " groups {}", groups.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Sets the effective, permitted, inheritable and ambient capabilities.
+pub struct Capabilities {
+    /// The first three.
+    pub sets: Sets,
+    /// Kept over execve(2) of a program without file capabilities.
+    pub ambient: u64,
+}
+
+impl Capabilities {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        capability::set(self.sets).what(|| "set capabilities")?;
+        capability::clear_ambient().what(|| "clear the ambient capabilities")?;
+        for number in (0..64).filter(|number| self.ambient & (1 << number) != 0) {
+            capability::raise_ambient(number).what(|| format!("raise ambient capability {}", name(number)))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Sets { effective, permitted, inheritable } = self.sets;
+        let sets = [
+            ("effective", effective),
+            ("permitted", permitted),
+            ("inheritable", inheritable),
+            ("ambient", self.ambient),
+        ];
+        let mut first = true;
+        for (index, (_, mask)) in sets.iter().enumerate() {
+            // Sets that hold the same are told once.
+            if sets[..index].iter().any(|(_, earlier)| earlier == mask) {
+                continue;
+            }
+            let same: Vec<&str> = sets.iter().filter(|(_, other)| other == mask).map(|(name, _)| *name).collect();
+            write!(f, "{}{} {}", if first { "" } else { "; " }, same.join(", "), Names(*mask))?;
+            first = false;
+        }
+        Ok(())
+    }
+}
+
+/// Sets no_new_privs: from now on execve(2) grants nothing.
+pub struct NoNewPrivileges;
+
+impl NoNewPrivileges {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        prctl::set_no_new_privs().what(|| "set no_new_privs")
+    }
+}
+
+impl fmt::Display for NoNewPrivileges {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("no_new_privs")
+    }
+}
+
+/// A capability's name without its prefix; its number where it has none here.
+fn name(number: u32) -> String {
+    let known = caps::all().into_iter().find(|known| u32::from(known.index()) == number);
+    known.map_or_else(|| number.to_string(), |known| known.to_string().trim_start_matches("CAP_").to_owned())
+}
+
+/// A mask as names.
+struct Names(u64);
+
+/// A mask of capabilities as names.
+pub fn names(mask: u64) -> String {
+    Names(mask).to_string()
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let count = self.0.count_ones();
+        match count {
+            0 => f.write_str("none"),
+            1..=14 => {
+                let named: Vec<String> = (0..64).filter(|n| self.0 & (1 << n) != 0).map(name).collect();
+                f.write_str(&named.join(" "))
+            }
+            _ => write!(f, "{count} capabilities"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sets_are_told_once() {
+        let kill = 1 << 5;
+        let sets = Sets { effective: kill, permitted: kill, inheritable: 0 };
+        assert_eq!(
+            Capabilities { sets, ambient: 0 }.to_string(),
+            "effective, permitted KILL; inheritable, ambient none"
+        );
+    }
+}

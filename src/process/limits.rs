@@ -1,0 +1,62 @@
+//! Resource limits of the process itself.
+
+use std::fmt;
+
+use nix::sys::resource::{Resource, setrlimit};
+
+use crate::error::{Context, Result};
+
+/// Sets one limit: setrlimit(2).
+pub struct Rlimit {
+    /// Which.
+    pub resource: Resource,
+    /// What the process may use.
+    pub soft: u64,
+    /// How far it may raise that.
+    pub hard: u64,
+}
+
+impl Rlimit {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        setrlimit(self.resource, self.soft, self.hard).what(|| format!("set {self}")).map_err(|error| {
+            error.hint("raising a hard limit needs CAP_SYS_RESOURCE; ask for no more than ferrun's own hard limit")
+        })
+    }
+}
+
+impl fmt::Display for Rlimit {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let name = format!("{:?}", self.resource);
+        write!(f, "{} {}:{}", name.trim_start_matches("RLIMIT_").to_lowercase(), Amount(self.soft), Amount(self.hard))
+    }
+}
+
+struct Amount(u64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.0 {
+            u64::MAX => f.write_str("unlimited"),
+            amount => write!(f, "{amount}"),
+        }
+    }
+}
+
+/// Sets how readily the kernel kills the process when memory runs out: proc(5), oom_score_adj.
+pub struct OomScoreAdj(pub i32);
+
+impl OomScoreAdj {
+    /// Runs the step, which comes before any file system of the container is mounted: /proc is the host's.
+    pub fn run(&self) -> Result<()> {
+        std::fs::write("/proc/self/oom_score_adj", self.0.to_string())
+            .what(|| format!("write {} to /proc/self/oom_score_adj", self.0))
+            .map_err(|error| error.hint("lowering the score needs CAP_SYS_RESOURCE"))
+    }
+}
+
+impl fmt::Display for OomScoreAdj {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "oom_score_adj {}", self.0)
+    }
+}

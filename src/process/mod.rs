@@ -1,0 +1,9 @@
+//! The steps that make a process what config.json says: namespaces, identity, limits, streams, program.
+
+mod diagnose;
+pub mod exec;
+pub mod identity;
+pub mod limits;
+pub mod namespaces;
+pub mod session;
+pub mod stdio;

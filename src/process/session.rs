@@ -1,0 +1,52 @@
+//! What ties a process to whoever started it: session, keyring, and that it may be traced.
+
+use std::ffi::CString;
+use std::fmt;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::setsid;
+
+use crate::error::{Context, Result};
+use crate::sys;
+
+/// Hides the process from ptrace(2) and /proc until it has executed the container's program, so that
+/// nothing in the container reaches ferrun's memory and descriptors (CVE-2016-9962); makes it the leader
+/// of a session of its own; and clears the caller's file mode mask, so that modes are what the steps say.
+pub struct Isolate;
+
+impl Isolate {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        prctl::set_dumpable(false).what(|| "make the init undumpable")?;
+        umask(Mode::empty());
+        setsid().map(drop).what(|| "setsid")
+    }
+}
+
+impl fmt::Display for Isolate {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("own session, undumpable, umask 0")
+    }
+}
+
+/// Leaves the caller's session keyring for a new one, named as runc names it.
+pub struct Keyring(pub CString);
+
+impl Keyring {
+    /// Runs the step. A kernel without keyrings and a used-up quota are no reason to fail: the keyring
+    /// is a second line of defence, and its quota is shared with everything that runs as this user.
+    pub fn run(&self) -> Result<()> {
+        match sys::keyring::join_session(&self.0) {
+            Ok(_) | Err(Errno::ENOSYS | Errno::EDQUOT) => Ok(()),
+            Err(errno) => Err(errno).what(|| format!("join session keyring {self}")),
+        }
+    }
+}
+
+impl fmt::Display for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "session {}", self.0.to_string_lossy())
+    }
+}

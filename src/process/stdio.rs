@@ -1,0 +1,55 @@
+//! The standard streams of the container.
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::fstat;
+use nix::unistd::{Uid, fchown};
+
+use crate::error::{Context, Error, Result};
+use crate::rootfs::Rootfs;
+use crate::rootfs::devices::is_null;
+use crate::sys::fd;
+
+/// Fits the three streams to the container: what is the host's /dev/null becomes the container's, open
+/// for both directions (callers open it one way only); what is not becomes the user's, so that the
+/// program may open /dev/stdout again.
+pub struct Stdio {
+    /// The user that the program runs as.
+    pub uid: u32,
+}
+
+impl Stdio {
+    /// Runs the step, while ferrun may still change owners.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        for stream in [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()] {
+            // A caller may have closed it.
+            let Ok(stat) = fstat(stream) else { continue };
+            if is_null(&stat) {
+                let null = match rootfs.open(c"/dev/null", OFlag::O_RDWR) {
+                    // A container without /dev/null keeps what it was given.
+                    Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+                    result => result.what(|| "open /dev/null of the container")?,
+                };
+                if !is_null(&fstat(&null).what(|| "stat /dev/null of the container")?) {
+                    return Err(Error::new("/dev/null of the container is not the null device"));
+                }
+                fd::replace(null, stream.as_raw_fd()).what(|| "reopen /dev/null")?;
+            } else if stat.st_uid != self.uid {
+                // Not every file can be given away (a pipe of another user namespace, a read-only mount);
+                // the program may still use what it has.
+                let _ = fchown(stream, Some(Uid::from_raw(self.uid)), None);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Stdio {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("own the streams, reopen /dev/null")
+    }
+}

@@ -1,0 +1,91 @@
+//! The devices and links that every container has in /dev.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, makedev, mknodat};
+use nix::unistd::symlinkat;
+
+use super::Rootfs;
+use crate::error::{Context, Error, Result};
+
+/// Names and numbers: "Default Devices" of the OCI runtime spec, config-linux.md.
+const NODES: &[(&CStr, u64, u64)] =
+    &[(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)];
+
+/// "Dev symbolic links" of runtime-linux.md, and ptmx.
+const LINKS: &[(&CStr, &CStr)] = &[
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+    (c"ptmx", c"pts/ptmx"),
+];
+
+/// Makes the default devices and links. What an image brings in their place is kept if it is the same
+/// thing and refused if not: nothing may pass for /dev/null.
+pub struct DefaultDevices;
+
+impl DefaultDevices {
+    /// Runs the step.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        let dev = rootfs.make_directory(c"/dev").what(|| "open /dev of the container")?;
+        for (name, major, minor) in NODES {
+            make_node(&dev, name, makedev(*major, *minor))?;
+        }
+        for (name, target) in LINKS {
+            make_link(&dev, name, target)?;
+        }
+        // The link to the kernel's memory image, only where the kernel has it.
+        if rootfs.find(c"/proc/kcore").is_ok() {
+            make_link(&dev, c"core", c"/proc/kcore")?;
+        }
+        Ok(())
+    }
+}
+
+fn make_node(dev: &OwnedFd, name: &CStr, number: u64) -> Result<()> {
+    match mknodat(dev, name, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), number) {
+        Err(Errno::EEXIST) => {
+            let stat = fstatat(dev, name, AtFlags::AT_SYMLINK_NOFOLLOW).what(|| format!("stat /dev/{name:?}"))?;
+            let same = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == number;
+            if same {
+                Ok(())
+            } else {
+                Err(Error::new(format!("the container's /dev has a {name:?} that is another thing")))
+            }
+        }
+        result => result.what(|| format!("mknod /dev/{}", name.to_string_lossy())),
+    }
+}
+
+/// ptmx and core are the image's own if it has them: a devpts without `newinstance` brings a node.
+fn make_link(dev: &OwnedFd, name: &CStr, target: &CStr) -> Result<()> {
+    match symlinkat(target, dev, name) {
+        Err(Errno::EEXIST) if name == c"ptmx" || name == c"core" => Ok(()),
+        Err(Errno::EEXIST) => {
+            let there = readlinkat(dev, name).what(|| format!("the container's /dev/{}", name.to_string_lossy()))?;
+            if there.as_encoded_bytes() == target.to_bytes() {
+                return Ok(());
+            }
+            Err(Error::new(format!("the container's /dev has a {name:?} that leads to {there:?}")))
+        }
+        result => result.what(|| format!("symlink /dev/{}", name.to_string_lossy())),
+    }
+}
+
+impl fmt::Display for DefaultDevices {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let nodes: Vec<_> = NODES.iter().map(|(name, ..)| name.to_string_lossy()).collect();
+        let links: Vec<_> = LINKS.iter().map(|(name, _)| name.to_string_lossy()).collect();
+        write!(f, "{}; links {}", nodes.join(" "), links.join(" "))
+    }
+}
+
+/// Whether this is the null device, character device 1:3.
+pub fn is_null(stat: &FileStat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == makedev(1, 3)
+}

@@ -1,0 +1,85 @@
+//! Paths that the container shall not see, and paths that it shall not write to.
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+
+use super::Rootfs;
+use super::devices::is_null;
+use super::mount::attach;
+use crate::error::{Context, Error, Result};
+use crate::sys::mount::{self, MountAttr, attr};
+
+/// Hides a path: an empty directory over a directory, the null device over a file. A path that is not
+/// there needs no mask.
+pub struct Mask(pub CString);
+
+impl Mask {
+    /// Runs the step.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        let target = match rootfs.find(&self.0) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
+            result => result.what(|| format!("mask {self}"))?,
+        };
+        let stat = fstat(&target).what(|| format!("stat {self}"))?;
+        let cover = match stat.st_mode & libc::S_IFMT {
+            libc::S_IFDIR => rootfs
+                .empty_directory()
+                .and_then(|empty| mount::clone_tree(empty, false))
+                .what(|| format!("mask {self}"))?,
+            _ => null_device(rootfs)?,
+        };
+        attach(&cover, &target, &self.0)
+    }
+}
+
+impl fmt::Display for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0.to_string_lossy())
+    }
+}
+
+/// A detached copy of the container's null device, which is verified: an image may bring a link or
+/// another device of that name (CVE-2025-31133).
+fn null_device(rootfs: &Rootfs) -> Result<OwnedFd> {
+    let null = rootfs.find(c"/dev/null").what(|| "mask with /dev/null of the container")?;
+    match fstat(&null) {
+        Ok(stat) if is_null(&stat) => mount::clone_tree(&null, false).what(|| "mask with /dev/null"),
+        _ => Err(Error::new("the container's /dev/null is not the null device")),
+    }
+}
+
+/// A detached file system that holds nothing and can hold nothing.
+pub(super) fn empty_file_system() -> nix::Result<OwnedFd> {
+    let context = mount::fsopen(c"tmpfs")?;
+    mount::fsconfig_string(&context, c"source", c"tmpfs")?;
+    mount::fsconfig_string(&context, c"nr_inodes", c"1")?;
+    mount::fsconfig_create(&context)?;
+    mount::fsmount(&context, attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
+}
+
+/// Makes a path and what is mounted below it read-only. A path that is not there is left alone.
+pub struct ReadOnlyPath(pub CString);
+
+impl ReadOnlyPath {
+    /// Runs the step.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        let target = match rootfs.find(&self.0) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
+            result => result.what(|| format!("make {self} read-only"))?,
+        };
+        let copy = mount::clone_tree(&target, true).what(|| format!("bind {self}"))?;
+        let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+        mount::mount_setattr(&copy, true, &change).what(|| format!("make {self} read-only"))?;
+        attach(&copy, &target, &self.0)
+    }
+}
+
+impl fmt::Display for ReadOnlyPath {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0.to_string_lossy())
+    }
+}

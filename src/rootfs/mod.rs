@@ -1,0 +1,222 @@
+//! The steps that touch the container's file tree. Every path inside it is resolved with
+//! openat2(RESOLVE_IN_ROOT) to a descriptor, once, and used by that descriptor.
+
+pub mod cgroup;
+pub mod devices;
+pub mod mask;
+pub mod mount;
+pub mod options;
+pub mod root;
+
+use std::cell::OnceCell;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, mkdirat};
+
+/// The container's file tree while it is set up.
+pub struct Rootfs {
+    root: OwnedFd,
+    /// The empty file system that hides directories, made for the first of them.
+    empty: OnceCell<OwnedFd>,
+}
+
+impl Rootfs {
+    /// The tree below this mount.
+    pub fn new(root: OwnedFd) -> Rootfs {
+        Rootfs { root, empty: OnceCell::new() }
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Opens a path as a process inside the container would find it, except that no magic link of /proc
+    /// is followed.
+    pub fn open(&self, path: &CStr, flags: OFlag) -> nix::Result<OwnedFd> {
+        self.open_with(path, flags, ResolveFlag::empty())
+    }
+
+    /// As [`Rootfs::open`], with further rules of openat2(2).
+    pub fn open_with(&self, path: &CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
+        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | resolve;
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+        loop {
+            // EAGAIN: something in the tree was renamed meanwhile, and the kernel could not be sure.
+            match openat2(&self.root, path, how) {
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// A place to mount on: a handle of the path, without opening what is there.
+    pub fn find(&self, path: &CStr) -> nix::Result<OwnedFd> {
+        self.open(path, OFlag::O_PATH)
+    }
+
+    /// A handle of a directory, which is made (0755) with its parents if it is missing.
+    pub fn make_directory(&self, path: &CStr) -> nix::Result<OwnedFd> {
+        match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Err(Errno::ENOENT) => {
+                let (mut at, missing) = self.find_existing_part(path)?;
+                for name in missing {
+                    at = make_child_directory(&at, &name)?;
+                }
+                Ok(at)
+            }
+            result => result,
+        }
+    }
+
+    /// A handle of a file, which is made (empty, 0644) with the directories above if it is missing.
+    pub fn make_file(&self, path: &CStr) -> nix::Result<OwnedFd> {
+        match self.find(path) {
+            Err(Errno::ENOENT) => {
+                let (parent, name) = split(path);
+                let directory = self.make_directory(&parent)?;
+                let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                nix::fcntl::openat(&directory, name.as_c_str(), flags, Mode::from_bits_truncate(0o644))
+            }
+            result => result,
+        }
+    }
+
+    /// The longest part of the path that exists, and the names that are missing below it. Those are
+    /// plain names: a `..` among them could not be told from a way out.
+    fn find_existing_part(&self, path: &CStr) -> nix::Result<(OwnedFd, Vec<CString>)> {
+        let mut missing = Vec::new();
+        let mut rest = path.to_owned();
+        loop {
+            let (parent, name) = split(&rest);
+            match name.to_bytes() {
+                b"" => return Err(Errno::ENOENT),
+                b"." => {}
+                b".." => return Err(Errno::EINVAL),
+                _ => missing.insert(0, name),
+            }
+            match self.open(&parent, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+                Err(Errno::ENOENT) => rest = parent,
+                result => return result.map(|found| (found, missing)),
+            }
+        }
+    }
+
+    /// The file system that hides directories: empty, read-only, one for all of them.
+    fn empty_directory(&self) -> nix::Result<&OwnedFd> {
+        if let Some(made) = self.empty.get() {
+            return Ok(made);
+        }
+        let made = mask::empty_file_system()?;
+        Ok(self.empty.get_or_init(|| made))
+    }
+}
+
+/// A path's directory and last name; trailing slashes are no part of the name.
+fn split(path: &CStr) -> (CString, CString) {
+    let bytes = path.to_bytes();
+    let end = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let start = bytes[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let parent = if start == 0 { b"/" } else { &bytes[..start] };
+    let text = |bytes: &[u8]| CString::new(bytes).expect("cut from a string without NUL");
+    (text(parent), text(&bytes[start..end]))
+}
+
+/// Makes a directory directly below another one and opens it; what is there already must be a
+/// directory and no link.
+fn make_child_directory(parent: &OwnedFd, name: &CStr) -> nix::Result<OwnedFd> {
+    match mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    nix::fcntl::openat(parent, name, flags, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::{Path, PathBuf};
+
+    /// A directory with a root inside and a canary beside it.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> (Tree, Rootfs) {
+            let top = std::env::temp_dir().join(format!("ferrun-rootfs-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(top.join("root/etc")).unwrap();
+            std::fs::create_dir_all(top.join("host")).unwrap();
+            let root = std::fs::File::open(top.join("root")).unwrap();
+            (Tree(top), Rootfs::new(root.into()))
+        }
+
+        fn root(&self) -> PathBuf {
+            self.0.join("root")
+        }
+
+        fn host_is_untouched(&self) -> bool {
+            std::fs::read_dir(self.0.join("host")).unwrap().count() == 0
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn missing_parts_are_made() {
+        let (tree, rootfs) = Tree::new("made");
+        rootfs.make_directory(c"/a/b/c/").unwrap();
+        rootfs.make_file(c"/a/d/file").unwrap();
+        assert_eq!(mode(&tree.root().join("a/b/c")), 0o755);
+        assert!(tree.root().join("a/d/file").is_file());
+        rootfs.make_file(c"/a/d/file").expect("what exists is opened");
+    }
+
+    #[test]
+    fn links_lead_nowhere_outside() {
+        let (tree, rootfs) = Tree::new("links");
+        symlink(tree.0.join("host"), tree.root().join("absolute")).unwrap();
+        symlink("../../host", tree.root().join("relative")).unwrap();
+        symlink("/etc", tree.root().join("inside")).unwrap();
+        for path in [c"/absolute/x", c"/relative/x"] {
+            assert!(rootfs.make_directory(path).is_err(), "{path:?}: the link dangles inside the root");
+            assert!(rootfs.make_file(path).is_err());
+        }
+        assert!(tree.host_is_untouched());
+        rootfs.make_directory(c"/inside/x").unwrap();
+        assert!(tree.root().join("etc/x").is_dir(), "an absolute link is taken from the root");
+        assert!(rootfs.make_directory(c"/missing/../../host/x").is_err());
+        assert!(tree.host_is_untouched());
+    }
+
+    #[test]
+    fn magic_links_are_not_followed() {
+        let (_tree, rootfs) = Tree::new("magic");
+        let proc = Rootfs::new(std::fs::File::open("/proc").unwrap().into());
+        assert_eq!(proc.find(c"/self/root").unwrap_err(), Errno::ELOOP);
+        drop(rootfs);
+    }
+
+    #[test]
+    fn paths_are_split_at_the_last_name() {
+        let text = |path: &CStr| {
+            let (parent, name) = split(path);
+            (parent.into_string().unwrap(), name.into_string().unwrap())
+        };
+        assert_eq!(text(c"/a/b"), ("/a/".into(), "b".into()));
+        assert_eq!(text(c"/a//"), ("/".into(), "a".into()));
+        assert_eq!(text(c"a"), ("/".into(), "a".into()));
+        assert_eq!(text(c"/"), ("/".into(), "".into()));
+    }
+}

@@ -1,0 +1,242 @@
+//! Mount options: one table that says what each does, for parsing, `features` and the option tests.
+
+use std::ffi::{CStr, CString};
+
+use crate::sys::mount::attr;
+
+/// What an option of `mounts[].options` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Accepted without effect: what it asks for is so anyway, or is a hint to mount(8) alone.
+    Nothing,
+    /// Binds the source, with the mounts below it if true.
+    Bind(bool),
+    /// Sets attributes of the mount (bits of [`attr`]).
+    Set(u64),
+    /// Clears attributes of the mount.
+    Clear(u64),
+    /// Chooses the access-time mode: a value of the [`attr::ATIME`] field.
+    Atime(u64),
+    /// As [`Effect::Set`], for the mount and those below it.
+    SetAll(u64),
+    /// As [`Effect::Clear`], for the mount and those below it.
+    ClearAll(u64),
+    /// As [`Effect::Atime`], for the mount and those below it.
+    AtimeAll(u64),
+    /// A flag of the file system instance, by its fsconfig(2) name.
+    Superblock(&'static CStr),
+    /// Propagation (`MS_*`), for the mounts below too if true.
+    Propagation(u64, bool),
+    /// Known, and refused until it is supported.
+    NotYet,
+}
+
+use Effect::*;
+
+const RELATIME: u64 = 0;
+
+/// Every option that ferrun knows by name, sorted; any other is data for the file system.
+pub const OPTIONS: &[(&str, Effect)] = &[
+    ("async", Superblock(c"async")),
+    ("atime", Atime(RELATIME)),
+    ("bind", Bind(false)),
+    ("defaults", Nothing),
+    ("dev", Clear(attr::NODEV)),
+    ("diratime", Clear(attr::NODIRATIME)),
+    ("dirsync", Superblock(c"dirsync")),
+    ("exec", Clear(attr::NOEXEC)),
+    ("idmap", NotYet),
+    ("iversion", Nothing),
+    ("lazytime", Superblock(c"lazytime")),
+    ("loud", Nothing),
+    ("mand", Superblock(c"mand")),
+    ("noatime", Atime(attr::NOATIME)),
+    ("nodev", Set(attr::NODEV)),
+    ("nodiratime", Set(attr::NODIRATIME)),
+    ("noexec", Set(attr::NOEXEC)),
+    ("noiversion", Nothing),
+    ("nolazytime", Superblock(c"nolazytime")),
+    ("nomand", Superblock(c"nomand")),
+    ("norelatime", Nothing),
+    ("nostrictatime", Atime(RELATIME)),
+    ("nosuid", Set(attr::NOSUID)),
+    ("nosymfollow", Set(attr::NOSYMFOLLOW)),
+    ("private", Propagation(libc::MS_PRIVATE, false)),
+    ("ratime", AtimeAll(RELATIME)),
+    ("rbind", Bind(true)),
+    ("rdev", ClearAll(attr::NODEV)),
+    ("rdiratime", ClearAll(attr::NODIRATIME)),
+    ("relatime", Atime(RELATIME)),
+    ("remount", NotYet),
+    ("rexec", ClearAll(attr::NOEXEC)),
+    ("ridmap", NotYet),
+    ("rnoatime", AtimeAll(attr::NOATIME)),
+    ("rnodev", SetAll(attr::NODEV)),
+    ("rnodiratime", SetAll(attr::NODIRATIME)),
+    ("rnoexec", SetAll(attr::NOEXEC)),
+    ("rnorelatime", Nothing),
+    ("rnostrictatime", AtimeAll(RELATIME)),
+    ("rnosuid", SetAll(attr::NOSUID)),
+    ("rnosymfollow", SetAll(attr::NOSYMFOLLOW)),
+    ("ro", Set(attr::RDONLY)),
+    ("rprivate", Propagation(libc::MS_PRIVATE, true)),
+    ("rrelatime", AtimeAll(RELATIME)),
+    ("rro", SetAll(attr::RDONLY)),
+    ("rrw", ClearAll(attr::RDONLY)),
+    ("rshared", Propagation(libc::MS_SHARED, true)),
+    ("rslave", Propagation(libc::MS_SLAVE, true)),
+    ("rstrictatime", AtimeAll(attr::STRICTATIME)),
+    ("rsuid", ClearAll(attr::NOSUID)),
+    ("rsymfollow", ClearAll(attr::NOSYMFOLLOW)),
+    ("runbindable", Propagation(libc::MS_UNBINDABLE, true)),
+    ("rw", Clear(attr::RDONLY)),
+    ("shared", Propagation(libc::MS_SHARED, false)),
+    ("silent", Nothing),
+    ("slave", Propagation(libc::MS_SLAVE, false)),
+    ("strictatime", Atime(attr::STRICTATIME)),
+    ("suid", Clear(attr::NOSUID)),
+    ("symfollow", Clear(attr::NOSYMFOLLOW)),
+    ("sync", Superblock(c"sync")),
+    ("tmpcopyup", NotYet),
+    ("unbindable", Propagation(libc::MS_UNBINDABLE, false)),
+];
+
+/// Attributes to set and to clear: only those that were asked for, so that a bind keeps the rest of
+/// its source's.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Bits to set.
+    pub set: u64,
+    /// Bits to clear first.
+    pub clear: u64,
+}
+
+impl Attributes {
+    /// Whether nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        *self == Attributes::default()
+    }
+
+    fn add(&mut self, bits: u64) {
+        self.set |= bits;
+        self.clear &= !bits;
+    }
+
+    fn remove(&mut self, bits: u64) {
+        self.set &= !bits;
+        self.clear |= bits;
+    }
+
+    fn atime(&mut self, mode: u64) {
+        self.set = self.set & !attr::ATIME | mode;
+        self.clear |= attr::ATIME;
+    }
+}
+
+/// A parameter of the file system: `size=64k` or a bare word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// The name.
+    pub key: CString,
+    /// What stands behind the `=`, if there is one.
+    pub value: Option<CString>,
+}
+
+/// The options of a mount, each in the form that the kernel takes.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// A bind, and whether it takes the mounts below the source along.
+    pub bind: Option<bool>,
+    /// For the mount itself.
+    pub here: Attributes,
+    /// For the mount and those below it.
+    pub all: Attributes,
+    /// Flags of the file system instance.
+    pub superblock: Vec<&'static CStr>,
+    /// Propagation changes in order: `MS_*`, and whether for the mounts below too.
+    pub propagation: Vec<(u64, bool)>,
+    /// What only the file system understands.
+    pub data: Vec<Data>,
+}
+
+impl Options {
+    /// Adds an option.
+    ///
+    /// # Errors
+    /// A sentence, for an option that is known but not supported yet and for one with a NUL byte.
+    pub fn add(&mut self, option: &str) -> Result<(), String> {
+        let Ok(known) = OPTIONS.binary_search_by_key(&option, |(name, _)| name) else {
+            return self.add_data(option);
+        };
+        match OPTIONS[known].1 {
+            Nothing => {}
+            Bind(recursive) => self.bind = Some(recursive),
+            Set(bits) => self.here.add(bits),
+            Clear(bits) => self.here.remove(bits),
+            Atime(mode) => self.here.atime(mode),
+            SetAll(bits) => self.all.add(bits),
+            ClearAll(bits) => self.all.remove(bits),
+            AtimeAll(mode) => self.all.atime(mode),
+            Superblock(name) => self.superblock.push(name),
+            Propagation(kind, recursive) => self.propagation.push((kind, recursive)),
+            NotYet => return Err(format!("mount option \"{option}\" is not supported yet")),
+        }
+        Ok(())
+    }
+
+    fn add_data(&mut self, option: &str) -> Result<(), String> {
+        let nul = |_| format!("mount option {option:?} has a NUL byte");
+        let (key, value) = match option.split_once('=') {
+            Some((key, value)) => (key, Some(CString::new(value).map_err(nul)?)),
+            None => (option, None),
+        };
+        self.data.push(Data { key: CString::new(key).map_err(nul)?, value });
+        Ok(())
+    }
+
+    /// Whether the mount is asked to be read-only.
+    pub fn read_only(&self) -> bool {
+        (self.here.set | self.all.set) & attr::RDONLY != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(list: &[&str]) -> Options {
+        let mut options = Options::default();
+        list.iter().for_each(|option| options.add(option).unwrap());
+        options
+    }
+
+    #[test]
+    fn the_table_is_sorted_for_the_binary_search() {
+        assert!(OPTIONS.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn later_options_win_and_only_what_was_given_changes() {
+        let o = options(&["nosuid", "ro", "suid", "rw", "nodev"]);
+        assert_eq!(o.here, Attributes { set: attr::NODEV, clear: attr::NOSUID | attr::RDONLY });
+        assert!(o.all.is_empty() && o.bind.is_none() && o.data.is_empty());
+    }
+
+    #[test]
+    fn the_access_time_modes_exclude_each_other() {
+        let o = options(&["noatime", "strictatime"]);
+        assert_eq!(o.here, Attributes { set: attr::STRICTATIME, clear: attr::ATIME });
+        assert_eq!(options(&["rrelatime"]).all, Attributes { set: 0, clear: attr::ATIME });
+    }
+
+    #[test]
+    fn unknown_options_are_data() {
+        let o = options(&["mode=755", "newinstance", "context=\"a=b\""]);
+        let text = |d: &Data| (d.key.clone().into_string().unwrap(), d.value.clone().map(|v| v.into_string().unwrap()));
+        assert_eq!(text(&o.data[0]), ("mode".into(), Some("755".into())));
+        assert_eq!(text(&o.data[1]), ("newinstance".into(), None));
+        assert_eq!(text(&o.data[2]), ("context".into(), Some("\"a=b\"".into())));
+        assert!(Options::default().add("a\0").is_err());
+        assert!(Options::default().add("idmap").unwrap_err().contains("not supported yet"));
+    }
+}

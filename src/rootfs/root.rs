@@ -1,0 +1,107 @@
+//! The root itself: binding it, entering it, leaving the host's tree, making it read-only.
+
+use std::ffi::CString;
+use std::fmt;
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
+use nix::unistd::{chroot, fchdir};
+
+use super::Rootfs;
+use crate::error::{Context, Error, Result};
+use crate::sys::fd::CWD;
+use crate::sys::mount::{self, MountAttr, attr};
+
+/// Cuts this mount namespace off from the host's (mounts still arrive from there, none goes back), and
+/// makes the root file system a mount of its own, which pivot_root(2) demands.
+pub struct BindRoot {
+    /// The root file system on the host.
+    pub path: CString,
+}
+
+impl BindRoot {
+    /// Runs the step.
+    pub fn run(&self) -> Result<Rootfs> {
+        let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
+        let host = mount::open_tree(CWD, c"/", 0).what(|| "open the host's root")?;
+        mount::mount_setattr(&host, true, &slave).what(|| "make the host's mounts slaves")?;
+        let place = mount::open_tree(CWD, &self.path, 0).what(|| format!("open {self}"))?;
+        let root = mount::clone_tree(&place, true).what(|| format!("bind {self}"))?;
+        super::mount::attach(&root, &place, &self.path)?;
+        Ok(Rootfs::new(root))
+    }
+}
+
+impl fmt::Display for BindRoot {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "rootfs {}", self.path.to_string_lossy())
+    }
+}
+
+/// Makes the root file system the root directory and lets go of the host's tree: pivot_root(2).
+pub struct Pivot;
+
+impl Pivot {
+    /// Runs the step.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        fchdir(rootfs.root()).what(|| "enter the rootfs")?;
+        mount::pivot_root_here()
+            .what(|| "pivot_root")
+            .map_err(|error| error.hint("pivot_root does not work on an initramfs; --no-pivot is for that"))?;
+        // The old root now lies on top of the new one, as the working directory.
+        umount2(".", MntFlags::MNT_DETACH).what(|| "unmount the host's tree")?;
+        nix::unistd::chdir("/").what(|| "enter the new root")
+    }
+}
+
+impl fmt::Display for Pivot {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("pivot_root, host's tree unmounted")
+    }
+}
+
+/// Moves the root file system over the host's root, for `--no-pivot`: the host's tree stays mounted
+/// below, so that what could be reached of it matters; /proc and /sys of the host are taken away first.
+pub struct MoveRoot;
+
+impl MoveRoot {
+    /// Runs the step.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        fchdir(rootfs.root()).what(|| "enter the rootfs")?;
+        for tree in ["/proc", "/sys"] {
+            let _ = umount2(tree, MntFlags::MNT_DETACH);
+            // One that stays (locked, or mounted twice) would be a way around the masked paths.
+            let kind = statfs(tree).map(|fs| fs.filesystem_type());
+            if matches!(kind, Ok(PROC_SUPER_MAGIC | SYSFS_MAGIC)) {
+                return Err(Error::new(format!("the host's {tree} cannot be unmounted, which --no-pivot needs")));
+            }
+        }
+        let host = mount::open_tree(CWD, c"/", 0).what(|| "open the host's root")?;
+        super::mount::attach(rootfs.root(), &host, c"/")?;
+        chroot(".").what(|| "chroot to the rootfs")?;
+        nix::unistd::chdir("/").what(|| "enter the new root")
+    }
+}
+
+impl fmt::Display for MoveRoot {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("move over the host's root, chroot")
+    }
+}
+
+/// Makes the root file system read-only (the mounts inside it keep their own options).
+pub struct ReadOnlyRoot;
+
+impl ReadOnlyRoot {
+    /// Runs the step.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+        mount::mount_setattr(rootfs.root(), false, &change).what(|| "make the rootfs read-only")
+    }
+}
+
+impl fmt::Display for ReadOnlyRoot {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("/ read-only")
+    }
+}

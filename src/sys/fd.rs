@@ -1,0 +1,30 @@
+//! Descriptors by number: those that the caller of ferrun handed over.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use super::check;
+
+/// What names the working directory to the `*at` calls.
+pub const CWD: BorrowedFd<'static> = {
+    // SAFETY: AT_FDCWD is no descriptor that could be closed; every `*at` call knows it.
+    unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }
+};
+
+/// Marks every descriptor from `first` on close-on-exec: close_range(2), Linux 5.11 for the flag.
+pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: only integers are passed, and no descriptor is closed now.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
+/// Puts a copy of `from` in the place of `to`, one of the standard streams: dup2(2).
+pub fn replace(from: impl AsFd, to: RawFd) -> nix::Result<()> {
+    // SAFETY: `from` is open; what was at `to` (a standard stream, which no `OwnedFd` owns) is replaced.
+    check(unsafe { libc::dup2(from.as_fd().as_raw_fd(), to) }.into()).map(drop)
+}
+
+/// Whether a descriptor of this number is open.
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no pointer; a closed number gives EBADF.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}

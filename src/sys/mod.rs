@@ -1,0 +1,22 @@
+//! System calls that nix lacks or does too slowly: the only room with `unsafe`.
+//!
+//! Every function is a thin typed wrapper around one call; none decides anything.
+#![allow(unsafe_code)]
+
+pub mod bpf;
+pub mod bump;
+pub mod capability;
+pub mod clone;
+pub mod fd;
+pub mod keyring;
+pub mod link;
+pub mod mount;
+pub mod pidfd;
+pub mod program;
+
+use nix::errno::Errno;
+
+/// Turns the return value of a raw system call into a result.
+fn check(ret: libc::c_long) -> nix::Result<libc::c_long> {
+    if ret < 0 { Err(Errno::last()) } else { Ok(ret) }
+}

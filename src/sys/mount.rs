@@ -1,0 +1,147 @@
+//! The mount API by descriptor: fsopen(2), fsconfig(2), fsmount(2), open_tree(2), move_mount(2),
+//! mount_setattr(2). All are in Linux 5.12 or older; nix has none of them.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::null;
+
+use nix::errno::Errno;
+
+use super::check;
+
+/// Flags of [`open_tree`]; also `libc::AT_*`.
+pub const OPEN_TREE_CLONE: u32 = 1;
+const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
+
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+
+/// Mount attributes as fsmount(2) and mount_setattr(2) take them (`MOUNT_ATTR_*`).
+pub mod attr {
+    #![allow(missing_docs)] // the names are mount_setattr(2)'s own
+    pub const RDONLY: u64 = 0x1;
+    pub const NOSUID: u64 = 0x2;
+    pub const NODEV: u64 = 0x4;
+    pub const NOEXEC: u64 = 0x8;
+    /// The field of the three access-time modes; relatime is its zero.
+    pub const ATIME: u64 = 0x70;
+    pub const NOATIME: u64 = 0x10;
+    pub const STRICTATIME: u64 = 0x20;
+    pub const NODIRATIME: u64 = 0x80;
+    pub const NOSYMFOLLOW: u64 = 0x20_0000;
+}
+
+/// `struct mount_attr` of mount_setattr(2).
+#[repr(C)]
+#[derive(Default, Clone, Copy, Debug)]
+pub struct MountAttr {
+    /// Attributes to set.
+    pub set: u64,
+    /// Attributes to clear.
+    pub clear: u64,
+    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`, or 0 to leave it.
+    pub propagation: u64,
+    /// A user namespace whose maps the mount shall use, with `MOUNT_ATTR_IDMAP`.
+    pub userns_fd: u64,
+}
+
+fn fd(ret: libc::c_long) -> nix::Result<OwnedFd> {
+    // SAFETY: a non-negative return of these calls is a new descriptor that nothing else owns.
+    check(ret).map(|n| unsafe { OwnedFd::from_raw_fd(n as i32) })
+}
+
+/// A new superblock's configuration context: fsopen(2). Its descriptor also reads the kernel's messages.
+pub fn fsopen(kind: &CStr) -> nix::Result<OwnedFd> {
+    // SAFETY: `kind` is a NUL-terminated string that outlives the call.
+    fd(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })
+}
+
+/// Sets a parameter without a value, such as `memory` of cgroup v1.
+pub fn fsconfig_flag(context: impl AsFd, key: &CStr) -> nix::Result<()> {
+    fsconfig(context, FSCONFIG_SET_FLAG, Some(key), None)
+}
+
+/// Sets a parameter with a value, such as `size` = `64k`.
+pub fn fsconfig_string(context: impl AsFd, key: &CStr, value: &CStr) -> nix::Result<()> {
+    fsconfig(context, FSCONFIG_SET_STRING, Some(key), Some(value))
+}
+
+/// Creates the superblock from what was configured.
+pub fn fsconfig_create(context: impl AsFd) -> nix::Result<()> {
+    fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
+}
+
+fn fsconfig(context: impl AsFd, command: u32, key: Option<&CStr>, value: Option<&CStr>) -> nix::Result<()> {
+    let key = key.map_or(null(), CStr::as_ptr);
+    let value = value.map_or(null(), CStr::as_ptr);
+    // SAFETY: each pointer is null where the command takes none, else a NUL-terminated string that
+    // outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_fd().as_raw_fd(), command, key, value, 0) }).map(drop)
+}
+
+/// A detached mount of the created superblock, with `attr` of [`attr`]: fsmount(2).
+pub fn fsmount(context: impl AsFd, attr: u64) -> nix::Result<OwnedFd> {
+    // SAFETY: only integers are passed.
+    fd(unsafe { libc::syscall(libc::SYS_fsmount, context.as_fd().as_raw_fd(), FSMOUNT_CLOEXEC, attr as u32) })
+}
+
+/// Opens a mount, or with [`OPEN_TREE_CLONE`] a detached copy of it: open_tree(2).
+pub fn open_tree(dir: impl AsFd, path: &CStr, flags: u32) -> nix::Result<OwnedFd> {
+    let flags = flags | OPEN_TREE_CLOEXEC;
+    // SAFETY: `path` is a NUL-terminated string that outlives the call.
+    fd(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_fd().as_raw_fd(), path.as_ptr(), flags) })
+}
+
+/// A detached copy of the mount at exactly this descriptor, with what is mounted below it if `recursive`.
+pub fn clone_tree(at: impl AsFd, recursive: bool) -> nix::Result<OwnedFd> {
+    let flags = OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32;
+    open_tree(at, c"", if recursive { flags | libc::AT_RECURSIVE as u32 } else { flags })
+}
+
+/// Attaches the mount `from` on the file or directory that `to` is open on: move_mount(2).
+pub fn move_mount(from: impl AsFd, to: impl AsFd) -> nix::Result<()> {
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    let (from, to) = (from.as_fd().as_raw_fd(), to.as_fd().as_raw_fd());
+    // SAFETY: both paths are the empty NUL-terminated string.
+    check(unsafe { libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, c"".as_ptr(), flags) }).map(drop)
+}
+
+/// Changes the attributes of the mount that `at` is open on, and of those below it if `recursive`.
+pub fn mount_setattr(at: impl AsFd, recursive: bool, attr: &MountAttr) -> nix::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let at = at.as_fd().as_raw_fd();
+    // SAFETY: `attr` points to a `struct mount_attr` of the size given, which the kernel only reads.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            at,
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(attr),
+            size_of::<MountAttr>(),
+        )
+    };
+    check(ret).map(drop)
+}
+
+/// pivot_root(2) with the same directory for the new root and the old: the old root is then mounted
+/// on top of the new one, and unmounting `.` leaves just the new.
+pub fn pivot_root_here() -> nix::Result<()> {
+    // SAFETY: both paths are NUL-terminated literals.
+    check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }).map(drop)
+}
+
+/// The oldest message that the kernel has for this context ("e tmpfs: Bad value for 'size'"), without
+/// its level prefix; reading takes it from the queue.
+pub fn kernel_message(context: impl AsFd) -> Option<String> {
+    let mut text = [0u8; 512];
+    match nix::unistd::read(context, &mut text) {
+        Ok(n) => Some(String::from_utf8_lossy(&text[..n]).trim_start_matches("e ").trim().to_owned()),
+        Err(Errno::ENODATA) | Err(_) => None,
+    }
+}

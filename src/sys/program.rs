@@ -1,0 +1,52 @@
+//! Executing a program: execve(2) and execveat(2) with prepared strings.
+
+use std::ffi::{CStr, CString, c_char};
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::null;
+
+use nix::errno::Errno;
+
+/// A null-terminated array of pointers to the strings, as execve(2) takes them.
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([null()]).collect()
+}
+
+/// Replaces this process; returns only the reason why that failed.
+pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: `path` and both null-terminated arrays point at NUL-terminated strings that outlive the call.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    Errno::last()
+}
+
+/// Replaces this process by the program that `file` is open on, with the environment that it has.
+pub fn execute_file(file: impl AsFd, args: &[CString], env: &[CString]) -> Errno {
+    let (args, env) = (pointers(args), pointers(env));
+    let fd = file.as_fd().as_raw_fd();
+    // SAFETY: as above; the path is the empty string.
+    unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH) };
+    Errno::last()
+}
+
+/// Ends this process at once, without what the standard library does at an exit.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: _exit(2) has no precondition.
+    unsafe { libc::_exit(status) }
+}
+
+/// Sets SIGPIPE to its default action: signal(2).
+pub fn default_sigpipe() -> nix::Result<()> {
+    // SAFETY: the default action runs no code of ours.
+    match unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) } {
+        libc::SIG_ERR => Err(Errno::last()),
+        _ => Ok(()),
+    }
+}
+
+/// The monotonic clock in nanoseconds: clock_gettime(2), which is the same for every process.
+pub fn monotonic_nanoseconds() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a `struct timespec` that the call fills in.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
