@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn text_that_is_not_json_is_told_by_line_and_column() {
         let error = refused("{\n  \"ociVersion\": \"1.0.0\",,\n}");
-        assert!(error.message.contains("line 2, column 26"), "{error}");
+        assert!(error.message.contains("line 2, column 25"), "{error}");
         assert_eq!(error.place.as_deref(), Some("config.json:2"));
     }
 
