@@ -256,6 +256,8 @@ class Lab:
         """A bundle of this program, of one of the kinds of COMMANDS."""
         config = json.loads(json.dumps(self.config))
         config["process"].update(terminal=False, args=COMMANDS[kind])
+        # crun 1.8 refuses any other version than 1.0.
+        config["ociVersion"] = "1.0.2"
         config["root"]["path"] = str(self.rootfs)
         linux = config["linux"]
         linux["cgroupsPath"] = self.cgroup(program, kind)

@@ -4,7 +4,11 @@
 use std::ffi::CString;
 use std::fmt;
 
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
 use crate::error::{Context, Result};
+use crate::sys::fd::CWD;
 
 /// The process moves itself: `0` written to `tasks` moves the calling thread alone, for which the
 /// kernel takes no global lock and waits for no grace period (docs/decisions.md has the figures).
@@ -30,7 +34,7 @@ impl fmt::Display for Join {
 
 /// Writes to a cgroup file, which must be there.
 pub(super) fn write(path: &std::ffi::CStr, value: &[u8]) -> nix::Result<()> {
-    use nix::fcntl::{OFlag, open};
-    let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+    // openat and not open: musl's open makes a second call for O_CLOEXEC.
+    let file = openat(CWD, path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     nix::unistd::write(file, value).map(drop)
 }

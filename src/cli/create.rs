@@ -107,6 +107,6 @@ impl Command for Create {
     const ABOUT: &'static str = "Create a container; its program waits for start";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        self.flags.with_request(globals, true, |request| create(request).map(|Created { .. }| 0))
+        self.flags.with_request(globals, true, |request| create(&request).map(|Created { .. }| 0))
     }
 }

@@ -82,7 +82,7 @@ fn check_rootfs(bundle: &Bundle) -> Result<()> {
 ///
 /// # Errors
 /// The step that failed.
-pub fn create(request: Request) -> Result<Created> {
+pub fn create(request: &Request) -> Result<Created> {
     check_descriptors(request.plan)?;
     let mut state = State {
         oci_version: request.bundle.spec.oci_version.clone(),
@@ -97,7 +97,7 @@ pub fn create(request: Request) -> Result<Created> {
         complete: false,
     };
     let record = Record::begin(request.root, &request.id, &state)?;
-    match launch(&request, &record) {
+    match launch(request, &record) {
         Ok(process) => {
             state.init = Init::of(process.pid, &process.fd).ok();
             state.complete = true;

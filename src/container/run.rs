@@ -26,11 +26,11 @@ pub fn run(mut request: Request, mode: Mode) -> Result<i32> {
     let (root, id): (&Root, Id) = (request.root, request.id.clone());
     request.signal_mask = signals::current_mask()?;
     if mode == Mode::Detach {
-        return create(request).map(|_| 0);
+        return create(&request).map(|_| 0);
     }
     // Held back from here on, a signal to ferrun cannot end it halfway.
     let held = signals::hold()?;
-    let Created { process, state } = create(request)?;
+    let Created { process, state } = create(&request)?;
     let status = signals::pass_on_until_exit(&held, &process);
     if mode == Mode::Foreground {
         destroy(root, &id, &state)?;

@@ -12,6 +12,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::statfs::FsType;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -68,10 +69,9 @@ pub struct Init {
 impl Init {
     /// The identity of a process that is there now.
     pub fn of(pid: Pid, process: impl AsFd) -> Result<Init> {
-        const PIDFS_MAGIC: i64 = 0x5049_4446;
+        const PIDFS_MAGIC: FsType = FsType(0x5049_4446);
         let what = || "identify the container's process";
-        let pidfs =
-            nix::sys::statfs::fstatfs(process.as_fd()).is_ok_and(|fs| fs.filesystem_type().0 as i64 == PIDFS_MAGIC);
+        let pidfs = nix::sys::statfs::fstatfs(process.as_fd()).is_ok_and(|fs| fs.filesystem_type() == PIDFS_MAGIC);
         let inode = if pidfs { nix::sys::stat::fstat(process).what(what)?.st_ino } else { 0 };
         let start_time = if pidfs { 0 } else { start_time(pid).what(what)? };
         Ok(Init { pid: pid.as_raw(), inode, start_time })

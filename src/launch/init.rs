@@ -20,15 +20,21 @@ struct Init<'a> {
 
 /// Runs the init's lane. Never returns: it becomes the program, or tells the parent what failed and ends.
 pub fn main(launch: &Launch, channel: Channel) -> ! {
+    // What the parent has gathered is the parent's to write; this is a copy.
+    launch.trace.iter().for_each(|trace| trace.forget());
     let mut init = Init { launch, channel, rootfs: None };
     let first = launch.plan.parent.len() + 1;
-    let lane = Lane { name: LANE, first, trace: launch.trace, fault: launch.fault };
+    let mut lane = Lane { name: LANE, first, trace: launch.trace, fault: launch.fault };
     let mut ready = false;
     for (index, step) in launch.plan.init.iter().enumerate() {
         if let Err(error) = lane.timed(index, step, || init.step(step)) {
             init.fail(&error, ready);
         }
-        ready |= matches!(step.action, Action::Ready(_));
+        if matches!(step.action, Action::Ready(_)) {
+            ready = true;
+            // Once `create` has returned, its trace is complete.
+            lane.trace = lane.trace.filter(|_| launch.gate.is_none());
+        }
     }
     sys::program::exit(1)
 }
@@ -83,9 +89,6 @@ impl Init<'_> {
     /// Says that all is set up, and after `create` waits for `start`. That the program is there is
     /// looked at before, so that `create` reports it.
     fn ready(&mut self) -> Result<()> {
-        if let Some(trace) = self.launch.trace {
-            trace.flush();
-        }
         let Some(gate) = &self.launch.gate else {
             return if self.channel.ready() { Ok(()) } else { sys::program::exit(1) };
         };

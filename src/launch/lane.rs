@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::trace::Trace;
 use crate::error::Result;
-use crate::plan::Step;
+use crate::plan::{Action, Step};
 
 /// A lane while it runs.
 pub struct Lane<'a> {
@@ -24,11 +24,21 @@ impl Lane<'_> {
         if let Some(fault) = self.fault.filter(|fault| fault.step == number) {
             fault.strike(self.name, &step.action)?;
         }
-        let begin = self.trace.map(|trace| trace.now());
-        let result = run();
-        if let (Some(trace), Some(begin)) = (self.trace, begin) {
-            trace.step(self.name, number, step, begin);
-        }
+        let result = match self.trace {
+            // Nothing can be written once the other side goes on: these are told before they are done.
+            Some(trace) if matches!(step.action, Action::Ready(_) | Action::Execute(_)) => {
+                trace.step(self.name, number, step, trace.now());
+                trace.flush();
+                run()
+            }
+            Some(trace) => {
+                let begin = trace.now();
+                let result = run();
+                trace.step(self.name, number, step, begin);
+                result
+            }
+            None => run(),
+        };
         result.map_err(|error| match &step.from {
             Some(pointer) => error.from_property(pointer),
             None => error,

@@ -49,23 +49,28 @@ impl Trace {
         self.event(
             lane,
             step.action.verb(),
-            json!({ "step": number, "what": step.action.to_string(), "from": from }),
+            &json!({ "step": number, "what": step.action.to_string(), "from": from }),
             begin,
         );
     }
 
     /// A phase outside of the plan.
     pub fn phase(&self, name: &str, begin: u64) {
-        self.event("parent", name, json!({}), begin);
+        self.event("parent", name, &json!({}), begin);
     }
 
-    fn event(&self, lane: &str, name: &str, args: Value, begin: u64) {
+    fn event(&self, lane: &str, name: &str, args: &Value, begin: u64) {
         let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
         let duration = microseconds(self.now() - begin);
         let event = json!({ "ph": "X", "name": name, "pid": 1, "tid": lane, "ts": microseconds(begin), "dur": duration, "args": args });
         let mut events = self.events.borrow_mut();
         events.extend_from_slice(event.to_string().as_bytes());
         events.extend_from_slice(b",\n");
+    }
+
+    /// Drops what was gathered.
+    pub fn forget(&self) {
+        self.events.take();
     }
 
     /// Writes what this process has gathered.

@@ -74,7 +74,7 @@ fn rows(plan: &Plan) -> Vec<Row<'_>> {
     let mut parent = plan.parent.iter().enumerate().map(row("parent", 1)).peekable();
     let mut init = plan.init.iter().enumerate().map(row("init", first)).peekable();
     let mut rows = Vec::new();
-    while let Some(next) = parent.next() {
+    for next in parent.by_ref() {
         let born = matches!(next.step.action, Action::Clone(_));
         rows.push(next);
         if born {

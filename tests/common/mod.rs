@@ -13,9 +13,13 @@ pub fn ferrun_binary() -> PathBuf {
     std::env::var_os("FERRUN").map_or_else(|| env!("CARGO_BIN_EXE_ferrun").into(), PathBuf::from)
 }
 
-/// Says loudly that a test was skipped and why; hack/test counts these lines.
+/// Says loudly that a test was skipped and why; hack/test gathers and counts these lines.
 pub fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
+    if let Some(path) = std::env::var_os("FERRUN_SKIPS") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, format!("{why}\n").as_bytes()).unwrap();
+    }
 }
 
 /// Returns from a test, loudly, unless it can be root on a host with busybox.
@@ -202,7 +206,9 @@ fn processes_in(dir: &Path) -> Vec<String> {
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(pid) = entry.file_name().to_str().unwrap_or_default().parse::<u32>() else { continue };
         let mounts = std::fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
-        if pid != std::process::id() && mounts.lines().any(|line| line.split(' ').nth(3).is_some_and(|root| root.contains(name))) {
+        if pid != std::process::id()
+            && mounts.lines().any(|line| line.split(' ').nth(3).is_some_and(|root| root.contains(name)))
+        {
             let command = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
             found.push(format!("{pid} {}", command.replace('\0', " ")));
         }
