@@ -55,8 +55,10 @@ fn read(text: &[u8]) -> Result<Spec> {
         let said = said.split(" at line ").next().unwrap_or_default();
         let place = format!("config.json:{line}");
         if error.is_data() {
+            // Engines show the first line alone, so that has the property's name, too.
             let pointer = Positions::new(text).pointer(line, column).map(str::to_owned);
-            return Error { pointer, place: Some(place), ..Error::new(said) };
+            let message = pointer.iter().fold(said.to_owned(), |said, pointer| format!("{pointer}: {said}"));
+            return Error { pointer, place: Some(place), ..Error::new(message) };
         }
         let message = format!("config.json is not valid JSON: line {line}, column {column}: {said}");
         Error { place: Some(place), ..Error::new(message) }
@@ -93,7 +95,7 @@ mod tests {
         let error = refused("{\"ociVersion\":\"1.0.0\",\n\"process\":{\"args\":[\"a\",\n7]}}");
         assert_eq!(error.pointer.as_deref(), Some("/process/args/1"), "{error}");
         assert_eq!(error.place.as_deref(), Some("config.json:3"));
-        assert_eq!(error.message, "invalid type: integer `7`, expected a string");
+        assert_eq!(error.message, "/process/args/1: invalid type: integer `7`, expected a string");
     }
 
     #[test]
