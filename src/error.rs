@@ -16,18 +16,20 @@ pub struct Error {
     pub message: String,
     /// The number behind the failure, 0 if there is none.
     pub errno: i32,
+    /// What is known beyond the number, such as the kernel's own words; ends the first line.
+    pub detail: Option<Box<str>>,
     /// The JSON pointer of the property that asked for it.
-    pub pointer: Option<String>,
+    pub pointer: Option<Box<str>>,
     /// Where that property stands: `config.json:14`.
-    pub place: Option<String>,
+    pub place: Option<Box<str>>,
     /// What the reader can do.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
 }
 
 impl Error {
     /// A failure that no system call reported.
     pub fn new(message: impl Into<String>) -> Error {
-        Error { message: message.into(), errno: 0, pointer: None, place: None, hint: None }
+        Error { message: message.into(), errno: 0, detail: None, pointer: None, place: None, hint: None }
     }
 
     /// A system call's failure: `what` names operation and subject.
@@ -45,12 +47,17 @@ impl Error {
 
     /// Names the property behind it, unless a closer one is known.
     pub fn from_property(mut self, pointer: impl fmt::Display) -> Error {
-        self.pointer.get_or_insert_with(|| pointer.to_string());
+        self.pointer.get_or_insert_with(|| pointer.to_string().into());
         self
     }
 
+    /// Adds what is known beyond the number.
+    pub fn detail(self, detail: impl Into<Box<str>>) -> Error {
+        Error { detail: Some(detail.into()), ..self }
+    }
+
     /// Adds what the reader can do.
-    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Error {
         self.hint.get_or_insert_with(|| hint.into());
         self
     }
@@ -64,9 +71,12 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.message)?;
-        match self.errno {
-            0 => Ok(()),
-            _ => write!(f, ": {}", Reason(self.code())),
+        if self.errno != 0 {
+            write!(f, ": {}", Reason(self.code()))?;
+        }
+        match &self.detail {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
         }
     }
 }

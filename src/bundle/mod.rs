@@ -56,12 +56,14 @@ fn read(text: &[u8]) -> Result<Spec> {
         let place = format!("config.json:{line}");
         if error.is_data() {
             // Engines show the first line alone, so that has the property's name, too.
-            let pointer = Positions::new(text).pointer(line, column).map(str::to_owned);
-            let message = pointer.iter().fold(said.to_owned(), |said, pointer| format!("{pointer}: {said}"));
-            return Error { pointer, place: Some(place), ..Error::new(message) };
+            let positions = Positions::new(text);
+            let pointer = positions.pointer(line, column);
+            let message = pointer.map_or_else(|| said.to_owned(), |pointer| format!("{pointer}: {said}"));
+            let pointer = pointer.map(Box::from);
+            return Error { pointer, place: Some(place.into()), ..Error::new(message) };
         }
         let message = format!("config.json is not valid JSON: line {line}, column {column}: {said}");
-        Error { place: Some(place), ..Error::new(message) }
+        Error { place: Some(place.into()), ..Error::new(message) }
     })
 }
 
@@ -69,7 +71,7 @@ impl Bundle {
     /// Adds to an error the line on which its property stands.
     pub fn locate(&self, mut error: Error) -> Error {
         if let (Some(pointer), None) = (&error.pointer, &error.place) {
-            error.place = Positions::new(&self.text).line(pointer).map(|line| format!("config.json:{line}"));
+            error.place = Positions::new(&self.text).line(pointer).map(|line| format!("config.json:{line}").into());
         }
         error
     }

@@ -1,10 +1,10 @@
 //! Errors and warnings as a person and as an engine reads them: the one place where they are rendered.
 
-use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::SystemTime;
 
+use nix::errno::Errno;
 use serde_json::json;
 
 use super::globals::{Globals, LogFormat};
@@ -61,18 +61,26 @@ fn for_a_person(error: &Error) -> String {
     let places = [error.place.as_deref(), error.pointer.as_deref()];
     let place: Vec<&str> = places.into_iter().flatten().collect();
     if !place.is_empty() {
-        let _ = write!(text, "\n        {}", place.join(" "));
+        text.push_str(&format!("\n        {}", place.join(" ")));
     }
-    if let Some(hint) = &error.hint {
-        let _ = write!(text, "\n        hint: {hint}");
+    match (&error.hint, error.code()) {
+        (Some(hint), _) => text.push_str(&format!("\n        hint: {hint}")),
+        (None, Errno::ENOSYS) => {
+            text.push_str(&format!("\n        hint: ferrun needs Linux 5.14 or newer{}", kernel()))
+        }
+        (None, _) => {}
     }
     text
+}
+
+fn kernel() -> String {
+    let name = nix::sys::utsname::uname().ok();
+    name.map_or_else(String::new, |name| format!("; this is {}", name.release().to_string_lossy()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::errno::Errno;
 
     #[test]
     fn an_error_with_all_its_parts() {

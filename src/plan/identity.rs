@@ -30,11 +30,12 @@ impl Compiler<'_> {
     /// From most to least privileged: each step still may do what it does.
     pub(super) fn identity(&mut self) {
         let Some(process) = &self.spec.process else { return };
+        self.init(None, Stdio { uid: process.user.uid });
+        // From here on no file is opened: a limit of no descriptors is no obstacle.
         for (index, limit) in process.rlimits.iter().enumerate() {
             let step = Rlimit { resource: resource(limit.kind), soft: limit.soft, hard: limit.hard };
             self.init(Some(Pointer::at("/process/rlimits/#", index)), step);
         }
-        self.init(None, Stdio { uid: process.user.uid });
         let bounding = process.capabilities.as_ref().map(|capabilities| capabilities.bounding.mask);
         if let Some(mask) = bounding {
             self.init(Some(Pointer::new("/process/capabilities/bounding")), BoundingSet(mask));

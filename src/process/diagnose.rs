@@ -43,7 +43,7 @@ fn missing_interpreter(path: &CStr, error: Error) -> Error {
     let Some(head) = head(path) else { return error };
     let Some(interpreter) = script_interpreter(&head).or_else(|| elf_interpreter(&head)) else { return error };
     let text = String::from_utf8_lossy(interpreter).into_owned();
-    let said = Error::new(format!("{error}: the file is there, its interpreter {text:?} is not"));
+    let said = error.detail(format!("the file is there, its interpreter {text:?} is not"));
     match text.ends_with('\r') {
         true => said.hint("the script's first line ends in CR LF; it wants LF alone"),
         false => said.hint("install it in the container, or use a statically linked program"),

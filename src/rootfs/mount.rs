@@ -90,7 +90,7 @@ impl Mount {
         let context = mount::fsopen(kind).what(|| format!("mount {self}"))?;
         let configured = self.configure(&context, source);
         configured.map_err(|errno| match mount::kernel_message(&context) {
-            Some(said) => Error::os(format!("mount {self}"), errno).hint(format!("the kernel says: {said}")),
+            Some(said) => Error::os(format!("mount {self}"), errno).detail(said),
             None => Error::os(format!("mount {self}"), errno),
         })?;
         let ro_later = if self.seal_later { attr::RDONLY } else { 0 };
