@@ -29,9 +29,9 @@ impl FromStr for Fault {
 
 impl Fault {
     /// Fails the step in its place. For a kill the init asks the parent, which it cannot see.
-    pub(super) fn strike(self, lane: &str, action: &Action) -> Result<()> {
+    pub(super) fn strike(self, in_init: bool, action: &Action) -> Result<()> {
         match self.kill {
-            true if lane == super::init::LANE => Err(Error::new(super::channel::KILL_PARENT)),
+            true if in_init => Err(Error::new(super::channel::KILL_PARENT)),
             true => Fault::kill_myself(),
             false => Err(Error::new(format!("a fault was asked for before \"{action}\""))),
         }

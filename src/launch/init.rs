@@ -1,15 +1,12 @@
 //! The init's lane: from its birth to the container's program.
 
 use super::channel::Channel;
-use super::lane::Lane;
+use super::lane::{INIT, Lane};
 use super::{Launch, signals};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Step};
 use crate::rootfs::Rootfs;
 use crate::sys;
-
-/// The name of this lane.
-pub const LANE: &str = "init";
 
 /// The init while it sets itself up.
 struct Init<'a> {
@@ -24,7 +21,7 @@ pub fn main(launch: &Launch, channel: Channel) -> ! {
     launch.trace.iter().for_each(|trace| trace.forget());
     let mut init = Init { launch, channel, rootfs: None };
     let first = launch.plan.parent.len() + 1;
-    let mut lane = Lane { name: LANE, first, trace: launch.trace, fault: launch.fault };
+    let mut lane = Lane { name: INIT, first, trace: launch.trace, fault: launch.fault };
     let mut ready = false;
     for (index, step) in launch.plan.init.iter().enumerate() {
         if let Err(error) = lane.timed(index, step, || init.step(step)) {

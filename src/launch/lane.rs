@@ -5,6 +5,11 @@ use super::trace::Trace;
 use crate::error::Result;
 use crate::plan::{Action, Step};
 
+/// The name of ferrun's own lane.
+pub const PARENT: &str = "parent";
+/// The name of the init's lane.
+pub const INIT: &str = "init";
+
 /// A lane while it runs.
 pub struct Lane<'a> {
     /// Its name in the trace.
@@ -22,7 +27,7 @@ impl Lane<'_> {
     pub fn timed(&self, index: usize, step: &Step, run: impl FnOnce() -> Result<()>) -> Result<()> {
         let number = self.first + index;
         if let Some(fault) = self.fault.filter(|fault| fault.step == number) {
-            fault.strike(self.name, &step.action)?;
+            fault.strike(self.name == INIT, &step.action)?;
         }
         let result = match self.trace {
             // Nothing can be written once the other side goes on: these are told before they are done.

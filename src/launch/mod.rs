@@ -24,7 +24,7 @@ use crate::sys::pidfd;
 use channel::{Channel, FromInit};
 use fault::Fault;
 use gate::Gate;
-use lane::Lane;
+use lane::{Lane, PARENT};
 use trace::Trace;
 
 /// A process that runs the container, or will.
@@ -62,7 +62,7 @@ impl Launch<'_> {
         let mut theirs = Some(theirs);
         let mut ours = Some(ours);
         let mut process = None::<Process>;
-        let lane = Lane { name: "parent", first: 1, trace: self.trace, fault: self.fault };
+        let lane = Lane { name: PARENT, first: 1, trace: self.trace, fault: self.fault };
         for (index, step) in self.plan.parent.iter().enumerate() {
             let result = lane.timed(index, step, || {
                 let Action::Clone(clone) = &step.action else {

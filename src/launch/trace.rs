@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::lane::PARENT;
 use crate::error::{Context, Result};
 use crate::plan::Step;
 use crate::sys::program::monotonic_nanoseconds;
@@ -56,7 +57,7 @@ impl Trace {
 
     /// A phase outside of the plan.
     pub fn phase(&self, name: &str, begin: u64) {
-        self.event("parent", name, &json!({}), begin);
+        self.event(PARENT, name, &json!({}), begin);
     }
 
     fn event(&self, lane: &str, name: &str, args: &Value, begin: u64) {

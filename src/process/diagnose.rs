@@ -5,9 +5,9 @@
 use std::ffi::CStr;
 
 use nix::errno::Errno;
-use nix::sys::stat::stat;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, stat};
 
-use super::exec::open;
 use crate::error::Error;
 
 /// The error for a program that execve(2) refused with `errno`.
@@ -34,7 +34,8 @@ pub fn failed(path: &CStr, errno: Errno) -> Error {
 /// The first bytes of a file.
 fn head(path: &CStr) -> Option<Vec<u8>> {
     let mut bytes = vec![0; 4096];
-    let length = nix::unistd::read(open(path).ok()?, &mut bytes).ok()?;
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty()).ok()?;
+    let length = nix::unistd::read(file, &mut bytes).ok()?;
     bytes.truncate(length);
     Some(bytes)
 }

@@ -4,7 +4,6 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, stat, umask};
 use nix::unistd::{AccessFlags, access, fchdir, getcwd};
 
@@ -138,11 +137,6 @@ impl fmt::Display for Program {
         let words: Vec<_> = self.args.iter().map(|word| word.to_string_lossy()).collect();
         f.write_str(&words.join(" "))
     }
-}
-
-/// Opens a file for reading by path, to look at its first bytes.
-pub(super) fn open(path: &CStr) -> nix::Result<std::os::fd::OwnedFd> {
-    nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
 }
 
 #[cfg(test)]
