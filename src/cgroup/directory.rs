@@ -1,23 +1,31 @@
 //! The container's directory in a hierarchy: its path, making it, removing it.
 
+use std::ffi::CStr;
 use std::fmt;
 
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, access, mkdir};
+use nix::unistd::{AccessFlags, UnlinkatFlags, access, mkdir, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Hierarchy, MOUNT_POINT};
 use crate::error::{Context, Error, Result};
+use crate::sys;
+use crate::sys::fd::CWD;
 
 /// The container's directory in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directory {
     /// Its path on the host.
     pub path: String,
-    /// The part of the path that was there before: that is not ours to remove.
-    pub existing: String,
+    /// Whether it was there before the container: then it is not ours to remove.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub existed: bool,
 }
+
+/// The extended attribute of the directories that ferrun made above a container's own. Whoever empties
+/// one removes it: that may be another container than the one for which it was made.
+const MADE: &CStr = c"user.ferrun.made";
 
 /// Where the container's cgroup is, relative to a hierarchy's root.
 ///
@@ -46,21 +54,19 @@ fn path_in(hierarchy: &Hierarchy, cgroups_path: Option<&str>, id: &str) -> Strin
 impl Directory {
     /// The container's directory in this hierarchy.
     pub fn new(hierarchy: &Hierarchy, cgroups_path: Option<&str>, id: &str) -> Directory {
-        let path = format!("{}{}", hierarchy.mount_point, path_in(hierarchy, cgroups_path, id));
-        Directory { path, existing: hierarchy.mount_point.clone() }
+        Directory { path: format!("{}{}", hierarchy.mount_point, path_in(hierarchy, cgroups_path, id)), existed: false }
     }
 
-    /// Looks how much of the path is there already.
-    pub fn probe(&mut self) {
-        let floor = self.existing.len();
-        let ends = self.path.char_indices().skip(floor + 1).filter(|(_, c)| *c == '/').map(|(at, _)| at);
-        let prefixes: Vec<usize> = ends.chain([self.path.len()]).collect();
-        for end in prefixes {
-            if access(&self.path[..end], AccessFlags::F_OK).is_err() {
-                break;
-            }
-            self.existing = self.path[..end].to_owned();
+    /// Looks whether it is there already.
+    ///
+    /// # Errors
+    /// One with processes in it: they would be the container's from then on.
+    pub fn probe(&mut self) -> Result<()> {
+        self.existed = access(self.path.as_str(), AccessFlags::F_OK).is_ok();
+        if self.existed && std::fs::read(format!("{}/cgroup.procs", self.path)).is_ok_and(|pids| !pids.is_empty()) {
+            return Err(Error::new(format!("container's cgroup is not empty: {}", self.path)));
         }
+        Ok(())
     }
 
     /// The path without the mount point: `/c1`.
@@ -68,23 +74,28 @@ impl Directory {
         &self.path[hierarchy.mount_point.len()..]
     }
 
-    /// Removes what was made of it, from the bottom up. A directory that others still use stays.
+    /// Removes it, and of the directories above those that ferrun made and nobody uses any more.
     ///
     /// # Errors
-    /// EBUSY: the container's own directory still has processes or children.
+    /// EBUSY: it still has processes or children.
     pub fn remove(&self) -> Result<()> {
-        let mut path = self.path.as_str();
-        while path.len() > self.existing.len() {
-            match nix::unistd::unlinkat(crate::sys::fd::CWD, path, nix::unistd::UnlinkatFlags::RemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                // Not empty, but not the container's own: another container's parent, too.
-                Err(_) if path.len() < self.path.len() => return Ok(()),
-                Err(errno) => return Err(errno).what(|| format!("remove cgroup {path}")),
-            }
-            path = parent(path);
+        if self.existed {
+            return Ok(());
+        }
+        match remove(&self.path) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno).what(|| format!("remove cgroup {}", self.path)),
+        }
+        let mut above = parent(&self.path);
+        while sys::xattr::has(above, MADE) && remove(above).is_ok() {
+            above = parent(above);
         }
         Ok(())
     }
+}
+
+fn remove(path: &str) -> nix::Result<()> {
+    unlinkat(CWD, path, UnlinkatFlags::RemoveDir)
 }
 
 /// Makes a cgroup directory with those above it that are missing; `cpuset` if a process may join it only
@@ -92,14 +103,37 @@ impl Directory {
 fn make(path: &str, cpuset: bool) -> Result<()> {
     // Another container's removal may take a parent away at any moment: then once more.
     for _ in 0..100 {
-        match mkdir(path, Mode::from_bits_truncate(0o755)) {
-            Ok(()) | Err(Errno::EEXIST) => return if cpuset { inherit_cpuset(path) } else { Ok(()) },
-            Err(Errno::ENOENT) if path.len() > MOUNT_POINT.len() => make(parent(path), cpuset)?,
-            Err(errno) => return Err(errno).what(|| format!("make cgroup {path}")),
+        let made = match mkdir(path, MODE) {
+            Ok(()) | Err(Errno::EEXIST) if cpuset => inherit_cpuset(path),
+            Ok(()) | Err(Errno::EEXIST) => return Ok(()),
+            Err(errno) => Err(errno).what(|| format!("make cgroup {path}")),
+        };
+        match made {
+            Err(error) if matches!(error.code(), Errno::ENOENT | Errno::ENODEV) => make_parent(parent(path), cpuset)?,
+            result => return result,
         }
     }
     Err(Error::os(format!("make cgroup {path}"), Errno::ENOENT))
 }
+
+fn make_parent(path: &str, cpuset: bool) -> Result<()> {
+    // What is missing is the hierarchy itself.
+    if path.len() <= MOUNT_POINT.len() {
+        return Err(Error::os(format!("make cgroup {path}"), Errno::ENOENT));
+    }
+    match mkdir(path, MODE) {
+        Ok(()) => {
+            // A kernel without such attributes (before 5.7) only leaves an empty directory more.
+            let _ = sys::xattr::mark(path, MADE);
+            if cpuset { inherit_cpuset(path) } else { Ok(()) }
+        }
+        Err(Errno::EEXIST) => Ok(()),
+        Err(Errno::ENOENT) => make_parent(parent(path), cpuset).and_then(|()| make_parent(path, cpuset)),
+        Err(errno) => Err(errno).what(|| format!("make cgroup {path}")),
+    }
+}
+
+const MODE: Mode = Mode::from_bits_truncate(0o755);
 
 fn parent(path: &str) -> &str {
     &path[..path.rfind('/').unwrap_or(0)]
@@ -107,16 +141,22 @@ fn parent(path: &str) -> &str {
 
 /// Copies the CPUs and memory nodes of the parent, where the new directory has none: cpusets(7).
 fn inherit_cpuset(path: &str) -> Result<()> {
-    let parent = parent(path);
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let own = format!("{path}/{file}");
-        let there = std::fs::read(&own).what(|| format!("read {own}"))?;
-        if there.trim_ascii().is_empty() {
-            let value = std::fs::read(format!("{parent}/{file}")).what(|| format!("read {parent}/{file}"))?;
-            std::fs::write(&own, value.trim_ascii()).what(|| format!("write {own}"))?;
+        if read(&own)?.is_empty() {
+            let above = format!("{}/{file}", parent(path));
+            // Another ferrun has just made the parent and not filled it yet.
+            if read(&above)?.is_empty() {
+                inherit_cpuset(parent(path))?;
+            }
+            std::fs::write(&own, read(&above)?).what(|| format!("write {own}"))?;
         }
     }
     Ok(())
+}
+
+fn read(path: &str) -> Result<Vec<u8>> {
+    std::fs::read(path).map(|text| text.trim_ascii().to_vec()).what(|| format!("read {path}"))
 }
 
 /// Makes the container's directories in the v1 hierarchies.
@@ -210,35 +250,5 @@ mod tests {
             assert_eq!(path_in(&v2, wanted, "id"), on_v2, "{wanted:?}");
         }
         assert_eq!(path_in(&hierarchy("", "/"), None, "id"), "/id");
-    }
-
-    fn is_dir(path: &str) -> bool {
-        std::path::Path::new(path).is_dir()
-    }
-
-    #[test]
-    fn only_what_was_made_is_removed() {
-        let top = std::env::temp_dir().join(format!("ferrun-cgroup-{}", std::process::id()));
-        let mount_point = top.join("memory").to_str().unwrap().to_owned();
-        std::fs::create_dir_all(format!("{mount_point}/there")).unwrap();
-        let memory = Hierarchy { controllers: "memory".into(), mount_point: mount_point.clone(), own: "/".into() };
-        let make = |path: &str| {
-            let mut directory = Directory::new(&memory, Some(path), "id");
-            directory.probe();
-            make(&directory.path, false).unwrap();
-            directory
-        };
-        let first = make("/there/new/c1");
-        assert_eq!(first.existing, format!("{mount_point}/there"));
-        let second = make("/there/new/c2");
-        first.remove().unwrap();
-        assert!(is_dir(&second.path), "another container's directory stays");
-        second.remove().unwrap();
-        first.remove().unwrap();
-        assert!(!is_dir(&format!("{mount_point}/there/new")) && is_dir(&format!("{mount_point}/there")));
-        let existing = make("/there");
-        existing.remove().unwrap();
-        assert!(is_dir(&existing.path), "what was there before stays");
-        std::fs::remove_dir_all(top).unwrap();
     }
 }

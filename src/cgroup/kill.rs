@@ -1,12 +1,17 @@
 //! Signals to everything in a cgroup, and waiting until it is empty.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, Pid, access};
 
 use super::directory::Directory;
+use super::tree;
 use crate::error::{Context, Error, Result};
 use crate::sys::pidfd;
 
@@ -49,6 +54,7 @@ pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
         }
         let processes: Vec<OwnedFd> = pids.iter().filter_map(|pid| pidfd::open(Pid::from_raw(*pid)).ok()).collect();
         signal_all(directories, libc::SIGKILL)?;
+        thaw(directories);
         for process in &processes {
             wait_for_exit(process)?;
         }
@@ -74,47 +80,51 @@ pub fn wait_for_exit(process: &OwnedFd) -> Result<()> {
 fn members(directories: &[Directory]) -> Vec<i32> {
     let mut pids = Vec::new();
     for directory in directories {
-        collect(&directory.path, &mut pids);
+        let _ = tree::visit(&directory.path, &mut |at| {
+            let Ok(file) = openat(at, c"cgroup.procs", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) else {
+                return;
+            };
+            let mut list = String::new();
+            let _ = File::from(file).read_to_string(&mut list);
+            // 0 stands for a process of another pid namespace.
+            pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0));
+        });
     }
     pids.sort_unstable();
     pids.dedup();
     pids
 }
 
-fn collect(path: &str, pids: &mut Vec<i32>) {
-    let Ok(list) = std::fs::read_to_string(format!("{path}/cgroup.procs")) else { return };
-    // 0 stands for a process of another pid namespace.
-    pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0));
-    for child in children(path) {
-        collect(&child, pids);
+/// Thaws the v1 cgroup and those below: a frozen process does not even die. (A frozen one of v2 does.)
+pub fn thaw(directories: &[Directory]) {
+    let is_freezer = |directory: &&Directory| {
+        access(format!("{}/freezer.state", directory.path).as_str(), AccessFlags::F_OK).is_ok()
+    };
+    for directory in directories.iter().filter(is_freezer) {
+        let _ = tree::visit(&directory.path, &mut |at| {
+            let state = openat(at, c"freezer.state", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
+            let _ = state.and_then(|state| nix::unistd::write(state, b"THAWED"));
+        });
     }
 }
 
-fn children(path: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    directories.filter_map(|entry| entry.path().to_str().map(str::to_owned)).collect()
-}
-
-/// Removes the container's directories with all that the container made below them, deepest first;
-/// kills what is still inside.
+/// Removes the container's directories with all that the container made below them; kills what is still
+/// inside. One that cannot be removed does not keep the others.
+///
+/// # Errors
+/// The first that cannot be removed.
 pub fn remove(directories: &[Directory]) -> Result<()> {
-    for directory in directories {
-        match directory.remove() {
-            Err(error) if matches!(error.code(), Errno::EBUSY | Errno::ENOTEMPTY) => {
-                kill_and_wait(std::slice::from_ref(directory))?;
-                remove_children(&directory.path);
-                directory.remove()?;
-            }
-            result => result?,
-        }
-    }
-    Ok(())
+    let results: Vec<Result<()>> = directories.iter().map(remove_one).collect();
+    results.into_iter().collect()
 }
 
-fn remove_children(path: &str) {
-    for child in children(path) {
-        remove_children(&child);
-        let _ = std::fs::remove_dir(&child);
+fn remove_one(directory: &Directory) -> Result<()> {
+    match directory.remove() {
+        Err(error) if matches!(error.code(), Errno::EBUSY | Errno::ENOTEMPTY) => {
+            kill_and_wait(std::slice::from_ref(directory))?;
+            tree::remove_below(&directory.path).what(|| format!("remove the cgroups in {}", directory.path))?;
+            directory.remove()
+        }
+        result => result,
     }
 }

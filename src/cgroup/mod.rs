@@ -7,3 +7,4 @@ pub mod join;
 pub mod kill;
 pub mod layout;
 pub mod limits;
+mod tree;

@@ -11,6 +11,7 @@ use super::id::Id;
 use super::state::{Init, Record, Root, State};
 use crate::bundle::Bundle;
 use crate::bundle::linux::NamespaceKind;
+use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::gate::Gate;
@@ -54,9 +55,7 @@ pub struct Created {
 /// Properties that cannot be honoured; a root file system that is not there.
 pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
     check_rootfs(bundle)?;
-    let mut plan = plan::compile(bundle, &Host::probe()?, options)?;
-    plan.cgroup.iter_mut().for_each(|directory| directory.probe());
-    Ok(plan)
+    plan::compile(bundle, &Host::probe()?, options)
 }
 
 /// The root file system's path on the host.
@@ -96,7 +95,14 @@ pub fn create(request: &Request) -> Result<Created> {
         init: None,
         complete: false,
     };
-    let record = Record::begin(request.root, &request.id, &state)?;
+    let record = Record::begin(request.root, &request.id)?;
+    // Only now: another container of this id, whose cgroups these were, is gone.
+    let probed = state.cgroup.iter_mut().try_for_each(Directory::probe);
+    let probed = probed.map_err(|error| error.from_property("/linux/cgroupsPath"));
+    if let Err(error) = probed.and_then(|()| record.state(&state)) {
+        let _ = std::fs::remove_dir_all(&record.directory);
+        return Err(error);
+    }
     match launch(request, &record) {
         Ok(process) => {
             state.init = Init::of(process.pid, &process.fd).ok();
@@ -151,6 +157,8 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = path.with_file_name(hidden);
+    // One that a killed ferrun left.
+    let _ = std::fs::remove_file(&temporary);
     let options = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o666).open(&temporary);
     let written = options.what(what)?.write_all(pid.to_string().as_bytes());
     written.and_then(|()| std::fs::rename(&temporary, path)).what(what).inspect_err(|_| {

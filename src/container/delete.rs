@@ -31,7 +31,12 @@ pub fn delete(root: &Root, id: &Id, force: bool) -> Result<()> {
 pub fn destroy(root: &Root, id: &Id, state: &State) -> Result<()> {
     if let Some(init) = state.init.and_then(|init| init.open()) {
         let _ = pidfd::send_signal(&init, libc::SIGKILL);
+        cgroup::kill::thaw(&state.cgroup);
         cgroup::kill::wait_for_exit(&init)?;
+    }
+    // The kernel ends a pid namespace with its init; without one the others live on.
+    if state.shared_pid_namespace {
+        cgroup::kill::kill_and_wait(&state.cgroup)?;
     }
     cgroup::kill::remove(&state.cgroup)?;
     remove_directory(root, id)

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::id::Id;
-use super::state::Root;
+use super::state::{Root, State};
 use super::status::status;
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
@@ -46,12 +46,26 @@ pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
     let init = status(root, id, &state).1;
     let everything = all || (signal == libc::SIGKILL && state.shared_pid_namespace);
     if everything && !state.cgroup.is_empty() && (init.is_some() || all) {
-        return cgroup::kill::signal_all(&state.cgroup, signal);
+        cgroup::kill::signal_all(&state.cgroup, signal)?;
+        thaw_for(signal, &state);
+        return Ok(());
+    }
+    if all && init.is_none() {
+        return Ok(());
     }
     let init = init.ok_or_else(|| Error::new(format!("container not running: {id}")))?;
     match pidfd::send_signal(init, signal) {
         Err(Errno::ESRCH) => Err(Error::new(format!("container not running: {id}"))),
         result => result.what(|| format!("kill container {id} with signal {signal}")),
+    }?;
+    thaw_for(signal, &state);
+    Ok(())
+}
+
+/// A frozen container dies of SIGKILL only once it is thawed; engines stop paused containers so.
+fn thaw_for(signal: i32, state: &State) {
+    if signal == libc::SIGKILL {
+        cgroup::kill::thaw(&state.cgroup);
     }
 }
 

@@ -108,8 +108,11 @@ impl Root {
     /// "does not exist", which engines match.
     pub fn load(&self, id: &Id) -> Result<State> {
         let directory = self.of(id);
-        for (name, complete) in [(CREATED, true), (CREATING, false)] {
+        // The second look is for the container that is completed between the first two.
+        for (name, complete) in [(CREATED, true), (CREATING, false), (CREATED, true)] {
             match std::fs::read(directory.join(name)) {
+                // Not even the first line is written yet.
+                Ok(text) if !complete && !text.contains(&b'\n') => {}
                 Ok(text) => {
                     return parse(&text, complete)
                         .ok_or_else(|| Error::new(format!("the state of container {id} is damaged")));
@@ -152,11 +155,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes the directory and writes the first line: the container's id is taken from now on.
+    /// Makes the directory: the container's id is taken from now on.
     ///
     /// # Errors
     /// An id that is in use.
-    pub fn begin(root: &Root, id: &Id, state: &State) -> Result<Record> {
+    pub fn begin(root: &Root, id: &Id) -> Result<Record> {
         let directory = root.of(id);
         match make_directory(&directory) {
             Err(Errno::ENOENT) => {
@@ -169,20 +172,20 @@ impl Record {
             Errno::EEXIST => Error::new(format!("container with given ID already exists: {id}")),
             _ => Error::os(format!("make the state directory {directory:?}"), errno),
         })?;
-        let write = || -> std::io::Result<File> {
-            let mut file = File::create_new(directory.join(CREATING))?;
-            let mut line = serde_json::to_vec(state)?;
-            line.push(b'\n');
-            file.write_all(&line)?;
-            Ok(file)
-        };
-        match write() {
+        match File::create_new(directory.join(CREATING)) {
             Ok(file) => Ok(Record { directory, file }),
             Err(error) => {
                 let _ = std::fs::remove_dir_all(&directory);
                 Err(Error::io(format!("write the state of container {id}"), &error))
             }
         }
+    }
+
+    /// Writes the first line.
+    pub fn state(&self, state: &State) -> Result<()> {
+        let mut line = serde_json::to_vec(state).unwrap_or_default();
+        line.push(b'\n');
+        (&self.file).write_all(&line).what(|| format!("write the state of container {}", state.id))
     }
 
     /// Adds the init.

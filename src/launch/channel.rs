@@ -47,9 +47,9 @@ impl Channel {
     fn receive_into(&self, buffer: &mut [u8]) -> nix::Result<usize> {
         loop {
             match recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()) {
-                Err(Errno::EINTR) => {}
-                // The other end died with something of ours unread.
-                Err(Errno::ECONNRESET) => return Ok(0),
+                // ECONNRESET: the other end died with something of ours unread. It is told once, and before
+                // what that end had still to say.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 result => return result,
             }
         }

@@ -29,8 +29,10 @@ pub fn main(launch: &Launch, channel: Channel) -> ! {
         }
         if matches!(step.action, Action::Ready(_)) {
             ready = true;
-            // Once `create` has returned, its trace is complete.
-            lane.trace = lane.trace.filter(|_| launch.gate.is_none());
+            // Once `create` has returned, its trace is complete, and no fault can be told any more.
+            if launch.gate.is_some() {
+                (lane.trace, lane.fault) = (None, None);
+            }
         }
     }
     sys::program::exit(1)

@@ -33,7 +33,10 @@ impl Compiler<'_> {
     pub(super) fn cgroup_at_birth(&mut self) -> Result<()> {
         let layout = &self.host.cgroups;
         if self.options.no_cgroup {
-            return self.refuse_limits();
+            return self.without_cgroups("--cgroup-manager disabled switches them off");
+        }
+        if layout.v1.is_empty() && layout.unified.is_none() {
+            return self.without_cgroups("this host has none mounted at /sys/fs/cgroup");
         }
         let Some(unified) = &layout.unified else { return Ok(()) };
         let directory = self.directory(unified);
@@ -126,13 +129,15 @@ impl Compiler<'_> {
         Error::new(conflict.to_string()).from_property(from)
     }
 
-    fn refuse_limits(&self) -> Result<()> {
-        match self.shares() {
-            Some(_) => {
-                Err(Error::new("limits need cgroups, which --cgroup-manager disabled switches off")
-                    .from_property(SHARES))
-            }
-            None => Ok(()),
+    /// A limit is refused; that the devices are not limited is only warned about, since every config
+    /// has a list of them.
+    fn without_cgroups(&mut self, why: &str) -> Result<()> {
+        if self.shares().is_some() {
+            return Err(Error::new(format!("limits need cgroups, and {why}")).from_property(SHARES));
         }
+        if !self.spec.linux.resources.devices.is_empty() {
+            self.warn(DEVICES, format!("devices are not limited: that needs cgroups, and {why}"));
+        }
+        Ok(())
     }
 }
