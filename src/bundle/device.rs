@@ -1,19 +1,23 @@
 //! `linux.resources.devices`: the device rules of the cgroup.
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+use serde::de::Deserializer;
 
+use super::text::{Object, parsed};
 use crate::cgroup::device_rules::{Access, Kind, Rule};
 
 /// A rule as the config spells it.
 #[derive(Deserialize)]
 struct Spelled {
     allow: bool,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    major: Option<i64>,
-    minor: Option<i64>,
-    access: Option<String>,
+    #[serde(rename = "type", default = "all_kinds", deserialize_with = "kind")]
+    kind: Kind,
+    #[serde(default, deserialize_with = "number")]
+    major: Option<u32>,
+    #[serde(default, deserialize_with = "number")]
+    minor: Option<u32>,
+    #[serde(default = "Access::all", deserialize_with = "access")]
+    access: Access,
 }
 
 /// Reads the list; null is an empty one.
@@ -26,26 +30,50 @@ struct CheckedRule(Rule);
 
 impl<'de> Deserialize<'de> for CheckedRule {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<CheckedRule, D::Error> {
-        let spelled = Spelled::deserialize(from)?;
-        let number = |name: &str, number: Option<i64>| match number {
-            // -1 is how engines that copy runc's own structure write "any".
-            None | Some(-1) => Ok(None),
-            Some(n) => {
-                u32::try_from(n).map(Some).map_err(|_| D::Error::custom(format!("{name} {n} is no device number")))
-            }
-        };
-        let kind = match spelled.kind.as_deref() {
-            None | Some("" | "a") => Kind::All,
-            Some("c" | "u") => Kind::Char,
-            Some("b") => Kind::Block,
-            Some(other) => return Err(D::Error::custom(format!("device type {other:?} is none of a, b, c, u"))),
-        };
-        let access = match spelled.access.as_deref() {
-            None | Some("") => Access::all(),
-            Some(letters) => Access::parse(letters)
-                .ok_or_else(|| D::Error::custom(format!("device access {letters:?} has other letters than r, w, m")))?,
-        };
-        let (major, minor) = (number("major", spelled.major)?, number("minor", spelled.minor)?);
-        Ok(CheckedRule(Rule { allow: spelled.allow, kind, major, minor, access }))
+        let Object(Spelled { allow, kind, major, minor, access }) = Object::deserialize(from)?;
+        Ok(CheckedRule(Rule { allow, kind, major, minor, access }))
     }
+}
+
+fn all_kinds() -> Kind {
+    Kind::All
+}
+
+fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<Kind, D::Error> {
+    parsed(from, |text| match text {
+        "" | "a" => Ok(Kind::All),
+        "c" | "u" => Ok(Kind::Char),
+        "b" => Ok(Kind::Block),
+        other => Err(format!("device type {other:?} is none of a, b, c, u")),
+    })
+}
+
+fn access<'de, D: Deserializer<'de>>(from: D) -> Result<Access, D::Error> {
+    parsed(from, |letters| match letters {
+        "" => Ok(Access::all()),
+        letters => {
+            Access::parse(letters).ok_or_else(|| format!("device access {letters:?} has other letters than r, w, m"))
+        }
+    })
+}
+
+/// -1 is how engines that copy runc's own structure write "any".
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    struct Number;
+    impl serde::de::Visitor<'_> for Number {
+        type Value = Option<u32>;
+        fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            f.write_str("a device number or -1")
+        }
+        fn visit_unit<E>(self) -> Result<Option<u32>, E> {
+            Ok(None)
+        }
+        fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Option<u32>, E> {
+            if number == -1 { Ok(None) } else { Err(E::custom(format!("{number} is no device number"))) }
+        }
+        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Option<u32>, E> {
+            u32::try_from(number).map(Some).map_err(|_| E::custom(format!("{number} is no device number")))
+        }
+    }
+    from.deserialize_any(Number)
 }

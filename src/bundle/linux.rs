@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::text::{NotYet, Text, or_default};
+use super::text::{NoEntryYet, NotYet, Text, object_or_default, objects, or_default};
 use crate::cgroup::device_rules::Rule;
 
 /// What only Linux has.
@@ -11,12 +11,12 @@ use crate::cgroup::device_rules::Rule;
 #[allow(dead_code)] // the `NotYet` fields are read only to be refused
 pub struct Linux {
     /// The namespaces that are not the caller's.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub namespaces: Vec<Namespace>,
     /// Where the container's cgroup is; absent: named after the container.
     pub cgroups_path: Option<Text>,
     /// Limits.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub resources: Resources,
     /// Paths that are hidden from the container.
     #[serde(deserialize_with = "or_default")]
@@ -28,7 +28,7 @@ pub struct Linux {
     gid_mappings: NotYet,
     time_offsets: NotYet,
     devices: NotYet,
-    net_devices: NotYet,
+    net_devices: NoEntryYet,
     rootfs_propagation: NotYet,
     seccomp: NotYet,
     mount_label: NotYet,
@@ -73,7 +73,7 @@ pub struct Resources {
     #[serde(deserialize_with = "super::device::rules")]
     pub devices: Vec<Rule>,
     /// CPU time.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub cpu: Cpu,
     memory: NotYet,
     pids: NotYet,
@@ -81,7 +81,7 @@ pub struct Resources {
     block_io: NotYet,
     hugepage_limits: NotYet,
     network: NotYet,
-    rdma: NotYet,
+    rdma: NoEntryYet,
     unified: NotYet,
 }
 

@@ -49,7 +49,7 @@ pub fn load(dir: &Path) -> Result<Bundle> {
 }
 
 fn read(text: &[u8]) -> Result<Spec> {
-    serde_json::from_slice(text).map_err(|error| {
+    serde_json::from_slice(text).map(|text::Object(spec)| spec).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let said = error.to_string();
         let said = said.split(" at line ").next().unwrap_or_default();

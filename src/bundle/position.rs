@@ -44,7 +44,8 @@ impl Positions {
     /// them: just behind what it could not take) lies in.
     pub fn pointer(&self, line: usize, column: usize) -> Option<&str> {
         let offset = self.line_starts.get(line.wrapping_sub(1))? + column.saturating_sub(1);
-        let inside = self.places.iter().filter(|place| place.start <= offset && offset <= place.end);
+        // A list or object of the wrong type is not even begun: the position is just before it.
+        let inside = self.places.iter().filter(|place| place.start <= offset + 1 && offset <= place.end);
         inside.min_by_key(|place| place.end - place.start).map(|place| place.pointer.as_str())
     }
 }

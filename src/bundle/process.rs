@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::text::{NotYet, Text, or_default};
+use super::text::{NotYet, Text, object, object_or_default, objects, or_default};
 
 /// What runs in the container, and as whom.
 #[derive(Deserialize, Debug, Default)]
@@ -17,7 +17,7 @@ pub struct Process {
     #[serde(deserialize_with = "or_default")]
     pub terminal: bool,
     /// User, groups and file mode mask.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub user: User,
     /// The program and its arguments.
     #[serde(deserialize_with = "or_default")]
@@ -28,9 +28,10 @@ pub struct Process {
     /// Working directory inside the container.
     pub cwd: Text,
     /// The five sets; absent: all that ferrun has.
+    #[serde(deserialize_with = "object")]
     pub capabilities: Option<Capabilities>,
     /// Resource limits, each kind once.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub rlimits: Vec<Rlimit>,
     /// Whether execve(2) may never grant privileges.
     #[serde(deserialize_with = "or_default")]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+use serde::de::Deserializer;
 
 use super::linux::Linux;
 use super::mount::Mount;
 use super::process::Process;
-use super::text::{NotYet, Text, or_default};
+use super::text::{NotYet, Text, object, object_or_default, objects, or_default, parsed};
 
 /// A config.json whose every value has its final type. Unknown properties are ignored, as the spec
 /// demands; known ones that ferrun cannot honour yet are refused.
@@ -20,20 +20,22 @@ pub struct Spec {
     #[serde(deserialize_with = "version")]
     pub oci_version: String,
     /// What runs.
+    #[serde(default, deserialize_with = "object")]
     pub process: Option<Process>,
     /// The container's file tree.
+    #[serde(default, deserialize_with = "object")]
     pub root: Option<Root>,
     /// Host name in the UTS namespace.
     #[serde(default, deserialize_with = "or_default")]
     pub hostname: Text,
     /// Mounts in the order in which they are made.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub mounts: Vec<Mount>,
     /// Free text for whoever reads the state.
     #[serde(default, deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
     /// What only Linux has.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object_or_default")]
     pub linux: Linux,
     #[serde(default)]
     domainname: NotYet,
@@ -52,13 +54,14 @@ pub struct Root {
 }
 
 fn version<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let version = String::deserialize(from)?;
-    let mut parts = version.splitn(3, '.');
-    let one = parts.next() == Some("1");
-    let minor = parts.next().is_some_and(|minor| minor.parse::<u32>().is_ok());
-    let patch = parts.next().is_some_and(|patch| patch.starts_with(|c: char| c.is_ascii_digit()));
-    if one && minor && patch {
-        return Ok(version);
-    }
-    Err(D::Error::custom(format!("ociVersion {version:?} is not supported; versions 1.0.0 to 1.x are")))
+    parsed(from, |version| {
+        let mut parts = version.splitn(3, '.');
+        let one = parts.next() == Some("1");
+        let minor = parts.next().is_some_and(|minor| minor.parse::<u32>().is_ok());
+        let patch = parts.next().is_some_and(|patch| patch.starts_with(|c: char| c.is_ascii_digit()));
+        if one && minor && patch {
+            return Ok(version.to_owned());
+        }
+        Err(format!("ociVersion {version:?} is not supported; versions 1.0.0 to 1.x are"))
+    })
 }

@@ -57,6 +57,63 @@ pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
+/// Reads a string that stands for something else. What is wrong with it is told while the reader stands
+/// at it, so that the error has its place; null is the empty string.
+pub fn parsed<'de, D: Deserializer<'de>, T>(
+    from: D,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    struct Parsed<F>(F);
+    impl<T, F: FnOnce(&str) -> Result<T, String>> Visitor<'_> for Parsed<F> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_unit<E: de::Error>(self) -> Result<T, E> {
+            self.visit_str("")
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.0)(text).map_err(E::custom)
+        }
+    }
+    from.deserialize_any(Parsed(parse))
+}
+
+/// What is read only from an object: serde's derived readers would take a list of the values, too.
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Object<T>, D::Error> {
+        struct ObjectVisitor<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        from.deserialize_map(ObjectVisitor(std::marker::PhantomData))
+    }
+}
+
+/// An object or nothing.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(from)?.map(|object| object.0))
+}
+
+/// An object; null is one without properties.
+pub fn object_or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    object(from).map(Option::unwrap_or_default)
+}
+
+/// A list of objects; null is an empty one.
+pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    let list: Option<Vec<Object<T>>> = Option::deserialize(from)?;
+    Ok(list.unwrap_or_default().into_iter().map(|object| object.0).collect())
+}
+
 /// A property that ferrun does not support yet: read without complaint where it asks for nothing
 /// (engines write null, 0, false, empty strings and lists for "not set"), refused where it does.
 #[derive(Default, Debug)]
@@ -65,6 +122,27 @@ pub struct NotYet;
 impl<'de> Deserialize<'de> for NotYet {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<NotYet, D::Error> {
         from.deserialize_any(NotYetVisitor)
+    }
+}
+
+/// As [`NotYet`], for a map whose every entry is a request, whatever it holds.
+#[derive(Default, Debug)]
+pub struct NoEntryYet;
+
+impl<'de> Deserialize<'de> for NoEntryYet {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<NoEntryYet, D::Error> {
+        let map: Option<std::collections::BTreeMap<String, Refused>> = Option::deserialize(from)?;
+        drop(map);
+        Ok(NoEntryYet)
+    }
+}
+
+/// A value that is refused wherever it stands.
+struct Refused;
+
+impl<'de> Deserialize<'de> for Refused {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Refused, D::Error> {
+        Err(de::Error::custom("not supported by this version of ferrun"))
     }
 }
 

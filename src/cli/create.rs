@@ -7,7 +7,7 @@ use clap::Args;
 use super::globals::{Container, Globals};
 use super::{Command, report};
 use crate::bundle;
-use crate::container::create::{Created, Request, create, plan};
+use crate::container::create::{Created, Request, check_descriptors, create, plan};
 use crate::error::{Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::trace::Trace;
@@ -53,6 +53,7 @@ impl Flags {
         wait_for_start: bool,
         go_on: impl FnOnce(Request) -> Result<T>,
     ) -> Result<T> {
+        check_descriptors(self.preserve_fds)?;
         seal::seal()?;
         let (root, id) = (globals.root()?, self.container.id()?);
         let options = Options {
@@ -67,9 +68,10 @@ impl Flags {
         }
         let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
         let begin = trace.as_ref().map_or(0, Trace::now);
-        let bundle = bundle::load(&self.bundle)?;
+        let ended = || trace.iter().for_each(|trace| drop(trace.end()));
+        let bundle = bundle::load(&self.bundle).inspect_err(|_| ended())?;
         report::warnings(&bundle.warnings, globals);
-        let plan = plan(&bundle, &options).map_err(|error| bundle.locate(error))?;
+        let plan = plan(&bundle, &options).map_err(|error| bundle.locate(error)).inspect_err(|_| ended())?;
         report::warnings(&plan.warnings, globals);
         trace.iter().for_each(|trace| trace.phase("plan", begin));
         let (pid_file, fault) = (self.pid_file, self.fault);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, FromArgMatches, ValueEnum};
 
 use crate::container::id::Id;
 use crate::container::state::Root;
@@ -65,13 +65,24 @@ enum Rootless {
 }
 
 impl Globals {
+    /// Those of a command line that cannot be understood as a whole, as far as they can.
+    pub fn of_this_process() -> Globals {
+        let parser = Globals::augment_args(clap::Command::new("ferrun")).disable_version_flag(true).ignore_errors(true);
+        let read = |arguments: Vec<std::ffi::OsString>| {
+            let matches = parser.clone().try_get_matches_from(arguments)?;
+            Globals::from_arg_matches(&matches)
+        };
+        let globals = read(std::env::args_os().collect()).or_else(|_| read(vec!["ferrun".into()]));
+        globals.expect("every option has a default")
+    }
+
     /// Where states are kept.
     pub fn root(&self) -> Result<Root> {
         let root = match &self.root {
             Some(root) => std::path::absolute(root).map_err(|error| Error::io(format!("--root {root:?}"), &error))?,
             None => default_root(),
         };
-        if root.parent().is_none() {
+        if std::fs::canonicalize(&root).as_ref().unwrap_or(&root).parent().is_none() {
             return Err(Error::new("--root must not be the root directory"));
         }
         Ok(Root(root))

@@ -23,7 +23,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Args, Command as Parser, FromArgMatches};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use globals::Globals;
 
 /// Exit status for a command line that cannot be understood, as runc's.
@@ -81,11 +81,12 @@ pub fn main() -> i32 {
         (Some(entry), _) => top().subcommand((entry.parser)()),
         (None, None | Some("help")) => COMMANDS.iter().fold(top(), |parser, entry| parser.subcommand((entry.parser)())),
         (None, Some(word)) => {
-            eprintln!("ferrun: no such command: {word} (ferrun --help lists them)");
+            let error = Error::new(format!("no such command: {word} (ferrun --help lists them)"));
+            report::failure(&error, &Globals::of_this_process());
             return NO_SUCH_COMMAND;
         }
     };
-    match parser.try_get_matches_from(arguments) {
+    match parser.try_get_matches_from(&arguments) {
         Ok(matches) => dispatch(known, &matches),
         Err(error) => usage(&error),
     }
@@ -113,11 +114,24 @@ fn dispatch(known: Option<&Entry>, matches: &clap::ArgMatches) -> i32 {
 }
 
 fn usage(error: &clap::Error) -> i32 {
-    let _ = error.print();
     match error.kind() {
-        ErrorKind::DisplayHelp => 0,
-        _ => USAGE,
+        ErrorKind::DisplayHelp => {
+            let _ = error.print();
+            return 0;
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+        }
+        _ => {
+            let text = error.render().to_string();
+            let (first, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+            let first = first.strip_prefix("error: ").unwrap_or(first);
+            let words: Vec<&str> = first.split_whitespace().collect();
+            report::failure(&Error::new(words.join(" ")), &Globals::of_this_process());
+            eprint!("{rest}");
+        }
     }
+    USAGE
 }
 
 /// The first argument that is no global option and no value of one.

@@ -66,7 +66,8 @@ pub fn rootfs(bundle: &Bundle) -> PathBuf {
 
 /// A link in the place of the root file system could be turned elsewhere between look and use.
 fn check_rootfs(bundle: &Bundle) -> Result<()> {
-    let path = rootfs(bundle);
+    // Without a slash at the end, which would make the kernel follow the link.
+    let path: PathBuf = rootfs(bundle).components().collect();
     let kind = std::fs::symlink_metadata(&path).what(|| format!("rootfs {path:?}"));
     let wrong = match kind {
         Ok(kind) if kind.is_dir() => return Ok(()),
@@ -82,7 +83,6 @@ fn check_rootfs(bundle: &Bundle) -> Result<()> {
 /// # Errors
 /// The step that failed.
 pub fn create(request: &Request) -> Result<Created> {
-    check_descriptors(request.plan)?;
     let mut state = State {
         oci_version: request.bundle.spec.oci_version.clone(),
         id: request.id.to_string(),
@@ -138,12 +138,10 @@ fn launch(request: &Request, record: &Record) -> Result<Process> {
     Ok(process)
 }
 
-/// The descriptors that the caller wants passed on must be there: otherwise ferrun's own would take
-/// their numbers.
-fn check_descriptors(plan: &Plan) -> Result<()> {
-    let Some(plan::Action::Execute(program)) = plan.init.last().map(|step| &step.action) else { return Ok(()) };
-    let closed = (3..program.keep_descriptors).find(|number| !crate::sys::fd::is_open(*number as i32));
-    match closed {
+/// The descriptors that the caller wants passed on must be there. To be called before ferrun opens any
+/// of its own, which would take their numbers.
+pub fn check_descriptors(count: u32) -> Result<()> {
+    match (3..3 + count).find(|number| !crate::sys::fd::is_open(*number as i32)) {
         Some(number) => Err(Error::new(format!("--preserve-fds: descriptor {number} is not open"))),
         None => Ok(()),
     }

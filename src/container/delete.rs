@@ -1,7 +1,9 @@
 //! `delete`, and undoing whatever there is of a container.
 
+use std::io::ErrorKind;
+
 use super::id::Id;
-use super::state::{Root, State, missing};
+use super::state::{self, Root, State, missing};
 use super::status::{Status, status};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
@@ -42,10 +44,19 @@ pub fn destroy(root: &Root, id: &Id, state: &State) -> Result<()> {
     remove_directory(root, id)
 }
 
+/// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory.
 fn remove_directory(root: &Root, id: &Id) -> Result<()> {
     let directory = root.of(id);
-    match std::fs::remove_dir_all(&directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+    for name in state::FILES {
+        match std::fs::remove_file(directory.join(name)) {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(Error::io(format!("remove {name} of container {id}"), &error));
+            }
+            _ => {}
+        }
+    }
+    match std::fs::remove_dir(&directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         result => result.what(|| format!("remove the state directory {directory:?}")),
     }
 }

@@ -50,7 +50,7 @@ pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
         thaw_for(signal, &state);
         return Ok(());
     }
-    if all && init.is_none() {
+    if init.is_none() && all {
         return Ok(());
     }
     let init = init.ok_or_else(|| Error::new(format!("container not running: {id}")))?;

@@ -19,10 +19,14 @@ use serde::{Deserialize, Serialize};
 use super::id::Id;
 use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
+use crate::launch::gate;
 use crate::sys::pidfd;
 
 const CREATING: &str = "creating.json";
 const CREATED: &str = "state.json";
+
+/// Everything that can be in a state directory.
+pub const FILES: &[&str] = &[CREATED, CREATING, gate::FIFO, gate::FAILURE];
 
 /// What is known of a container before it exists.
 #[derive(Serialize, Deserialize, Debug, Clone)]

@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Result};
 /// The fifo's name: while it is there, the container has not been started.
 pub const FIFO: &str = "exec.fifo";
 /// The file's name.
-const FAILURE: &str = "exec.error";
+pub const FAILURE: &str = "exec.error";
 
 /// The init's side.
 pub struct Gate {

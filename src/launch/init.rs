@@ -92,7 +92,7 @@ impl Init<'_> {
             return if self.channel.ready() { Ok(()) } else { sys::program::exit(1) };
         };
         if let Some(Action::Execute(program)) = self.launch.plan.init.last().map(|step| &step.action) {
-            program.look_up()?;
+            program.look_up().map_err(|error| error.from_property("/process/args"))?;
         }
         if !self.channel.ready() {
             sys::program::exit(1);
@@ -102,6 +102,7 @@ impl Init<'_> {
 
     /// Tells whoever listens: the parent, or after `start` the file that it reads.
     fn fail(&self, error: &Error, ready: bool) -> ! {
+        self.launch.trace.iter().for_each(|trace| trace.flush());
         match &self.launch.gate {
             Some(gate) if ready => gate.fail(error),
             _ => self.channel.fail(error),

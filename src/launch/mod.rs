@@ -12,7 +12,6 @@ pub mod trace;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::SigSet;
-use nix::sys::wait::{WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
 use crate::cgroup::directory::Directory;
@@ -20,7 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::step::Clone;
 use crate::plan::{Action, Plan};
 use crate::sys::clone::{Side, clone3};
-use crate::sys::pidfd;
+use crate::sys::{self, pidfd};
 use channel::{Channel, FromInit};
 use fault::Fault;
 use gate::Gate;
@@ -58,6 +57,7 @@ impl Launch<'_> {
     /// The step that failed, in either lane. The init is then gone; what was made on the host (cgroups)
     /// is for the caller to remove.
     pub fn run(mut self) -> Result<Process> {
+        sys::program::default_sigchld().what(|| "set SIGCHLD to its default action")?;
         let (ours, theirs) = channel::pair()?;
         let mut theirs = Some(theirs);
         let mut ours = Some(ours);
@@ -140,11 +140,10 @@ impl Process {
     /// Waits for its exit and takes its status, as a shell tells it: 128 and the number for a signal.
     pub fn wait(&self) -> Result<i32> {
         loop {
-            let id = nix::sys::wait::Id::PIDFd(self.fd.as_fd());
-            match nix::sys::wait::waitid(id, WaitPidFlag::WEXITED) {
-                Ok(WaitStatus::Exited(_, code)) => return Ok(code),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
-                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            match pidfd::wait(&self.fd) {
+                Ok(Ok(code)) => return Ok(code),
+                Ok(Err(signal)) => return Ok(128 + signal),
+                Err(nix::errno::Errno::EINTR) => {}
                 Err(errno) => return Err(errno).what(|| "wait for the container's process"),
             }
         }

@@ -12,7 +12,7 @@ use crate::error::Error;
 
 /// The error for a program that execve(2) refused with `errno`.
 pub fn failed(path: &CStr, errno: Errno) -> Error {
-    let named = |errno| Error::os(format!("exec: {path:?}"), errno);
+    let named = |errno| Error::os(format!("exec: {}", shown(path)), errno);
     match errno {
         Errno::ENOENT if stat(path).is_ok() => missing_interpreter(path, named(errno)),
         Errno::EACCES => match stat(path) {
@@ -28,6 +28,15 @@ pub fn failed(path: &CStr, errno: Errno) -> Error {
             None => named(errno),
         },
         _ => named(errno),
+    }
+}
+
+/// A path in an error's message: a very long one is cut, for the channel to the parent takes only so much.
+pub fn shown(path: &CStr) -> String {
+    const LONGEST: usize = 4096;
+    match path.to_bytes() {
+        long if long.len() > LONGEST => format!("{:?}...", String::from_utf8_lossy(&long[..LONGEST])),
+        _ => format!("{path:?}"),
     }
 }
 

@@ -95,7 +95,7 @@ impl Program {
     }
 
     fn not_found(&self) -> Error {
-        Error::new(format!("exec: {:?}: executable file not found in $PATH", self.name()))
+        Error::new(format!("exec: {}: executable file not found in $PATH", diagnose::shown(self.name())))
     }
 
     /// Becomes the program. Returns only the reason why that failed.

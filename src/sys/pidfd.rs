@@ -15,6 +15,19 @@ pub fn open(pid: Pid) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Waits for the exit of a child and takes its status: its code, or the number of the signal that ended it
+/// (any: nix has no names for real-time signals).
+pub fn wait(process: impl AsFd) -> nix::Result<Result<i32, i32>> {
+    // SAFETY: all-zero is a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let fd = process.as_fd().as_raw_fd() as libc::id_t;
+    // SAFETY: `info` outlives the call, which fills it in.
+    check(unsafe { libc::waitid(libc::P_PIDFD, fd, &mut info, libc::WEXITED) }.into())?;
+    // SAFETY: a successful waitid(2) for an exit has set the status.
+    let status = unsafe { info.si_status() };
+    Ok(if info.si_code == libc::CLD_EXITED { Ok(status) } else { Err(status) })
+}
+
 /// Sends a signal (a number, so that real-time signals go too).
 pub fn send_signal(process: impl AsFd, signal: i32) -> nix::Result<()> {
     let fd = process.as_fd().as_raw_fd();

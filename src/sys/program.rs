@@ -43,6 +43,15 @@ pub fn default_sigpipe() -> nix::Result<()> {
     }
 }
 
+/// Sets SIGCHLD to its default action: a caller that ignores it makes the kernel drop exit statuses.
+pub fn default_sigchld() -> nix::Result<()> {
+    // SAFETY: the default action runs no code of ours.
+    match unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } {
+        libc::SIG_ERR => Err(Errno::last()),
+        _ => Ok(()),
+    }
+}
+
 /// The monotonic clock in nanoseconds: clock_gettime(2), which is the same for every process.
 pub fn monotonic_nanoseconds() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
