@@ -1,8 +1,53 @@
-//! create, start, state, kill, delete: runtime.md of the OCI runtime spec, "Lifecycle" and "Operations".
+//! create, start, state, kill, delete, run: runtime.md of the OCI runtime spec, "Lifecycle" and "Operations".
 
 mod common;
 
-use common::Bundle;
+use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use common::{Bundle, Done, bounded};
+use nix::sys::signal::{SigHandler, Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+/// The end of a script that waits for signals: 10 s, so that a test that fails does not wait for ever.
+const WAIT: &str = "echo ready; i=0; while [ $i -lt 200 ]; do i=$((i+1)); sleep 0.05; done; exit 99";
+
+/// A `run` in the foreground, whose output is read while it goes on.
+struct Foreground {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Foreground {
+    /// Runs the bundle and waits until its program has said "ready".
+    fn ready(bundle: &Bundle) -> Foreground {
+        let args = ["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id];
+        let mut child = bundle.command(&args).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut run = Foreground { child, lines };
+        assert_eq!(run.line(), "ready");
+        run
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().expect("a line").unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    fn status(mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+/// Without a pid namespace of its own the init is a process as any other: a signal can end it.
+fn in_the_hosts_pid_namespace(bundle: Bundle) -> Bundle {
+    bundle.with(|config| config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid"))
+}
 
 #[test]
 fn a_container_goes_through_its_states() {
@@ -24,9 +69,381 @@ fn a_container_goes_through_its_states() {
 }
 
 #[test]
+fn the_program_does_not_run_before_start() {
+    need_root!();
+    let bundle = Bundle::sh("touch /tmp/ran").set("/root/readonly", json!(false));
+    let ran = bundle.rootfs().join("tmp/ran");
+    bundle.create().ok();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert!(!ran.exists());
+    bundle.start().ok();
+    bundle.wait_for("stopped");
+    assert!(ran.exists());
+}
+
+#[test]
+fn wrong_transitions_are_errors_and_change_nothing() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    let check = |status: &str, wrong: &[(&str, &[&str], &str)]| {
+        let before = bundle.on("state", &[]).ok();
+        assert_eq!(bundle.status(), status);
+        for (verb, args, words) in wrong {
+            let done = match *verb {
+                "create" => bundle.create(),
+                "run" => bundle.run(),
+                verb => bundle.on(verb, args),
+            };
+            assert_eq!(done.status, 1, "{verb} of a {status} one: {done:?}");
+            assert!(done.stderr.contains(words), "{verb} of a {status} one: {done:?}");
+            assert_eq!(bundle.on("state", &[]).ok(), before, "{verb} of a {status} one");
+        }
+    };
+    let taken = "container with given ID already exists";
+    bundle.create().ok();
+    check("created", &[("create", &[], taken), ("run", &[], taken), ("delete", &[], "that is not stopped: created")]);
+    bundle.start().ok();
+    check(
+        "running",
+        &[
+            ("create", &[], taken),
+            ("run", &[], taken),
+            ("start", &[], "cannot start an already running container"),
+            ("delete", &[], "that is not stopped: running"),
+        ],
+    );
+    bundle.on("kill", &["KILL"]).ok();
+    bundle.wait_for("stopped");
+    check(
+        "stopped",
+        &[
+            ("create", &[], taken),
+            ("run", &[], taken),
+            ("start", &[], "cannot start a container that has stopped"),
+            ("kill", &["KILL"], "container not running"),
+            ("kill", &["0"], "container not running"),
+        ],
+    );
+    bundle.on("kill", &["--all", "KILL"]).ok();
+    assert_eq!(bundle.status(), "stopped");
+    bundle.on("delete", &[]).ok();
+    bundle.on("delete", &[]).refused("does not exist");
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn an_id_is_free_again_after_delete() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    for _ in 0..3 {
+        bundle.create().ok();
+        bundle.start().ok();
+        bundle.wait_for("stopped");
+        bundle.on("delete", &[]).ok();
+        bundle.assert_nothing_left("delete");
+    }
+}
+
+#[test]
+fn a_forced_delete_ends_a_container_in_any_state() {
+    need_root!();
+    let bundle = Bundle::sh("sleep 100 & sleep 100");
+    bundle.create().ok();
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete --force of a created one");
+    bundle.run_detached().ok();
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete --force of a running one");
+    bundle.run_detached().ok();
+    bundle.on("kill", &["KILL"]).ok();
+    bundle.wait_for("stopped");
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete --force of a stopped one");
+}
+
+#[test]
+fn a_created_container_can_be_killed_and_is_stopped_then() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    bundle.create().ok();
+    bundle.on("kill", &["KILL"]).ok();
+    bundle.wait_for("stopped");
+    bundle.start().refused("cannot start a container that has stopped");
+    bundle.on("delete", &[]).ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn kill_all_of_a_stopped_container_succeeds_without_cgroups_too() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let dir = bundle.dir.to_str().unwrap();
+    bundle.ferrun(&["--cgroup-manager", "disabled", "run", "--keep", "--bundle", dir, &bundle.id]).ok();
+    assert_eq!(bundle.status(), "stopped");
+    bundle.on("kill", &["--all", "KILL"]).ok();
+}
+
+#[test]
+fn kill_all_reaches_every_process() {
+    need_root!();
+    let bundle = in_the_hosts_pid_namespace(Bundle::sh(&format!("sleep 100 & sleep 100 & {WAIT}")));
+    let run = Foreground::ready(&bundle);
+    bundle.ferrun(&["kill", "--all", &bundle.id, "9"]).ok();
+    assert_eq!(run.status(), 137);
+    bundle.assert_nothing_left("kill --all");
+}
+
+#[test]
 fn exit_statuses_are_passed_on() {
     need_root!();
     assert_eq!(Bundle::sh("exit 7").run().status, 7);
     assert_eq!(Bundle::sh("exit 0").run().status, 0);
+    assert_eq!(Bundle::sh("exit 255").run().status, 255);
     assert_eq!(Bundle::sh("kill -9 $$; sleep 1; exit 3").run().status, 3, "pid 1 is not killed from inside");
+}
+
+#[test]
+fn a_death_by_signal_is_passed_on_as_128_and_its_number() {
+    need_root!();
+    let bundle = Bundle::sh(WAIT);
+    let run = Foreground::ready(&bundle);
+    bundle.on("kill", &["KILL"]).ok();
+    assert_eq!(run.status(), 137);
+    bundle.assert_nothing_left("run");
+    for (signal, status) in [("TERM", 143), ("HUP", 129), ("SEGV", 139), ("KILL", 137)] {
+        assert_eq!(status_after(signal), status, "{signal}");
+    }
+}
+
+#[test]
+fn a_death_by_a_real_time_signal_is_passed_on_too() {
+    need_root!();
+    assert_eq!(status_after("RTMIN+3"), 128 + 37);
+    assert_eq!(status_after("64"), 128 + 64);
+}
+
+/// The exit status of `run` when its program is killed by a signal.
+fn status_after(signal: &str) -> i32 {
+    let bundle = in_the_hosts_pid_namespace(Bundle::sh(WAIT));
+    let run = Foreground::ready(&bundle);
+    bundle.on("kill", &[signal]).ok();
+    let status = run.status();
+    bundle.assert_nothing_left("run");
+    status
+}
+
+/// Callers that never look at their children ignore SIGCHLD, and the kernel then keeps no exit status.
+#[test]
+fn the_exit_status_is_passed_on_when_the_caller_ignores_sigchld() {
+    need_root!();
+    let bundle = Bundle::sh("exit 7");
+    let mut command = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    // SAFETY: between fork and exec only one system call is made.
+    unsafe {
+        command.pre_exec(|| {
+            nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
+            Ok(())
+        })
+    };
+    let done = bounded(&mut command);
+    assert_eq!(done.status, 7, "{done:?}");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn kill_takes_numbers_and_names_and_sends_term_by_default() {
+    need_root!();
+    let bundle = Bundle::sh(&format!(
+        "trap 'echo usr1' USR1; trap 'echo hup' HUP; trap 'echo int' INT; trap 'echo rt' 37; trap 'exit 3' TERM; {WAIT}"
+    ));
+    let mut run = Foreground::ready(&bundle);
+    for (signal, said) in [
+        ("10", "usr1"),
+        ("USR1", "usr1"),
+        ("SIGUSR1", "usr1"),
+        ("usr1", "usr1"),
+        ("sigusr1", "usr1"),
+        ("1", "hup"),
+        ("SIGHUP", "hup"),
+        ("INT", "int"),
+        ("37", "rt"),
+        ("RTMIN+3", "rt"),
+    ] {
+        bundle.on("kill", &[signal]).ok();
+        assert_eq!(run.line(), said, "{signal}");
+    }
+    bundle.on("kill", &["0"]).ok();
+    bundle.on("kill", &[]).ok();
+    assert_eq!(run.status(), 3, "its own status, not 143");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn a_foreground_run_passes_signals_on() {
+    need_root!();
+    let signals = [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+        Signal::SIGWINCH,
+        Signal::SIGCONT,
+        Signal::SIGTSTP,
+    ];
+    let names = signals.map(|signal| signal.as_str().trim_start_matches("SIG"));
+    let traps: String = names.iter().map(|name| format!("trap 'echo {name}' {name}; ")).collect();
+    let bundle = Bundle::sh(&format!("{traps} trap 'exit 4' TERM; {WAIT}"));
+    let mut run = Foreground::ready(&bundle);
+    for (signal, name) in signals.into_iter().zip(names) {
+        run.signal(signal);
+        assert_eq!(run.line(), name);
+    }
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.status(), 4);
+    bundle.assert_nothing_left("run");
+}
+
+/// ferrun itself blocks signals while it waits, and Rust's runtime ignores SIGPIPE.
+#[test]
+fn the_program_blocks_and_ignores_the_signals_that_its_caller_does() {
+    need_root!();
+    let look = ["grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"];
+    let here = Done::new(Command::new("/bin/busybox").args(look).output().unwrap()).ok();
+    assert_eq!(Bundle::new(&look).run().ok(), here);
+    let by_shell = |command: &Command| {
+        let mut shell = Command::new("/bin/busybox");
+        shell.args(["sh", "-c", "trap '' HUP USR1; exec \"$@\"", "sh"]).stdin(Stdio::null());
+        Done::new(shell.arg(command.get_program()).args(command.get_args()).output().unwrap()).ok()
+    };
+    let bundle = Bundle::new(&look);
+    let inside = by_shell(&bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]));
+    assert_eq!(inside, by_shell(Command::new("/bin/busybox").args(look)));
+    assert_ne!(inside, here);
+}
+
+#[test]
+fn a_detached_run_returns_while_the_program_runs() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    bundle.run_detached().ok();
+    assert_eq!(bundle.status(), "running");
+    bundle.on("kill", &["KILL"]).ok();
+    bundle.wait_for("stopped");
+    bundle.on("delete", &[]).ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn a_run_that_keeps_its_container_leaves_it_stopped() {
+    need_root!();
+    let bundle = Bundle::sh("exit 5");
+    assert_eq!(bundle.run_with(&["--keep"]).status, 5);
+    assert_eq!((bundle.status().as_str(), bundle.state()["pid"].as_i64()), ("stopped", Some(0)));
+    bundle.on("delete", &[]).ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn a_foreground_run_leaves_nothing_of_what_the_program_left_running() {
+    need_root!();
+    for bundle in [Bundle::sh("sleep 100 &"), in_the_hosts_pid_namespace(Bundle::sh("sleep 100 >&- 2>&- &"))] {
+        bundle.bounded(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]).ok();
+        bundle.assert_nothing_left("run");
+    }
+}
+
+/// A process that does not outlive its test, even one that fails.
+struct EndedAtLast(Child);
+
+impl Drop for EndedAtLast {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// The parent of the init may be slow to take its exit status, or never do it.
+#[test]
+fn a_container_whose_init_is_a_zombie_is_stopped() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    let create = bundle.command(&["create", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    let mut parent = Command::new("/bin/busybox");
+    parent.args(["sh", "-c", "\"$@\" && exec /bin/busybox sleep 100", "sh"]);
+    parent.arg(create.get_program()).args(create.get_args());
+    parent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: between fork and exec only one system call is made.
+    unsafe { parent.pre_exec(|| Ok(nix::sys::prctl::set_child_subreaper(true)?)) };
+    let mut parent = EndedAtLast(parent.spawn().unwrap());
+    while bundle.on("state", &[]).status != 0 || bundle.status() != "created" {
+        assert!(parent.0.try_wait().unwrap().is_none(), "create failed");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = bundle.state()["pid"].as_i64().unwrap();
+    bundle.start().ok();
+    bundle.on("kill", &["KILL"]).ok();
+    bundle.wait_for("stopped");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert!(stat.contains(") Z "), "{stat}");
+    assert_eq!(bundle.state()["pid"], 0);
+    bundle.on("kill", &["KILL"]).refused("container not running");
+    bundle.on("kill", &["--all", "KILL"]).ok();
+    bundle.on("delete", &[]).ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn changes_of_the_config_after_create_have_no_effect() {
+    need_root!();
+    let bundle = Bundle::sh("hostname > /tmp/out").set("/root/readonly", json!(false));
+    let bundle = bundle.set("/hostname", json!("before")).set("/annotations", json!({"when": "before"}));
+    bundle.create().ok();
+    std::fs::write(bundle.dir.join("config.json"), "not json").unwrap();
+    assert_eq!(bundle.state()["annotations"]["when"], "before");
+    bundle.start().ok();
+    bundle.wait_for("stopped");
+    assert_eq!(std::fs::read_to_string(bundle.rootfs().join("tmp/out")).unwrap(), "before\n");
+    bundle.on("delete", &[]).ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn a_container_that_exits_at_once_never_hangs_run() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    for _ in 0..30 {
+        bundle.bounded(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]).ok();
+    }
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn a_container_that_exits_at_once_never_hangs_start() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    for _ in 0..10 {
+        bundle.create().ok();
+        bundle.bounded(&["start", &bundle.id]).ok();
+        bundle.wait_for("stopped");
+        bundle.on("delete", &[]).ok();
+    }
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn of_many_starts_at_once_one_succeeds() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    bundle.create().ok();
+    let starts: Vec<_> = (0..6)
+        .map(|_| bundle.command(&["start", &bundle.id]).stderr(Stdio::piped()).spawn().unwrap())
+        .map(|child| std::thread::spawn(|| Done::new(child.wait_with_output().unwrap())))
+        .collect();
+    let done: Vec<Done> = starts.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert_eq!(done.iter().filter(|done| done.status == 0).count(), 1, "{done:?}");
+    for done in done.iter().filter(|done| done.status != 0) {
+        done.refused("cannot start an already running container");
+    }
+    assert_eq!(bundle.status(), "running");
 }

@@ -4,6 +4,7 @@ use super::Spec;
 use super::linux::NamespaceKind;
 use super::mount::Mount;
 use super::process::{CapabilitySet, Process};
+use crate::cgroup::directory::names_a_cgroup;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 
@@ -19,6 +20,7 @@ pub fn check(spec: &Spec, warnings: &mut Vec<Error>) -> Result<()> {
         return Err(wrong("/root/path", "root.path must not be empty"));
     }
     check_namespaces(spec)?;
+    check_cgroups_path(spec)?;
     for (index, mount) in spec.mounts.iter().enumerate() {
         check_mount(mount, index, warnings)?;
     }
@@ -137,6 +139,18 @@ fn check_namespaces(spec: &Spec) -> Result<()> {
         return Err(wrong("/hostname", "unable to set hostname without a private UTS namespace"));
     }
     Ok(())
+}
+
+/// The root cgroup, or ferrun's own, would get the container's limits, and be removed with it.
+fn check_cgroups_path(spec: &Spec) -> Result<()> {
+    let Some(path) = spec.linux.cgroups_path.as_ref().filter(|path| !path.is_empty()) else { return Ok(()) };
+    match path.to_str() {
+        Ok(text) if names_a_cgroup(text) => Ok(()),
+        Ok(_) => {
+            Err(wrong("/linux/cgroupsPath", format!("cgroupsPath {path:?} names no cgroup of the container's own")))
+        }
+        Err(_) => Err(wrong("/linux/cgroupsPath", format!("cgroupsPath {path:?} is not text"))),
+    }
 }
 
 fn check_mount(mount: &Mount, index: usize, warnings: &mut Vec<Error>) -> Result<()> {

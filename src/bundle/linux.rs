@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::text::{NoEntryYet, NotYet, Text, object_or_default, objects, or_default};
+use super::text::{NoEntryYet, NotYet, Refused, Text, object_or_default, objects, or_default};
 use crate::cgroup::device_rules::Rule;
 
 /// What only Linux has.
@@ -75,7 +75,8 @@ pub struct Resources {
     /// CPU time.
     #[serde(deserialize_with = "object_or_default")]
     pub cpu: Cpu,
-    memory: NotYet,
+    #[serde(deserialize_with = "object_or_default")]
+    memory: Memory,
     pids: NotYet,
     #[serde(rename = "blockIO")]
     block_io: NotYet,
@@ -83,6 +84,24 @@ pub struct Resources {
     network: NotYet,
     rdma: NoEntryYet,
     unified: NotYet,
+}
+
+/// Memory limits.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(dead_code)] // the `NotYet` fields are read only to be refused
+struct Memory {
+    limit: NotYet,
+    reservation: NotYet,
+    swap: NotYet,
+    kernel: NotYet,
+    #[serde(rename = "kernelTCP")]
+    kernel_tcp: NotYet,
+    /// Where 0 is a value like any other.
+    swappiness: Option<Refused>,
+    #[serde(rename = "disableOOMKiller")]
+    disable_oom_killer: NotYet,
+    // useHierarchy is ignored, as by runc; checkBeforeUpdate asks for nothing by itself.
 }
 
 /// CPU limits.

@@ -42,8 +42,12 @@ pub fn load(dir: &Path) -> Result<Bundle> {
     let text = std::fs::read(&config).what(|| format!("open {config:?}"))?;
     let spec = read(&text)?;
     let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new() };
-    match check::check(&bundle.spec, &mut bundle.warnings) {
-        Ok(()) => Ok(bundle),
+    let mut warnings = Vec::new();
+    match check::check(&bundle.spec, &mut warnings) {
+        Ok(()) => {
+            bundle.warnings = warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
+            Ok(bundle)
+        }
         Err(error) => Err(bundle.locate(error)),
     }
 }

@@ -138,7 +138,8 @@ impl<'de> Deserialize<'de> for NoEntryYet {
 }
 
 /// A value that is refused wherever it stands.
-struct Refused;
+#[derive(Debug)]
+pub struct Refused;
 
 impl<'de> Deserialize<'de> for Refused {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Refused, D::Error> {

@@ -51,6 +51,19 @@ fn path_in(hierarchy: &Hierarchy, cgroups_path: Option<&str>, id: &str) -> Strin
     parts.iter().flat_map(|part| ["/", part]).collect()
 }
 
+/// Whether a path names a cgroup of the container's own, and not the root or ferrun's.
+pub fn names_a_cgroup(cgroups_path: &str) -> bool {
+    let mut depth = 0u32;
+    for part in cgroups_path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth = depth.saturating_sub(1),
+            _ => depth += 1,
+        }
+    }
+    depth > 0
+}
+
 impl Directory {
     /// The container's directory in this hierarchy.
     pub fn new(hierarchy: &Hierarchy, cgroups_path: Option<&str>, id: &str) -> Directory {
@@ -250,5 +263,10 @@ mod tests {
             assert_eq!(path_in(&v2, wanted, "id"), on_v2, "{wanted:?}");
         }
         assert_eq!(path_in(&hierarchy("", "/"), None, "id"), "/id");
+        for (path, names) in
+            [("/a", true), ("a/..", false), ("/", false), (".", false), ("../../a", true), ("a/../..", false)]
+        {
+            assert_eq!(names_a_cgroup(path), names, "{path}");
+        }
     }
 }

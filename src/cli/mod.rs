@@ -128,7 +128,7 @@ fn usage(error: &clap::Error) -> i32 {
             let first = first.strip_prefix("error: ").unwrap_or(first);
             let words: Vec<&str> = first.split_whitespace().collect();
             report::failure(&Error::new(words.join(" ")), &Globals::of_this_process());
-            eprint!("{rest}");
+            report::print_error(rest);
         }
     }
     USAGE

@@ -17,9 +17,14 @@ use crate::error::Error;
 pub fn failure(error: &Error, globals: &Globals) -> i32 {
     log("error", error, globals);
     if globals.log.is_some() || globals.log_format == LogFormat::Text {
-        eprintln!("ferrun: {}", for_a_person(error));
+        print_error(&format!("ferrun: {}\n", for_a_person(error)));
     }
     1
+}
+
+/// Writes to standard error; one that is closed or full changes nothing.
+pub fn print_error(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Tells warnings, unless an engine would take them for the error.
@@ -30,7 +35,7 @@ pub fn warnings(warnings: &[Error], globals: &Globals) {
     for warning in warnings {
         log("warning", warning, globals);
         if globals.log.is_none() && globals.log_format == LogFormat::Text {
-            eprintln!("ferrun: warning: {}", for_a_person(warning));
+            print_error(&format!("ferrun: warning: {}\n", for_a_person(warning)));
         }
     }
 }
@@ -47,10 +52,10 @@ fn log(level: &str, error: &Error, globals: &Globals) {
         Some(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path);
             if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
-                eprintln!("ferrun: log {path:?}: {error}");
+                print_error(&format!("ferrun: log {path:?}: {error}\n"));
             }
         }
-        None if globals.log_format == LogFormat::Json => eprint!("{line}"),
+        None if globals.log_format == LogFormat::Json => print_error(&line),
         None => {}
     }
 }

@@ -55,7 +55,9 @@ pub struct Created {
 /// Properties that cannot be honoured; a root file system that is not there.
 pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
     check_rootfs(bundle)?;
-    plan::compile(bundle, &Host::probe()?, options)
+    let mut plan = plan::compile(bundle, &Host::probe()?, options)?;
+    plan.warnings = plan.warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
+    Ok(plan)
 }
 
 /// The root file system's path on the host.

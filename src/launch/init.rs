@@ -29,9 +29,10 @@ pub fn main(launch: &Launch, channel: Channel) -> ! {
         }
         if matches!(step.action, Action::Ready(_)) {
             ready = true;
-            // Once `create` has returned, its trace is complete, and no fault can be told any more.
+            // Once `create` has returned, its trace is complete, and there is no parent to kill.
             if launch.gate.is_some() {
-                (lane.trace, lane.fault) = (None, None);
+                lane.trace = None;
+                lane.fault = lane.fault.filter(|fault| !fault.kill);
             }
         }
     }

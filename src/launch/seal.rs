@@ -1,40 +1,52 @@
-//! The binary cannot be overwritten by a container.
+//! The binary can be neither overwritten nor executed by a container.
 //!
 //! A process in the container can open /proc/PID/exe of a ferrun that is about to execute something
 //! there, and write to it once ferrun has exited (CVE-2019-5736). So `create` and `run` first execute
-//! themselves from a detached, read-only copy of their own mount: nothing is copied, and the mount is
-//! gone with the last process that runs from it.
+//! themselves from a detached, read-only copy of their own mount, which they then make noexec: nothing
+//! is copied, and the mount is gone with the last process that runs from it.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{fstat, stat};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::error::{Context, Error, Result};
+use crate::sys;
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::program::execute_file;
 
 const SELF: &std::ffi::CStr = c"/proc/self/exe";
 
+/// Tells the second ferrun which descriptor the mount is that it runs from.
+const COPY: &str = "FERRUN_COPY";
+
 /// Executes ferrun again from where it cannot be written, unless it already runs from there.
 ///
 /// # Errors
-/// A kernel that permits neither a detached mount nor a sealed memfd; never returns otherwise.
+/// A kernel that permits neither a detached mount nor a sealed memfd; returns only in the second ferrun.
 pub fn seal() -> Result<()> {
     let place = statvfs(SELF).what(|| "look at ferrun's own binary")?;
-    if place.flags().contains(FsFlags::ST_RDONLY) || is_sealed() {
-        return Ok(());
+    if place.flags().contains(FsFlags::ST_RDONLY) {
+        return forbid_execution();
+    }
+    if is_sealed() {
+        // Without an execute bit it can be executed by nobody any more.
+        let mode = std::fs::Permissions::from_mode(0o400);
+        return std::fs::set_permissions("/proc/self/exe", mode).what(|| "forbid execution of ferrun's own binary");
     }
     let copy = read_only_mount().or_else(|_| sealed_copy())?;
     let strings = |text: std::ffi::OsString| CString::new(text.into_vec()).ok();
     let args: Vec<CString> = std::env::args_os().filter_map(strings).collect();
-    let env: Vec<CString> = std::env::vars_os()
+    let named = std::env::vars_os().chain([(COPY.into(), copy.as_raw_fd().to_string().into())]);
+    let env: Vec<CString> = named
         .filter_map(|(mut name, value)| {
             name.push("=");
             name.push(value);
@@ -44,11 +56,27 @@ pub fn seal() -> Result<()> {
     Err(Error::os("execute ferrun from where it cannot be written", execute_file(copy, &args, &env)))
 }
 
+/// A detached, read-only copy of the mount of ferrun's own binary. Its descriptor outlives the execution.
 fn read_only_mount() -> Result<OwnedFd> {
     let copy = mount::open_tree(CWD, SELF, mount::OPEN_TREE_CLONE).what(|| "copy the mount of ferrun's own binary")?;
     let read_only = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
     mount::mount_setattr(&copy, false, &read_only).what(|| "make the mount of ferrun's own binary read-only")?;
+    fcntl(&copy, FcntlArg::F_SETFD(FdFlag::empty())).what(|| "keep the mount of ferrun's own binary")?;
     Ok(copy)
+}
+
+/// Makes that mount noexec and lets go of it: a script with the interpreter /proc/self/exe finds nothing
+/// to execute. Where the binary was on a read-only mount from the beginning there is no such descriptor.
+fn forbid_execution() -> Result<()> {
+    let Some(number) = std::env::var(COPY).ok().and_then(|number| number.parse().ok()) else { return Ok(()) };
+    let what = || "forbid execution of ferrun's own binary";
+    let copy = sys::fd::inherited(number).what(what)?;
+    let (here, there) = (stat(SELF).what(what)?, fstat(&copy).what(what)?);
+    if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino) {
+        return Err(Error::new(format!("{COPY} is set in the environment, but not by ferrun")));
+    }
+    let no_execution = MountAttr { set: attr::NOEXEC, ..MountAttr::default() };
+    mount::mount_setattr(copy, false, &no_execution).what(what)
 }
 
 /// A copy in memory that nothing can change any more, where mounts are not permitted.

@@ -97,7 +97,8 @@ impl Trace {
         for event in steps {
             let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let (lane, name, what) = (word(&event["tid"]), word(&event["name"]), word(&event["args"]["what"]));
-            eprintln!("{:>10.1} µs  {lane:<7} {name:<9} {what}", event["dur"].as_f64().unwrap_or(0.0));
+            let line = format!("{:>10.1} µs  {lane:<7} {name:<9} {what}\n", event["dur"].as_f64().unwrap_or(0.0));
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
         Ok(())
     }

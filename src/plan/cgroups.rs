@@ -38,6 +38,7 @@ impl Compiler<'_> {
         if layout.v1.is_empty() && layout.unified.is_none() {
             return self.without_cgroups("this host has none mounted at /sys/fs/cgroup");
         }
+        self.refuse_own_cgroup()?;
         let Some(unified) = &layout.unified else { return Ok(()) };
         let directory = self.directory(unified);
         let path = directory.path.clone();
@@ -127,6 +128,20 @@ impl Compiler<'_> {
         let own = conflict.index < self.spec.linux.resources.devices.len();
         let from = if own { Pointer::at("/linux/resources/devices/#", conflict.index) } else { DEVICES };
         Error::new(conflict.to_string()).from_property(from)
+    }
+
+    /// Ferrun's own cgroup, and those above it, would get the container's limits and its signals.
+    fn refuse_own_cgroup(&self) -> Result<()> {
+        let layout = &self.host.cgroups;
+        for hierarchy in layout.v1.iter().chain(&layout.unified) {
+            let directory = self.directory(hierarchy);
+            let wanted = format!("{}/", directory.in_hierarchy(hierarchy));
+            if format!("{}/", hierarchy.own).starts_with(&wanted) {
+                let message = format!("cgroupsPath is ferrun's own cgroup, or one above it: {}", directory.path);
+                return Err(Error::new(message).from_property(FROM));
+            }
+        }
+        Ok(())
     }
 
     /// A limit is refused; that the devices are not limited is only warned about, since every config

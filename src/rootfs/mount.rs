@@ -129,13 +129,23 @@ impl Mount {
             }
             _ => Error::os(format!("mount point {path:?}"), errno),
         })?;
-        let inside_proc = fstatfs(&target).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
-        if inside_proc && !OVER_PROC.contains(&path.as_c_str()) {
-            return Err(Error::new(format!(
-                "mount {self}: {path:?} is inside of /proc, where only a few files may be mounted over"
-            )));
-        }
+        self.guard_proc(tree, &target)?;
         Ok(target)
+    }
+
+    /// Nothing but a procfs on /proc, and nothing inside of it but over a few files, whether the path or
+    /// what was found there says that it is /proc.
+    fn guard_proc(&self, tree: &OwnedFd, target: &OwnedFd) -> Result<()> {
+        let path = self.destination.as_c_str();
+        let is_proc = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
+        let inside = path.to_bytes().starts_with(b"/proc/") || (path != c"/proc" && is_proc(target));
+        if path == c"/proc" && !is_proc(tree) {
+            return Err(Error::new(format!("mount {self}: only a procfs may be mounted on /proc")));
+        }
+        if inside && !OVER_PROC.contains(&path) {
+            return Err(Error::new(format!("mount {self}: inside of /proc only a few files may be mounted over")));
+        }
+        Ok(())
     }
 }
 

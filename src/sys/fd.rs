@@ -1,6 +1,6 @@
 //! Descriptors by number: those that the caller of ferrun handed over.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::check;
 
@@ -27,4 +27,17 @@ pub fn replace(from: impl AsFd, to: RawFd) -> nix::Result<()> {
 pub fn is_open(number: RawFd) -> bool {
     // SAFETY: F_GETFD takes no pointer; a closed number gives EBADF.
     unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+/// A descriptor that was inherited under this number, and is close-on-exec from now on.
+///
+/// EBADF: nothing is open there, or it is one of the standard streams.
+pub fn inherited(number: RawFd) -> nix::Result<OwnedFd> {
+    if number <= libc::STDERR_FILENO {
+        return Err(nix::errno::Errno::EBADF);
+    }
+    // SAFETY: F_SETFD takes no pointer; a closed number gives EBADF.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    // SAFETY: it is open, and this is called before ferrun opens anything of its own, so nothing owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Value, json};
 
 /// The binary under test: $FERRUN (hack/test sets it to the release binary), else the one that cargo built.
@@ -47,7 +48,8 @@ pub struct Bundle {
 impl Bundle {
     /// A bundle from `ferrun spec`'s own default, with a busybox root, running `args`.
     pub fn new(args: &[&str]) -> Bundle {
-        let id = format!("t{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        // One width, so that no bundle's name is the beginning of another's.
+        let id = format!("t{}-{:04}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(format!("ferrun-test-{id}"));
         make_rootfs(&dir.join("rootfs"));
         let made = Command::new(ferrun_binary()).args(["spec", "--bundle"]).arg(&dir).status().unwrap();
@@ -78,6 +80,32 @@ impl Bundle {
         std::fs::write(self.dir.join("config.json"), serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
     }
 
+    /// Sets the value at a JSON pointer; objects and list elements that are missing on the way are made.
+    pub fn set(self, pointer: &str, value: Value) -> Bundle {
+        self.with(|config| {
+            let mut place = config;
+            for key in pointer.split('/').skip(1) {
+                place = match place {
+                    Value::Array(list) => {
+                        let index: usize = key.parse().unwrap();
+                        list.resize(list.len().max(index + 1), Value::Null);
+                        &mut list[index]
+                    }
+                    object => &mut object[key],
+                };
+            }
+            *place = value;
+        })
+    }
+
+    /// The line of config.json on which the value at a JSON pointer begins.
+    pub fn line_of(&self, pointer: &str) -> usize {
+        let mut config = self.config.clone();
+        *config.pointer_mut(pointer).unwrap() = json!("the value in question");
+        let text = serde_json::to_string_pretty(&config).unwrap();
+        1 + text.lines().position(|line| line.contains("the value in question")).unwrap()
+    }
+
     pub fn rootfs(&self) -> PathBuf {
         self.dir.join("rootfs")
     }
@@ -99,6 +127,11 @@ impl Bundle {
         Done::new(self.command(args).output().unwrap())
     }
 
+    /// Runs `ferrun ARGS` for at most 30 s, so that a hang is a failure; for `create` and `run`, too.
+    pub fn bounded(&self, args: &[&str]) -> Done {
+        bounded(&mut self.command(args))
+    }
+
     /// `ferrun run` of this bundle.
     pub fn run(&self) -> Done {
         self.run_with(&[])
@@ -109,11 +142,31 @@ impl Bundle {
         self.verb("run", flags)
     }
 
+    /// `ferrun run` from a shell in a mount namespace of its own, after some commands of that shell: mounts
+    /// for sources, descriptors and limits of the caller. `$bundle` is this bundle's directory.
+    pub fn run_after(&self, commands: &str) -> Done {
+        let script = format!("set -e; {commands}\nexec \"$ferrun\" --root \"$state\" run --bundle \"$bundle\" \"$id\"");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script.as_str()]).stdin(Stdio::null());
+        command.env("ferrun", ferrun_binary()).env("state", self.state_root());
+        command.env("bundle", &self.dir).env("id", &self.id);
+        Done::new(command.output().unwrap())
+    }
+
     /// `ferrun create` of this bundle, its streams led nowhere: the init keeps them.
     pub fn create_with(&self, flags: &[&str]) -> Done {
+        self.led_nowhere("create", flags)
+    }
+
+    /// `ferrun run --detach` of this bundle, its streams led nowhere: the program keeps them.
+    pub fn run_detached(&self) -> Done {
+        self.led_nowhere("run", &["--detach"])
+    }
+
+    fn led_nowhere(&self, verb: &str, flags: &[&str]) -> Done {
         let error = self.dir.join("create.err");
         let file = std::fs::File::create(&error).unwrap();
-        let mut command = self.command(&["create", "--bundle", self.dir.to_str().unwrap()]);
+        let mut command = self.command(&[verb, "--bundle", self.dir.to_str().unwrap()]);
         let status = command.args(flags).arg(&self.id).stdout(Stdio::null()).stderr(file).status().unwrap();
         let stderr = std::fs::read_to_string(error).unwrap();
         Done { status: status.code().unwrap_or(-1), stdout: String::new(), stderr }
@@ -164,12 +217,19 @@ impl Bundle {
     /// The container's cgroup directories that exist, in every hierarchy of this host.
     pub fn cgroups(&self) -> Vec<PathBuf> {
         let Some(path) = self.config["linux"]["cgroupsPath"].as_str() else { return Vec::new() };
-        let top = path.trim_start_matches('/').split('/').next().unwrap();
+        // Only what bears this bundle's name: what is found may be killed and removed.
+        let Some(top) = path.split('/').find(|part| part.contains(&self.id)) else { return Vec::new() };
         let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
         let mut candidates: Vec<PathBuf> = hierarchies.map(|entry| entry.path().join(top)).collect();
         candidates.push(Path::new("/sys/fs/cgroup").join(top));
         candidates.retain(|path| path.is_dir());
         candidates
+    }
+
+    /// The same, after a wait of up to 5 s for processes that end by themselves.
+    pub fn assert_nothing_left_soon(&self, after: &str) {
+        wait_until("the end of the last process", || processes_in(&self.dir).is_empty());
+        self.assert_nothing_left(after);
     }
 
     /// Fails unless no state, cgroup, mount or process of this bundle is left.
@@ -192,28 +252,91 @@ impl Drop for Bundle {
                 let _ = self.command(&["delete", "--force", id.to_str().unwrap()]).output();
             }
             for cgroup in self.cgroups() {
-                let _ = std::fs::remove_dir(cgroup);
+                remove_cgroups(&cgroup);
             }
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
-/// Processes whose root, working directory or command line is in a directory: those of its containers.
-fn processes_in(dir: &Path) -> Vec<String> {
-    let name = dir.to_str().unwrap();
+/// Processes whose command line, mounts or working directory are in a directory: ferrun's own and the
+/// container's, from their birth on.
+pub fn processes_in(dir: &Path) -> Vec<String> {
+    let name = dir.file_name().unwrap().to_str().unwrap();
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(pid) = entry.file_name().to_str().unwrap_or_default().parse::<u32>() else { continue };
-        let mounts = std::fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
-        if pid != std::process::id()
-            && mounts.lines().any(|line| line.split(' ').nth(3).is_some_and(|root| root.contains(name)))
-        {
-            let command = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            found.push(format!("{pid} {}", command.replace('\0', " ")));
+        let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+        let has_name = |text: &[u8]| text.windows(name.len()).any(|part| part == name.as_bytes());
+        let command = read("cmdline");
+        let mounted = || read("mountinfo").split(|byte| *byte == b'\n').any(|line| has_name(root_of_mount(line)));
+        let works_there = || std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+        if pid != std::process::id() && (has_name(&command) || mounted() || works_there()) {
+            found.push(format!("{pid} {}", String::from_utf8_lossy(&command).replace('\0', " ")));
         }
     }
     found
+}
+
+/// Field 4 of a line of mountinfo: what of the file system is mounted.
+fn root_of_mount(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b' ').nth(3).unwrap_or_default()
+}
+
+/// Waits up to 5 s until something is so.
+#[track_caller]
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(5), "waited 5 s for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Runs a command for at most 30 s. Its output goes to memory and not through pipes, whose end would
+/// not come before that of the container.
+#[track_caller]
+pub fn bounded(command: &mut Command) -> Done {
+    use std::io::{Read, Seek};
+    let memory = || std::fs::File::from(memfd_create(c"output", MFdFlags::MFD_CLOEXEC).unwrap());
+    let (mut out, mut err) = (memory(), memory());
+    command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+    let mut child = command.spawn().unwrap();
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begin.elapsed() > Duration::from_secs(30) {
+            let _ = child.kill();
+            panic!("still there after 30 s: {command:?}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let text = |file: &mut std::fs::File| {
+        let mut bytes = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).unwrap();
+        bytes
+    };
+    Done::new(Output { status, stdout: text(&mut out), stderr: text(&mut err) })
+}
+
+/// Ends and removes what a failed test left in a cgroup and below.
+fn remove_cgroups(path: &Path) {
+    use nix::sys::signal::{Signal, kill};
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroups(&entry.path());
+        }
+    }
+    let begin = Instant::now();
+    while std::fs::remove_dir(path).is_err() && path.exists() && begin.elapsed() < Duration::from_secs(1) {
+        let pids = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        for pid in pids.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid > 1) {
+            let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A root file system with busybox under its usual names.
@@ -235,6 +358,95 @@ fn make_rootfs(rootfs: &Path) {
         std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(name)).unwrap();
     }
     std::fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/:/bin/sh\n").unwrap();
+}
+
+/// A line of /proc/PID/mountinfo: proc(5).
+#[derive(Debug, Clone)]
+pub struct MountLine {
+    pub device: String,
+    pub root: String,
+    pub point: String,
+    pub options: Vec<String>,
+    pub propagation: Vec<String>,
+    pub kind: String,
+    pub source: String,
+    pub superblock: Vec<String>,
+}
+
+impl MountLine {
+    /// Whether the mount (not its file system) has an option: `ro`, `nosuid`.
+    pub fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|one| one == option)
+    }
+}
+
+/// The mounts in a mountinfo text, in its order.
+pub fn mount_lines(mountinfo: &str) -> Vec<MountLine> {
+    let list = |text: &str| text.split(',').map(str::to_owned).collect();
+    let line = |line: &str| {
+        let (left, right) = line.split_once(" - ").unwrap_or_else(|| panic!("no line of mountinfo: {line}"));
+        let (left, right): (Vec<&str>, Vec<&str>) = (left.split(' ').collect(), right.split(' ').collect());
+        MountLine {
+            device: left[2].into(),
+            root: left[3].into(),
+            point: left[4].into(),
+            options: list(left[5]),
+            propagation: left[6..].iter().map(|&field| field.to_owned()).collect(),
+            kind: right[0].into(),
+            source: right[1].into(),
+            superblock: list(right[2]),
+        }
+    };
+    mountinfo.lines().map(line).collect()
+}
+
+/// The uppermost mount on a path.
+#[track_caller]
+pub fn mounted_on<'a>(mounts: &'a [MountLine], point: &str) -> &'a MountLine {
+    mounts.iter().rev().find(|mount| mount.point == point).unwrap_or_else(|| panic!("nothing on {point}: {mounts:#?}"))
+}
+
+/// A directory of the host that nothing may change.
+pub struct Canary {
+    pub dir: PathBuf,
+    before: Vec<String>,
+}
+
+impl Canary {
+    /// Beside the bundle's root: reached by `../canary` and by its absolute path.
+    pub fn beside(bundle: &Bundle) -> Canary {
+        let dir = bundle.dir.join("canary");
+        std::fs::create_dir_all(dir.join("sub")).unwrap();
+        // What a runtime would make or replace, were it led here as to a /dev or /etc.
+        for name in ["secret", "ptmx", "null", "sub/file"] {
+            std::fs::write(dir.join(name), "the host's").unwrap();
+        }
+        let before = Canary::look(&dir);
+        Canary { dir, before }
+    }
+
+    fn look(dir: &Path) -> Vec<String> {
+        use std::os::unix::fs::MetadataExt;
+        let describe = |path: &Path| {
+            let meta = std::fs::symlink_metadata(path).unwrap();
+            let changed = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
+            format!("{} {} {:o} {}:{} {changed:?}", path.display(), meta.ino(), meta.mode(), meta.uid(), meta.size())
+        };
+        let mut found = vec![describe(dir)];
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            match entry.file_type().unwrap().is_dir() {
+                true => found.extend(Canary::look(&entry.path())),
+                false => found.push(describe(&entry.path())),
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[track_caller]
+    pub fn assert_alive(&self, attack: &str) {
+        assert_eq!(Canary::look(&self.dir), self.before, "the host was changed by {attack}");
+    }
 }
 
 /// A finished command.

@@ -1,0 +1,375 @@
+//! The life cycle on cgroup v1, hybrid and v2, and where there are no cgroups; and which cgroup
+//! directories are made, joined and removed.
+//!
+//! Each ferrun command sees its layout in a mount namespace of its own: the host's mounts stay.
+
+mod common;
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Bundle, Done, bounded, skip};
+use nix::sys::stat::SFlag;
+use serde_json::{Value, json};
+
+/// How cgroups are mounted where ferrun runs.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// What ferrun calls it.
+    name: &'static str,
+    /// Shell commands that make it in a new mount namespace; they fail where it cannot be had.
+    set_up: &'static str,
+}
+
+const V1: Layout = Layout {
+    name: "cgroup v1",
+    set_up: "test -e /sys/fs/cgroup/pids/tasks
+             if test -e /sys/fs/cgroup/unified/cgroup.procs; then umount /sys/fs/cgroup/unified; fi",
+};
+const HYBRID: Layout = Layout {
+    name: "cgroup v1 (hybrid)",
+    set_up: "test -e /sys/fs/cgroup/pids/tasks && test -e /sys/fs/cgroup/unified/cgroup.procs",
+};
+const V2: Layout = Layout { name: "cgroup v2", set_up: "mount -t cgroup2 none /sys/fs/cgroup" };
+const NONE: Layout = Layout { name: "no cgroups", set_up: "mount -t tmpfs none /sys/fs/cgroup" };
+
+impl Layout {
+    /// A command in this layout.
+    fn command(self, command: &Command) -> Command {
+        let mut inside = Command::new("unshare");
+        let script = format!("( set -e; {} ) || exit 99; exec \"$@\"", self.set_up);
+        inside.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
+        inside.arg(command.get_program()).args(command.get_args());
+        inside
+    }
+
+    fn ferrun(self, bundle: &Bundle, args: &[&str]) -> Done {
+        bounded(&mut self.command(&bundle.command(args)))
+    }
+
+    fn launch(self, bundle: &Bundle, verb: &str, flags: &[&str]) -> Done {
+        let dir = bundle.dir.to_str().unwrap();
+        self.ferrun(bundle, &[&[verb, "--bundle", dir], flags, &[bundle.id.as_str()]].concat())
+    }
+
+    /// Whether it can be had here; says loudly if not.
+    fn is_here(self) -> bool {
+        let here = bounded(&mut self.command(&Command::new("true"))).status == 0;
+        if !here {
+            skip(&format!("{} cannot be had on this host", self.name));
+        }
+        here
+    }
+
+    fn has_v1(self) -> bool {
+        self.name.starts_with("cgroup v1")
+    }
+
+    fn has_v2(self) -> bool {
+        self.name == HYBRID.name || self.name == V2.name
+    }
+}
+
+/// Returns from a test unless the host can have a layout.
+macro_rules! need_layout {
+    ($layout:expr) => {
+        need_root!();
+        if !$layout.is_here() {
+            return;
+        }
+    };
+}
+
+fn without_namespace(bundle: Bundle, kind: &str) -> Bundle {
+    bundle.with(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
+    })
+}
+
+/// What /proc/PID/cgroup tells, as (controllers, path).
+fn cgroups_of(pid: impl std::fmt::Display) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let fields = |line: &str| line.splitn(3, ':').map(str::to_owned).collect::<Vec<_>>();
+    text.lines().map(|line| (fields(line)[1].clone(), fields(line)[2].clone())).collect()
+}
+
+/// create, start, kill and delete: the directories are there, the init is in them, and they go.
+fn life_cycle(layout: Layout) {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let plan = layout.ferrun(&bundle, &["explain", "--json", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    assert_eq!(serde_json::from_str::<Value>(&plan).unwrap()["cgroups"], layout.name);
+    layout.launch(&bundle, "create", &[]).ok();
+    let own = format!("/ferrun-{}", bundle.id);
+    for (controllers, path) in cgroups_of(&bundle.state()["pid"]) {
+        let joined = if controllers.is_empty() { layout.has_v2() } else { layout.has_v1() };
+        assert_eq!(path == own, joined, "{}: {controllers:?} has the init in {path}", layout.name);
+        let directory = Path::new("/sys/fs/cgroup").join(match controllers.as_str() {
+            "" if Path::new("/sys/fs/cgroup/unified").exists() => "unified",
+            name => name.strip_prefix("name=").unwrap_or(name),
+        });
+        let there = directory.join(&own[1..]).is_dir();
+        assert_eq!(there, joined && directory.is_dir(), "{}: {directory:?}", layout.name);
+    }
+    layout.ferrun(&bundle, &["start", &bundle.id]).ok();
+    layout.ferrun(&bundle, &["kill", &bundle.id, "KILL"]).ok();
+    bundle.wait_for("stopped");
+    layout.ferrun(&bundle, &["delete", &bundle.id]).ok();
+    bundle.assert_nothing_left(&format!("delete on {}", layout.name));
+}
+
+/// What is left by failures and kills at the steps that differ between the layouts: those of the parent
+/// and the init's first and last.
+fn killed(layout: Layout) {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let nested = format!("/ferrun-{}/a/b", bundle.id);
+    let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = nested.into());
+    let plan = layout.ferrun(&bundle, &["explain", "--json", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let steps = plan["steps"].as_array().unwrap().iter();
+    let differs =
+        |step: &&Value| step["lane"] == "parent" || ["cgroup", "wait"].iter().any(|verb| step["verb"] == *verb);
+    for number in steps.filter(differs).map(|step| step["number"].as_u64().unwrap()) {
+        layout.launch(&bundle, "run", &["--fault", &format!("error@{number}")]).refused("a fault was asked for");
+        bundle.assert_nothing_left_soon(&format!("run --fault error@{number} on {}", layout.name));
+        assert_eq!(layout.launch(&bundle, "run", &["--fault", &format!("kill@{number}")]).status, -9);
+        layout.ferrun(&bundle, &["delete", "--force", &bundle.id]).ok();
+        bundle.assert_nothing_left_soon(&format!("run --fault kill@{number} on {}", layout.name));
+    }
+}
+
+/// Processes in the host's pid namespace are found by the cgroup alone, if they change all the time, too.
+fn processes_left_behind(layout: Layout) {
+    let script = "sleep 1000 & setsid sleep 1000 & f() { f & }; f; f; exit 0";
+    let bundle = without_namespace(Bundle::sh(script), "pid");
+    layout.launch(&bundle, "run", &["--detach"]).ok();
+    bundle.wait_for("stopped");
+    assert!(!common::processes_in(&bundle.dir).is_empty(), "the background processes live on");
+    layout.ferrun(&bundle, &["delete", "--force", &bundle.id]).ok();
+    bundle.assert_nothing_left(&format!("delete --force on {}", layout.name));
+}
+
+/// A mount of type cgroup shows the container its own cgroup, with and without a cgroup namespace.
+fn mount_inside(layout: Layout) {
+    let v1 =
+        "for top in /sys/fs/cgroup/*/; do grep -qx 1 $top/cgroup.procs && echo ${top%/}; done; cat /proc/self/cgroup";
+    for own_namespace in [true, false] {
+        let bundle = Bundle::sh(v1);
+        let own = format!("/ferrun-{}", bundle.id);
+        let v2_root = if own_namespace { String::new() } else { own.clone() };
+        let v2 = format!("grep -qx 1 /sys/fs/cgroup{v2_root}/cgroup.procs && echo it is me; cat /proc/self/cgroup");
+        let script = if layout.has_v1() { v1 } else { &v2 };
+        let bundle = bundle.with(|config| config["process"]["args"] = json!(["sh", "-c", script]));
+        let bundle = if own_namespace { bundle } else { without_namespace(bundle, "cgroup") };
+        let done = layout.launch(&bundle, "run", &[]);
+        let text = done.ok();
+        let what = format!("{}, cgroup namespace {own_namespace}: {text}", layout.name);
+        if layout.has_v1() {
+            for name in ["memory", "devices", "freezer", "pids"] {
+                assert!(text.lines().any(|line| line == format!("/sys/fs/cgroup/{name}")), "{name} on {what}");
+                let path = if own_namespace { "/" } else { &own };
+                assert!(text.lines().any(|line| line.ends_with(&format!(":{name}:{path}"))), "{name} on {what}");
+            }
+        } else {
+            assert!(text.starts_with("it is me"), "{what}");
+            let path = if own_namespace { "/" } else { &own };
+            assert!(text.lines().any(|line| line == format!("0::{path}")), "{what}");
+        }
+        bundle.assert_nothing_left(&what);
+    }
+}
+
+/// A device that the list does not name cannot be opened, one that it names can, and the default ones.
+fn devices(layout: Layout) {
+    let names = ["fuse", "net/tun", "loop-control", "hwrng", "console"];
+    let opens = |name: &&&str| std::fs::File::open(format!("/dev/{name}")).is_ok();
+    let Some(name) = names.iter().find(opens) else { return skip("no device to open on this host") };
+    let number = std::fs::metadata(format!("/dev/{name}")).unwrap().rdev();
+    for allowed in [false, true] {
+        let bundle = Bundle::sh("echo works >/dev/null && echo null; : </tmp/device && echo device");
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
+        nix::sys::stat::mknod(&bundle.rootfs().join("tmp/device"), SFlag::S_IFCHR, mode, number).unwrap();
+        let bundle = bundle.with(|config| {
+            let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+            let rule = json!({"allow": allowed, "type": "c", "major": major, "minor": minor, "access": "rw"});
+            config["linux"]["resources"]["devices"].as_array_mut().unwrap().push(rule);
+        });
+        let done = layout.launch(&bundle, "run", &[]);
+        let opened = if allowed { "null\ndevice\n" } else { "null\n" };
+        assert_eq!(done.stdout, opened, "{name}, allowed {allowed}, {}: {done:?}", layout.name);
+        assert_eq!(done.stderr.contains("Operation not permitted"), !allowed, "{}: {done:?}", layout.name);
+        bundle.assert_nothing_left("devices");
+    }
+}
+
+fn all(layout: Layout) {
+    life_cycle(layout);
+    mount_inside(layout);
+    killed(layout);
+    processes_left_behind(layout);
+    devices(layout);
+}
+
+#[test]
+fn containers_live_and_leave_nothing_on_v1() {
+    need_layout!(V1);
+    all(V1);
+}
+
+#[test]
+fn containers_live_and_leave_nothing_on_a_hybrid() {
+    need_layout!(HYBRID);
+    all(HYBRID);
+}
+
+#[test]
+fn containers_live_and_leave_nothing_on_v2() {
+    need_layout!(V2);
+    all(V2);
+}
+
+#[test]
+fn containers_live_and_leave_nothing_without_cgroups() {
+    need_layout!(NONE);
+    life_cycle(NONE);
+    let limited = Bundle::new(&["true"]).with(|config| config["linux"]["resources"]["cpu"]["shares"] = 512.into());
+    let done = NONE.launch(&limited, "run", &[]);
+    assert_eq!(done.status, 1, "a limit that cannot be set is refused: {done:?}");
+    assert!(done.stderr.contains("/linux/resources/cpu/shares") || done.stderr.contains("linux.resources.cpu.shares"));
+    limited.assert_nothing_left("a refused limit");
+}
+
+#[test]
+fn with_the_cgroup_manager_disabled_no_cgroup_is_made() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let dir = bundle.dir.to_str().unwrap();
+    bundle.bounded(&["--cgroup-manager", "disabled", "create", "--bundle", dir, &bundle.id]).ok();
+    assert_eq!(cgroups_of(&bundle.state()["pid"]), cgroups_of("self"));
+    assert!(bundle.cgroups().is_empty());
+    bundle.start().ok();
+    bundle.on("kill", &["KILL"]).ok();
+    bundle.wait_for("stopped");
+    bundle.on("delete", &[]).ok();
+    bundle.assert_nothing_left("delete");
+}
+
+/// `ferrun VERB FLAGS` on this host.
+fn launch(bundle: &Bundle, verb: &str, flags: &[&str]) -> Done {
+    bundle.bounded(&[&[verb, "--bundle", bundle.dir.to_str().unwrap()], flags, &[bundle.id.as_str()]].concat())
+}
+
+#[test]
+fn parents_that_create_made_go_with_the_last_container() {
+    need_root!();
+    for first_goes_first in [true, false] {
+        let top = Bundle::new(&["true"]);
+        let child = |name: &str| {
+            let path = format!("/ferrun-{}/b/{name}", top.id);
+            Bundle::new(&["sleep", "1000"]).with(|config| config["linux"]["cgroupsPath"] = path.into())
+        };
+        let (first, second) = (child("c1"), child("c2"));
+        launch(&first, "create", &[]).ok();
+        launch(&second, "create", &[]).ok();
+        let (goes, stays) = if first_goes_first { (&first, &second) } else { (&second, &first) };
+        goes.delete_force().ok();
+        assert_eq!(stays.status(), "created");
+        assert!(!top.cgroups().is_empty(), "the other container's cgroups stay");
+        stays.delete_force().ok();
+        top.assert_nothing_left(&format!("the last of two, first_goes_first {first_goes_first}"));
+    }
+}
+
+/// The host's hierarchies that have directories for processes.
+fn hierarchies() -> Vec<PathBuf> {
+    let top = PathBuf::from("/sys/fs/cgroup");
+    let mut all: Vec<PathBuf> = std::fs::read_dir(&top).unwrap().flatten().map(|entry| entry.path()).collect();
+    if top.join("cgroup.procs").exists() {
+        all = vec![top];
+    }
+    all.retain(|path| path.join("cgroup.procs").exists() && !path.is_symlink());
+    all
+}
+
+/// Makes a directory in every hierarchy; a process can join it.
+fn make_cgroups(name: &str) -> Vec<PathBuf> {
+    let directories: Vec<PathBuf> = hierarchies().iter().map(|top| top.join(name)).collect();
+    for directory in &directories {
+        std::fs::create_dir(directory).unwrap();
+        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|_| directory.ends_with(format!("cpuset/{name}"))) {
+            std::fs::copy(directory.parent().unwrap().join(file), directory.join(file)).unwrap();
+        }
+    }
+    directories
+}
+
+#[test]
+fn a_parent_that_was_there_before_stays() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let name = format!("ferrun-{}", bundle.id);
+    let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = format!("/{name}/made/c").into());
+    let before = make_cgroups(&name);
+    launch(&bundle, "run", &[]).ok();
+    for directory in &before {
+        assert!(directory.is_dir() && !directory.join("made").exists(), "{directory:?}");
+    }
+    launch(&bundle, "create", &["--fault", "kill@2"]);
+    bundle.delete_force().ok();
+    for directory in &before {
+        assert!(!directory.join("made").exists(), "{directory:?} after a kill");
+        std::fs::remove_dir(directory).unwrap();
+    }
+}
+
+#[test]
+fn a_cgroup_that_was_there_before_is_joined_and_emptied() {
+    need_root!();
+    let bundle = without_namespace(Bundle::sh("sleep 1000 & sleep 1000"), "pid");
+    let before = make_cgroups(&format!("ferrun-{}", bundle.id));
+    launch(&bundle, "run", &["--detach"]).ok();
+    assert!(cgroups_of(&bundle.state()["pid"]).iter().all(|(_, path)| path[1..] == format!("ferrun-{}", bundle.id)));
+    bundle.delete_force().ok();
+    assert_eq!(common::processes_in(&bundle.dir), Vec::<String>::new(), "the container's processes are gone");
+    for directory in before.iter().filter(|directory| directory.exists()) {
+        std::fs::remove_dir(directory).unwrap();
+    }
+    bundle.assert_nothing_left("delete --force");
+}
+
+#[test]
+fn without_a_path_the_cgroup_has_the_name_of_the_container() {
+    need_root!();
+    for path in [json!(null), json!(""), json!("relative")] {
+        let bundle = Bundle::new(&["sleep", "1000"]);
+        let name = if path == "relative" { format!("ferrun-{}", bundle.id) } else { bundle.id.clone() };
+        let path = if path == "relative" { json!(name) } else { path };
+        let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = path);
+        launch(&bundle, "create", &[]).ok();
+        let own = |controllers: &str| {
+            cgroups_of("self")
+                .into_iter()
+                .find(|(name, _)| name == controllers)
+                .unwrap()
+                .1
+                .trim_end_matches('/')
+                .to_owned()
+        };
+        let mut directories = Vec::new();
+        for (controllers, path) in cgroups_of(&bundle.state()["pid"]) {
+            // On v2 beside ferrun's own: one with processes can have no controllers for children.
+            let own = own(&controllers);
+            let base = if controllers.is_empty() { own.rsplit_once('/').map_or("", |(base, _)| base) } else { &own };
+            assert_eq!(path, format!("{base}/{name}"), "{controllers:?}");
+            let top = hierarchies().into_iter().find(|top| match controllers.as_str() {
+                "" => top.ends_with("unified") || top.ends_with("cgroup"),
+                name => top.ends_with(name.strip_prefix("name=").unwrap_or(name)),
+            });
+            directories.push(top.unwrap().join(&path[1..]));
+        }
+        assert!(directories.iter().all(|directory| directory.is_dir()), "{directories:?}");
+        bundle.delete_force().ok();
+        assert!(directories.iter().all(|directory| !directory.exists()), "{directories:?}");
+        bundle.assert_nothing_left("delete --force");
+    }
+}

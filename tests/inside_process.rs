@@ -1,0 +1,271 @@
+//! The container's process seen from inside: program, environment, user, capabilities, limits, streams.
+
+mod common;
+
+use std::fs::File;
+use std::process::Stdio;
+
+use common::{Bundle, Done};
+use serde_json::{Value, json};
+
+/// A bundle that prints fields of /proc/self/status, one a line, without their names.
+fn status(fields: &[&str]) -> Bundle {
+    let script = fields.iter().map(|field| format!("s/^{field}:[\\t ]*//p;")).collect::<String>();
+    Bundle::new(&["sed", "-n", &script, "/proc/self/status"])
+}
+
+fn user(config: &mut Value, uid: u32, gid: u32) {
+    config["process"]["user"] = json!({ "uid": uid, "gid": gid });
+}
+
+#[test]
+fn the_environment_is_the_configs_alone() {
+    need_root!();
+    let bundle =
+        Bundle::new(&["env"]).with(|config| config["process"]["env"] = json!(["B=2", "PATH=/bin", "A=a b=\n"]));
+    let mut command = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    let done = Done::new(command.env("LEAK", "of the caller").output().unwrap());
+    assert_eq!(done.stdout, "B=2\nPATH=/bin\nA=a b=\n\n");
+}
+
+#[test]
+fn programs_are_looked_up_in_the_containers_path() {
+    need_root!();
+    let tool = |bundle: &Bundle, dir: &str| {
+        let link = bundle.rootfs().join(dir);
+        std::fs::create_dir_all(&link).unwrap();
+        std::os::unix::fs::symlink("/bin/busybox", link.join("echo")).unwrap();
+    };
+    for (env, dir, found) in [
+        (json!(["PATH=/opt/tools:/bin"]), "opt/tools", "/opt/tools"),
+        (json!(["PATH=/nowhere:/bin"]), "opt/tools", "/bin"),
+        (json!([]), "usr/local/sbin", "/usr/local/sbin"),
+        (json!([]), "opt/tools", "/bin"),
+    ] {
+        // A shell's own name is what it was executed as: the path that the look-up found.
+        let bundle = Bundle::new(&["echo"]).with(|config| config["process"]["env"] = env.clone());
+        tool(&bundle, dir);
+        let shell = bundle.rootfs().join(found.trim_start_matches('/')).join("echo");
+        std::fs::remove_file(&shell).unwrap();
+        std::fs::write(&shell, "#!/bin/sh\necho $0").unwrap();
+        std::fs::set_permissions(&shell, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(bundle.run().ok(), format!("{found}/echo"), "{env}");
+    }
+    let bundle = Bundle::new(&["sh"]).with(|config| config["process"]["env"] = json!(["PATH=/opt"]));
+    bundle.run().refused("exec: \"sh\": executable file not found in $PATH");
+}
+
+#[test]
+fn the_working_directory_is_made_and_entered() {
+    need_root!();
+    let bundle = Bundle::new(&["pwd"]).with(|config| config["process"]["cwd"] = json!("/made/for/it"));
+    assert_eq!(bundle.run().ok(), "/made/for/it", "although the root is read-only for the program");
+    let bundle = Bundle::new(&["./program", "word"]).with(|config| config["process"]["cwd"] = json!("/opt"));
+    std::fs::create_dir(bundle.rootfs().join("opt")).unwrap();
+    std::os::unix::fs::symlink("/bin/busybox", bundle.rootfs().join("opt/program")).unwrap();
+    assert!(bundle.run().stderr.contains("program: applet not found"), "busybox tells its name");
+}
+
+#[test]
+fn the_user_is_the_configs() {
+    need_root!();
+    let bundle = status(&["Uid", "Gid", "Groups", "Umask"]);
+    let four = |id: u32| [id, id, id, id].map(|id| id.to_string()).join("\t");
+    let wanted = |uid, gid, groups: &str, umask: &str| format!("{umask}\n{}\n{}\n{groups}", four(uid), four(gid));
+    assert_eq!(bundle.run().ok().replace(" \n", "\n").trim(), wanted(0, 0, "", "0022").trim());
+    let bundle = bundle.with(|config| {
+        config["process"]["user"] =
+            json!({ "uid": 1000, "gid": 1001, "umask": 0o27, "additionalGids": [1002, 5, 1002] });
+    });
+    assert_eq!(bundle.run().ok().trim_end(), wanted(1000, 1001, "5 1002 1002", "0027"));
+    let bundle = bundle.with(|config| config["process"]["user"]["umask"] = json!(0));
+    assert!(bundle.run().ok().starts_with("0000\n"));
+}
+
+#[test]
+fn groups_of_the_caller_do_not_leak() {
+    need_root!();
+    for uid in [0, 1000] {
+        let bundle = status(&["Groups"]).with(|config| user(config, uid, uid));
+        let under = ["setpriv", "--groups", "4,20,27", "--"];
+        assert_eq!(run_under(&bundle, &under).ok().trim(), "", "uid {uid}");
+    }
+}
+
+/// `ferrun run` under another command, such as setpriv(1).
+fn run_under(bundle: &Bundle, under: &[&str]) -> Done {
+    let ferrun = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    let mut command = std::process::Command::new(under[0]);
+    command.args(&under[1..]).arg(ferrun.get_program()).args(ferrun.get_args()).stdin(Stdio::null());
+    Done::new(command.output().unwrap())
+}
+
+const SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+const CHOWN: u64 = 1;
+const KILL: u64 = 1 << 5;
+const SETPCAP: u64 = 1 << 8;
+const NET_RAW: u64 = 1 << 13;
+
+/// inheritable, permitted, effective, bounding, ambient.
+fn capabilities(done: Done) -> [u64; 5] {
+    let said = done.ok();
+    let masks: Vec<u64> = said.lines().map(|mask| u64::from_str_radix(mask, 16).unwrap()).collect();
+    masks.try_into().unwrap_or_else(|_| panic!("five sets in {said}"))
+}
+
+#[test]
+fn the_five_capability_sets_are_the_configs() {
+    need_root!();
+    let sets = |list: [&[&str]; 5]| {
+        let names = |names: &[&str]| names.iter().map(|name| json!(format!("CAP_{name}"))).collect::<Vec<_>>();
+        json!({ "inheritable": names(list[0]), "permitted": names(list[1]), "effective": names(list[2]),
+                "bounding": names(list[3]), "ambient": names(list[4]) })
+    };
+    let all: &[&str] = &["CHOWN", "KILL", "NET_RAW"];
+    let some: &[&str] = &["KILL", "NET_RAW"];
+    let (all_bits, some_bits) = (CHOWN | KILL | NET_RAW, KILL | NET_RAW);
+    for (uid, given, wanted) in [
+        // execve(2) gives root no more than it had, since it may gain no privileges; and all of that is effective.
+        (0, [&[], some, some, all, &[]], [0, some_bits, some_bits, all_bits, 0]),
+        (0, [&["KILL"], some, some, all, &["KILL"]], [KILL, some_bits, some_bits, all_bits, KILL]),
+        (0, [&[], &[], &[], &[], &[]], [0; 5]),
+        // Another user keeps over execve(2) what is ambient, and nothing else.
+        (1000, [some, all, all, all, some], [some_bits, some_bits, some_bits, all_bits, some_bits]),
+        (1000, [&["KILL"], all, all, all, &["KILL"]], [KILL, KILL, KILL, all_bits, KILL]),
+        (1000, [&[], all, all, all, &[]], [0, 0, 0, all_bits, 0]),
+    ] {
+        let bundle = status(&SETS).with(|config| {
+            config["process"]["capabilities"] = sets(given);
+            user(config, uid, uid);
+        });
+        assert_eq!(capabilities(bundle.run()), wanted, "uid {uid} {given:?}");
+    }
+}
+
+#[test]
+fn without_the_property_all_capabilities_are_kept() {
+    need_root!();
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap();
+    let own = u64::from_str_radix(own.trim(), 16).unwrap();
+    let bundle = status(&SETS).with(|config| {
+        config["process"].as_object_mut().unwrap().remove("capabilities");
+    });
+    assert_eq!(capabilities(bundle.run()), [0, own, own, own, 0]);
+    let bundle = bundle.with(|config| user(config, 1000, 1000));
+    assert_eq!(capabilities(bundle.run()), [0, 0, 0, own, 0], "but not by another user");
+}
+
+#[test]
+fn capabilities_that_cannot_be_given_are_left_out_with_a_warning() {
+    need_root!();
+    let bundle = status(&SETS).with(|config| {
+        for set in ["bounding", "permitted", "effective"] {
+            let list = json!(["CAP_KILL", "CAP_SYS_RESOURCE", "CAP_OF_TOMORROW", "cap_setpcap"]);
+            config["process"]["capabilities"][set] = list;
+        }
+    });
+    // Whether or not this machine's root has it, ferrun does not have it now.
+    let done = run_under(&bundle, &["setpriv", "--bounding-set", "-sys_resource", "--"]);
+    for word in ["warning", "CAP_OF_TOMORROW", "SYS_RESOURCE"] {
+        assert!(done.stderr.contains(word), "{word}: {done:?}");
+    }
+    assert_eq!(capabilities(done), [0, KILL | SETPCAP, KILL | SETPCAP, KILL | SETPCAP, 0]);
+}
+
+#[test]
+fn no_new_privileges_is_what_the_config_says() {
+    need_root!();
+    for (value, wanted) in [(json!(true), "1"), (json!(false), "0"), (Value::Null, "0")] {
+        let bundle = status(&["NoNewPrivs"]).with(|config| config["process"]["noNewPrivileges"] = value.clone());
+        assert_eq!(bundle.run().ok(), wanted, "{value}");
+    }
+}
+
+#[test]
+fn resource_limits_are_set() {
+    need_root!();
+    let limits = [
+        ("CORE", "core file size", 0, 4096),
+        ("NOFILE", "open files", 100, 200),
+        ("NPROC", "processes", 40, 41),
+        ("STACK", "stack size", 1 << 20, 1 << 21),
+        ("MEMLOCK", "locked memory", 4096, 8192),
+        ("CPU", "cpu time", 50, 60),
+    ];
+    let bundle = Bundle::new(&["cat", "/proc/self/limits"]).with(|config| {
+        let limit = |(name, _, soft, hard): &(&str, &str, u64, u64)| {
+            json!({ "type": format!("RLIMIT_{name}"), "soft": soft, "hard": hard })
+        };
+        config["process"]["rlimits"] = limits.iter().map(limit).collect();
+    });
+    let said = bundle.run().ok();
+    for (_, title, soft, hard) in limits {
+        let line = said.lines().find_map(|line| line.strip_prefix(&format!("Max {title} "))).unwrap();
+        let found: Vec<&str> = line.split_whitespace().take(2).collect();
+        assert_eq!(found, [soft.to_string(), hard.to_string()], "{title} in {said}");
+    }
+}
+
+#[test]
+fn a_tiny_limit_of_open_files_does_not_break_the_set_up() {
+    need_root!();
+    let mut failed = Vec::new();
+    for limit in 3..=10 {
+        let bundle = Bundle::sh("ulimit -n").with(|config| {
+            config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": limit, "hard": limit }]);
+        });
+        let done = bundle.run();
+        if done.stdout != format!("{limit}\n") {
+            failed.push((limit, done));
+        }
+        let (created, started) = (bundle.create(), bundle.start());
+        if created.status != 0 || started.status != 0 {
+            failed.push((limit, created));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn the_oom_score_is_set_or_left_alone() {
+    need_root!();
+    let bundle = Bundle::new(&["cat", "/proc/self/oom_score_adj"]);
+    assert_eq!(bundle.run_after("echo 123 > /proc/self/oom_score_adj").ok(), "123", "the caller's");
+    let bundle = bundle.with(|config| config["process"]["oomScoreAdj"] = json!(321));
+    assert_eq!(bundle.run_after("echo 123 > /proc/self/oom_score_adj").ok(), "321");
+}
+
+#[test]
+fn a_null_device_open_for_reading_alone_can_be_written_inside() {
+    need_root!();
+    // Callers open /dev/null once, for one direction, and hand it over as all three streams.
+    let bundle = Bundle::sh("cat && echo out && echo error >&2 && exec 3>&1 && [ /dev/stdout -ef /dev/null ]");
+    let null = || Stdio::from(File::open("/dev/null").unwrap());
+    let mut command = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    let status = command.stdin(null()).stdout(null()).stderr(null()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn the_streams_belong_to_the_containers_user() {
+    need_root!();
+    let script = "stat -L -c %u /proc/self/fd/1 /proc/self/fd/2; echo again > /dev/stdout; echo error > /dev/stderr";
+    let bundle = Bundle::sh(script).with(|config| user(config, 1000, 1000));
+    let done = bundle.run();
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("1000\n1000\nagain\n", "error\n"), "{done:?}");
+}
+
+#[test]
+fn the_session_keyring_is_new_unless_asked_otherwise() {
+    need_root!();
+    if !std::path::Path::new("/proc/keys").exists() {
+        return common::skip("this kernel has no /proc/keys");
+    }
+    // It shows the keys that the reader may see: its own session's among them.
+    for (flags, new) in [(&[][..], true), (&["--no-new-keyring"], false)] {
+        let bundle = Bundle::new(&["cat", "/proc/keys"]).with(|config| config["linux"]["maskedPaths"] = json!([]));
+        let said = bundle.run_with(flags).ok();
+        assert_eq!(said.contains(&format!("_ses.{}", bundle.id)), new, "{flags:?} {}: {said}", bundle.id);
+    }
+}

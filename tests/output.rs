@@ -1,0 +1,660 @@
+//! What the commands print and write: state, list, spec, --version, pid files, logs, explain, trace; and what of
+//! the caller's descriptors reaches the container.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use common::{Bundle, Done, ferrun_binary};
+use serde_json::{Value, json};
+
+/// Runs the binary without a bundle.
+fn ferrun(args: &[&str]) -> Done {
+    Done::new(Command::new(ferrun_binary()).args(args).stdin(Stdio::null()).output().unwrap())
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+}
+
+/// The arguments that run a bundle.
+fn run_args<'a>(bundle: &'a Bundle, flags: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--bundle", bundle.dir.to_str().unwrap()], flags, &[&bundle.id]].concat()
+}
+
+/// A path in the bundle as text.
+fn path(bundle: &Bundle, name: &str) -> String {
+    bundle.dir.join(name).to_str().unwrap().to_owned()
+}
+
+fn names_in(dir: &Path) -> BTreeSet<String> {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn the_state_has_runcs_properties_in_runcs_order() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]).set("/annotations", json!({"org.example.b": "1", "a": "ä\n\"2\""}));
+    bundle.create().ok();
+    let text = bundle.on("state", &[]).stdout;
+    assert!(text.starts_with("{\n  \"ociVersion\": \"1.3.0\",\n  \"id\": "), "{text}");
+    assert!(text.ends_with(",\n  \"owner\": \"\"\n}"), "no newline at the end: {text:?}");
+    let keys = text.lines().filter_map(|line| line.strip_prefix("  \"")?.split_once("\": ").map(|(key, _)| key));
+    let order = ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner"];
+    assert_eq!(keys.collect::<Vec<_>>(), order);
+    let state = json_of(&text);
+    assert_eq!(state["id"], bundle.id.as_str());
+    assert_eq!(state["bundle"], bundle.dir.to_str().unwrap());
+    assert_eq!(state["rootfs"], bundle.rootfs().to_str().unwrap());
+    assert_eq!(state["annotations"], bundle.config["annotations"]);
+    let created = humantime::parse_rfc3339(state["created"].as_str().unwrap()).unwrap();
+    assert!(created.elapsed().unwrap().as_secs() < 20);
+    let namespaces = std::fs::read_link(format!("/proc/{}/ns/pid", state["pid"])).unwrap();
+    assert_ne!(namespaces, std::fs::read_link("/proc/self/ns/pid").unwrap(), "the pid is the container's as seen here");
+}
+
+#[test]
+fn a_state_without_annotations_has_no_such_key_and_a_stopped_one_pid_0() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    bundle.run_with(&["--keep"]).ok();
+    let state = bundle.state();
+    assert_eq!((&state["status"], &state["pid"], &state["owner"]), (&json!("stopped"), &json!(0), &json!("")));
+    assert!(state.get("annotations").is_none(), "{state}");
+}
+
+#[test]
+fn the_bundle_in_the_state_is_absolute() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).set("/root/path", json!("./rootfs/"));
+    let command = bundle.command(&["run", "--keep", "--bundle", ".", &bundle.id]).current_dir(&bundle.dir).output();
+    Done::new(command.unwrap()).ok();
+    assert_eq!(bundle.state()["bundle"], bundle.dir.to_str().unwrap());
+    assert!(Path::new(bundle.state()["rootfs"].as_str().unwrap()).is_absolute());
+}
+
+#[test]
+fn an_empty_list_is_a_header_or_null_or_nothing() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let header: Vec<String> = bundle.ferrun(&["list"]).ok().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(header, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    assert_eq!(bundle.ferrun(&["list", "--format", "json"]).ok(), "null");
+    assert_eq!(bundle.ferrun(&["list", "--quiet"]).stdout, "");
+    assert!(!bundle.state_root().exists(), "looking makes nothing");
+}
+
+#[test]
+fn a_list_has_every_container() {
+    need_root!();
+    let (bundle, second) = (Bundle::new(&["sleep", "100"]), Bundle::new(&["true"]));
+    bundle.create().ok();
+    bundle.ferrun(&["run", "--keep", "--bundle", second.dir.to_str().unwrap(), &second.id]).ok();
+    let mut states = [bundle.state(), json_of(&bundle.ferrun(&["state", &second.id]).ok())];
+    states.sort_by_key(|state| state["id"].as_str().unwrap().to_owned());
+    states.iter_mut().for_each(|state| state["owner"] = json!("root"));
+
+    let line = bundle.ferrun(&["list", "--format", "json"]).ok();
+    assert!(!line.contains('\n'), "one line");
+    assert_eq!(json_of(&line), json!(states));
+    assert_eq!(bundle.ferrun(&["list", "-f", "json"]).ok(), line);
+
+    let ids: Vec<&str> = states.iter().map(|state| state["id"].as_str().unwrap()).collect();
+    assert_eq!(bundle.ferrun(&["list", "-q"]).stdout, format!("{}\n{}\n", ids[0], ids[1]));
+    assert_eq!(bundle.ferrun(&["list", "--quiet", "--format", "json"]).stdout, format!("{}\n{}\n", ids[0], ids[1]));
+
+    let table = bundle.ferrun(&["list"]).stdout;
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    let columns = ["id", "pid", "status", "bundle", "created", "owner"];
+    for (column, name) in columns.iter().enumerate() {
+        let at = lines[0].find(&name.to_uppercase()).unwrap();
+        for (line, state) in lines[1..].iter().zip(&states) {
+            let cell = line[at..].split_whitespace().next().unwrap();
+            let value = state[*name].as_str().map_or(state[*name].to_string(), str::to_owned);
+            assert_eq!(cell, value, "{name} in\n{table}");
+            assert!(column == 0 || line[..at].ends_with("   "), "columns are 3 apart\n{table}");
+        }
+    }
+    assert!(lines[0].find("STATUS").unwrap() - lines[0].find("PID").unwrap() >= 12, "columns are 12 wide\n{table}");
+}
+
+#[test]
+fn what_is_no_container_does_not_disturb_the_list() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    bundle.run_with(&["--keep"]).ok();
+    std::fs::write(bundle.state_root().join("file"), "").unwrap();
+    std::fs::create_dir(bundle.state_root().join("empty")).unwrap();
+    let damaged = bundle.state_root().join("damaged");
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::write(damaged.join("state.json"), "{").unwrap();
+    assert_eq!(bundle.ferrun(&["list", "-q"]).ok(), bundle.id);
+    bundle.ferrun(&["state", "damaged"]).refused("the state of container damaged is damaged");
+    bundle.ferrun(&["state", "empty"]).refused("does not exist");
+    std::fs::remove_file(bundle.state_root().join("file")).unwrap();
+    for id in ["damaged", "empty", &bundle.id] {
+        bundle.ferrun(&["delete", "--force", id]).ok();
+    }
+    bundle.assert_nothing_left("delete --force");
+}
+
+#[test]
+fn root_is_where_states_are() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    bundle.create().ok();
+    assert_eq!(names_in(&bundle.state_root()), BTreeSet::from([bundle.id.clone()]));
+    let other = path(&bundle, "other");
+    ferrun(&["--root", &other, "state", &bundle.id]).refused("does not exist");
+    assert_eq!(ferrun(&["--root", &other, "list", "-q"]).stdout, "");
+    let relative = Command::new(ferrun_binary()).args(["--root=state", "list", "-q"]).current_dir(&bundle.dir).output();
+    assert_eq!(Done::new(relative.unwrap()).ok(), bundle.id);
+}
+
+#[test]
+fn the_root_directory_is_refused_as_root() {
+    need_root!();
+    for root in ["/", "//", "/.", "/tmp/.."] {
+        for args in [&["state", "x"][..], &["list"], &["kill", "x"]] {
+            ferrun(&[&["--root", root], args].concat()).refused("--root must not be the root directory");
+        }
+    }
+}
+
+#[test]
+fn spec_writes_a_config_that_runs_and_overwrites_none() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let config = bundle.dir.join("config.json");
+    std::fs::write(&config, "mine").unwrap();
+    bundle.ferrun(&["spec", "--bundle", bundle.dir.to_str().unwrap()]).refused("exists");
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), "mine");
+    std::fs::remove_file(&config).unwrap();
+
+    let here = bundle.command(&["spec"]).current_dir(&bundle.dir).output().unwrap();
+    assert_eq!(Done::new(here).ok(), "", "nothing on standard output");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.starts_with("{\n\t\"") && text.ends_with("\n}\n"), "indented by tabs, as runc's: {text}");
+    let spec = json_of(&text);
+    assert_eq!((&spec["ociVersion"], &spec["process"]["args"]), (&json!("1.3.0"), &json!(["sh"])));
+    bundle.run().ok();
+    bundle.ferrun(&["spec", "--bundle", &path(&bundle, "nowhere")]).refused("no such file or directory");
+}
+
+#[test]
+fn a_rootless_spec_maps_its_caller() {
+    need_root!();
+    use std::os::unix::fs::chown;
+    use std::os::unix::process::CommandExt;
+    let bundle = Bundle::new(&["true"]);
+    let (uid, gid) = (12345, 54321);
+    let dir = bundle.dir.join("rootless");
+    std::fs::create_dir(&dir).unwrap();
+    chown(&dir, Some(uid), Some(gid)).unwrap();
+    // The user cannot reach a binary in root's home.
+    let binary = bundle.dir.join("ferrun");
+    std::fs::copy(ferrun_binary(), &binary).unwrap();
+    let made = Command::new(binary).args(["spec", "--rootless"]).uid(uid).gid(gid).current_dir(&dir).output().unwrap();
+    Done::new(made).ok();
+    let config = json_of(&std::fs::read_to_string(dir.join("config.json")).unwrap());
+    let linux = &config["linux"];
+    let namespaces: Vec<&str> =
+        linux["namespaces"].as_array().unwrap().iter().map(|namespace| namespace["type"].as_str().unwrap()).collect();
+    assert!(namespaces.contains(&"user") && namespaces.contains(&"mount"), "{namespaces:?}");
+    assert!(!namespaces.contains(&"network"), "{namespaces:?}");
+    assert_eq!(linux["uidMappings"], json!([{"containerID": 0, "hostID": uid, "size": 1}]));
+    assert_eq!(linux["gidMappings"], json!([{"containerID": 0, "hostID": gid, "size": 1}]));
+}
+
+#[test]
+fn the_version_is_told_in_the_lines_that_engines_look_for() {
+    for args in [&["--version"][..], &["-v"], &["--root", "/nowhere", "--version"], &["--log-format=json", "-v"]] {
+        let done = ferrun(args);
+        let lines: Vec<&str> = done.stdout.lines().collect();
+        assert_eq!((done.status, done.stderr.as_str(), lines.len()), (0, "", 3), "{done:?}");
+        assert_eq!(lines[0], concat!("ferrun version ", env!("CARGO_PKG_VERSION")));
+        assert!(lines[1].strip_prefix("commit: ").is_some_and(|commit| !commit.is_empty()), "{done:?}");
+        assert_eq!(lines[2], "spec: 1.3.0");
+    }
+}
+
+#[test]
+fn help_is_no_failure() {
+    let done = ferrun(&["--help"]);
+    assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+    let commands = ["create", "start", "run", "state", "kill", "delete", "list", "spec", "explain"];
+    for command in commands {
+        assert!(done.stdout.contains(&format!("\n  {command} ")), "{command} in {}", done.stdout);
+        let own = ferrun(&[command, "--help"]);
+        assert_eq!((own.status, own.stderr.as_str()), (0, ""), "{command}");
+        assert!(own.stdout.contains("Usage: ferrun"), "{own:?}");
+    }
+    assert_eq!(ferrun(&["help"]).status, 0);
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_has_status_1_and_an_unknown_command_3() {
+    for args in [
+        &["create", "--no-such-flag", "id"][..],
+        &["--no-such-flag", "state", "id"],
+        &["state"],
+        &["state", "id", "more"],
+        &["kill"],
+        &["list", "--format", "xml"],
+        &["--log-format", "xml", "list"],
+        &["run", "--preserve-fds", "many", "id"],
+        &["run", "--bundle"],
+        &["--root"],
+    ] {
+        let done = ferrun(args);
+        assert_eq!((done.status, done.stdout.as_str()), (1, ""), "{args:?}: {done:?}");
+        assert!(!done.stderr.is_empty(), "{args:?}");
+    }
+    for args in [&["frobnicate"][..], &["--debug", "--root", "/r", "frobnicate", "--flag"], &["Create"], &[""]] {
+        let done = ferrun(args);
+        assert_eq!((done.status, done.stdout.as_str()), (3, ""), "{args:?}: {done:?}");
+        assert!(done.stderr.starts_with("ferrun: no such command"), "{args:?}: {done:?}");
+    }
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_is_told_in_ferruns_voice() {
+    for args in [&["create", "--no-such-flag", "id"][..], &["state"], &["--log-format", "xml", "list"]] {
+        let done = ferrun(args);
+        assert!(done.stderr.starts_with("ferrun: "), "{args:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_pid_file_has_the_pid_alone_and_nothing_beside_it() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    let dir = bundle.dir.join("pids");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("pid"), "from another container, and longer").unwrap();
+    bundle.create_with(&["--pid-file", dir.join("pid").to_str().unwrap()]).ok();
+    assert_eq!(std::fs::read_to_string(dir.join("pid")).unwrap(), bundle.state()["pid"].to_string());
+    assert_eq!(names_in(&dir), BTreeSet::from(["pid".to_owned()]));
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_pid_file() {
+    need_root!();
+    let bundle = Bundle::new(&["nonesuch"]);
+    let file = path(&bundle, "pid");
+    bundle.run_with(&["--pid-file", &file]).refused("not found");
+    bundle.create_with(&["--pid-file", &file]).refused("not found");
+    assert!(!Path::new(&file).exists());
+}
+
+#[test]
+fn a_pid_file_of_run_may_be_relative() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let run = bundle.command(&run_args(&bundle, &["--pid-file", "pid"])).current_dir(&bundle.dir).output().unwrap();
+    Done::new(run).ok();
+    assert!(std::fs::read_to_string(bundle.dir.join("pid")).unwrap().parse::<u32>().unwrap() > 1);
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_fails_the_start() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    for file in ["nowhere/pid", "rootfs", "/"] {
+        let file = path(&bundle, file);
+        bundle.create_with(&["--pid-file", &file]).refused("pid file");
+        bundle.assert_nothing_left("create");
+        bundle.run_with(&["--pid-file", &file]).refused("pid file");
+        bundle.assert_nothing_left("run");
+    }
+    assert!(!bundle.dir.join(".rootfs").exists());
+}
+
+/// podman reads the whole file as one object.
+#[test]
+fn the_json_log_of_a_failed_command_is_one_object() {
+    need_root!();
+    let bundle = Bundle::new(&["nonesuch"]).set("/process/capabilities/bounding/0", json!("CAP_UNHEARD_OF"));
+    let dir = bundle.dir.to_str().unwrap();
+    for (index, (args, words)) in [
+        (&["state", &bundle.id][..], "does not exist"),
+        (&["kill", &bundle.id], "does not exist"),
+        (&["run", "--bundle", dir, &bundle.id], "executable file not found in $PATH"),
+        (&["create", "--bundle", dir, &bundle.id], "executable file not found in $PATH"),
+        (&["create", "--bundle", dir, "a/b"], "invalid container ID format"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let log = path(&bundle, &format!("log{index}"));
+        let done = bundle.ferrun(&[&["--log", &log, "--log-format", "json"], args].concat());
+        assert_eq!(done.status, 1, "{args:?}: {done:?}");
+        assert!(done.stderr.starts_with("ferrun: ") && done.stderr.contains(words), "{done:?}");
+        let text = std::fs::read_to_string(&log).unwrap_or_else(|error| panic!("{args:?}: {error}"));
+        assert!(text.ends_with("}\n") && text.lines().count() == 1, "{text:?}");
+        let entry = json_of(&text);
+        let message = entry["msg"].as_str().unwrap();
+        assert_eq!(entry["level"], "error");
+        assert!(message.contains(words) && !message.contains('\n'), "{message:?}");
+        assert!(done.stderr.starts_with(&format!("ferrun: {message}\n")), "the same first line: {done:?}");
+        assert!(humantime::parse_rfc3339(entry["time"].as_str().unwrap()).is_ok(), "{entry}");
+    }
+}
+
+/// An engine that passes a flag of another runtime sees nothing but the log.
+#[test]
+fn a_command_line_that_cannot_be_understood_is_in_the_log() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let log = path(&bundle, "log");
+    for args in [&["create", "--no-such-flag", "id"][..], &["frobnicate"]] {
+        bundle.ferrun(&[&["--log", &log, "--log-format", "json"], args].concat());
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        assert_eq!(text.lines().count(), 1, "{args:?}: {text:?}");
+        assert!(json_of(&text)["msg"].as_str().unwrap().contains(args[args.len().min(2) - 1]), "{text}");
+        std::fs::remove_file(&log).unwrap();
+    }
+}
+
+#[test]
+fn the_log_of_a_command_that_succeeds_is_empty() {
+    need_root!();
+    // The warnings about the capability would be taken for the error.
+    let bundle = Bundle::new(&["true"]).set("/process/capabilities/bounding/0", json!("CAP_UNHEARD_OF"));
+    let log = path(&bundle, "log");
+    let globals = ["--log", &log, "--log-format", "json"];
+    bundle.ferrun(&[&globals[..], &run_args(&bundle, &["--keep"])].concat()).ok();
+    for args in [&["state", &bundle.id][..], &["list"], &["delete", &bundle.id], &["delete", "-f", "missing"]] {
+        let done = bundle.ferrun(&[&globals[..], args].concat());
+        assert_eq!((done.status, done.stderr.as_str()), (0, ""), "{args:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&log).unwrap_or_default(), "");
+}
+
+#[test]
+fn the_log_is_added_to() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let log = path(&bundle, "log");
+    for _ in 0..2 {
+        bundle.ferrun(&["--log", &log, "--log-format", "json", "state", "missing"]).refused("does not exist");
+    }
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(text.lines().map(json_of).filter(|entry| entry["level"] == "error").count(), 2, "{text}");
+}
+
+#[test]
+fn the_text_log_has_time_level_and_message() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let log = path(&bundle, "log");
+    bundle.ferrun(&["--log", &log, "state", "missing"]).refused("ferrun: container does not exist: missing\n");
+    let line = std::fs::read_to_string(&log).unwrap();
+    let (time, rest) = line.strip_prefix("time=\"").unwrap().split_once('"').unwrap();
+    assert!(humantime::parse_rfc3339(time).is_ok(), "{line}");
+    assert_eq!(rest, " level=error msg=\"container does not exist: missing\"\n");
+}
+
+#[test]
+fn json_without_a_log_file_goes_to_standard_error() {
+    need_root!();
+    let done = Bundle::new(&["true"]).ferrun(&["--log-format", "json", "state", "missing"]);
+    assert_eq!((done.status, done.stdout.as_str()), (1, ""));
+    assert_eq!(json_of(&done.stderr)["msg"], "container does not exist: missing");
+}
+
+#[test]
+fn an_error_in_text_has_its_place_below_its_first_line() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).set("/process/cwd", json!("tmp"));
+    let line = bundle.line_of("/process/cwd");
+    let stderr = bundle.run().stderr;
+    let expected = format!("ferrun: cwd \"tmp\" is not an absolute path\n        config.json:{line} /process/cwd\n");
+    assert_eq!(stderr, expected);
+}
+
+#[test]
+fn the_standard_streams_are_the_containers() {
+    need_root!();
+    let bundle = Bundle::sh("tr a-z A-Z; echo err >&2");
+    let input = bundle.dir.join("input");
+    std::fs::write(&input, "hello\n").unwrap();
+    let file = std::fs::File::open(input).unwrap();
+    let done = Done::new(bundle.command(&run_args(&bundle, &[])).stdin(file).output().unwrap());
+    assert_eq!((done.status, done.stdout.as_str(), done.stderr.as_str()), (0, "HELLO\n", "err\n"));
+}
+
+/// Runs `ferrun ARGS` from a shell that has opened or closed descriptors before.
+fn with_descriptors(bundle: &Bundle, redirections: &str, args: &[&str]) -> Output {
+    let command = bundle.command(args);
+    let mut shell = Command::new("/bin/busybox");
+    shell.args(["sh", "-c", &format!("exec \"$@\" {redirections}"), "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.current_dir(&bundle.dir).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn the_container_sees_the_preserved_descriptors_and_no_others() {
+    need_root!();
+    let bundle = Bundle::sh("cd /proc/self/fd && for n in *; do [ -e $n ] && echo $n; done; true");
+    let three = bundle.dir.join("three");
+    std::fs::write(&three, "the third\n").unwrap();
+    let open = "3<three 4<three 5<three";
+    for (flags, seen) in [
+        (&[][..], "0\n1\n2"),
+        (&["--preserve-fds", "1"], "0\n1\n2\n3"),
+        (&["--preserve-fds", "2"], "0\n1\n2\n3\n4"),
+        (&["--preserve-fds", "1", "--trace", "trace"], "0\n1\n2\n3"),
+    ] {
+        let done = Done::new(with_descriptors(&bundle, open, &run_args(&bundle, flags)));
+        // The shell lists the directory through a descriptor of its own, which is gone when it looks.
+        assert_eq!(done.ok(), seen, "{flags:?}");
+    }
+    let read = Bundle::sh("cat <&3; cat <&4 || echo closed");
+    std::fs::write(read.dir.join("three"), "the third\n").unwrap();
+    let done = Done::new(with_descriptors(&read, open, &run_args(&read, &["--preserve-fds", "1"])));
+    assert_eq!(done.stdout, "the third\nclosed\n", "{done:?}");
+}
+
+#[test]
+fn the_container_of_create_sees_the_preserved_descriptors_and_no_others() {
+    need_root!();
+    let bundle =
+        Bundle::sh("cat <&3 > /tmp/out; cat <&4 || echo closed >> /tmp/out").set("/root/readonly", json!(false));
+    std::fs::write(bundle.dir.join("three"), "the third\n").unwrap();
+    let create = ["create", "--preserve-fds", "1", "--bundle", ".", &bundle.id];
+    Done::new(with_descriptors(&bundle, "3<three 4<three >/dev/null 2>&1", &create)).ok();
+    bundle.start().ok();
+    bundle.wait_for("stopped");
+    assert_eq!(std::fs::read_to_string(bundle.rootfs().join("tmp/out")).unwrap(), "the third\nclosed\n");
+}
+
+#[test]
+fn a_preserved_descriptor_that_is_not_open_is_refused() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    std::fs::write(bundle.dir.join("three"), "").unwrap();
+    let mut wrongly = String::new();
+    for (redirections, count, closed) in [("3<&-", "1", 3), ("3<three 4<&-", "2", 4), ("3<&- 4<three", "2", 3)] {
+        for verb in ["run", "create"] {
+            for flags in [&[][..], &["--trace", "trace"]] {
+                let args = [&[verb, "--preserve-fds", count, "--bundle", "."], flags, &[&bundle.id]].concat();
+                let command = with_descriptors(&bundle, &format!("{redirections} >/dev/null 2>error"), &args);
+                let stderr = std::fs::read_to_string(bundle.dir.join("error")).unwrap();
+                if command.status.code() != Some(1) || !stderr.contains(&format!("descriptor {closed} is not open")) {
+                    wrongly += &format!("{verb} {flags:?} {redirections}: {} {stderr}\n", command.status);
+                }
+                bundle.delete_force().ok();
+            }
+        }
+    }
+    assert_eq!(wrongly, "");
+}
+
+fn explain(bundle: &Bundle, flags: &[&str]) -> Done {
+    bundle.ferrun(&[&["explain", "--bundle", bundle.dir.to_str().unwrap()], flags].concat())
+}
+
+#[test]
+fn explain_names_every_mount_and_path_and_does_nothing() {
+    need_root!();
+    let bundle = Bundle::new(&["touch", "/tmp/ran"]).set("/root/readonly", json!(false));
+    let text = explain(&bundle, &[]).ok();
+    let paths = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|path| path.as_str().unwrap().to_owned()).collect()
+    };
+    let mounts: Vec<&str> = bundle.config["mounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mount| mount["destination"].as_str().unwrap())
+        .collect();
+    assert_eq!(mounts.len(), 7);
+    let line_of = |pointer: &str, words: &str| {
+        let place = format!("{pointer} :{}", bundle.line_of(pointer));
+        let found = text.lines().find(|line| line.trim_end().ends_with(&place));
+        assert!(found.is_some_and(|line| line.contains(words)), "no line with {words:?} and {place:?} in\n{text}");
+    };
+    for (index, destination) in mounts.iter().enumerate() {
+        line_of(&format!("/mounts/{index}"), destination);
+    }
+    for list in ["maskedPaths", "readonlyPaths"] {
+        for (index, path) in paths(&bundle.config["linux"][list]).iter().enumerate() {
+            line_of(&format!("/linux/{list}/{index}"), path);
+        }
+    }
+    line_of("/process/args", "touch /tmp/ran");
+    assert!(text.lines().next().unwrap().contains(bundle.rootfs().to_str().unwrap()), "{text}");
+    assert!(!bundle.rootfs().join("tmp/ran").exists());
+    assert!(!bundle.state_root().exists());
+    bundle.assert_nothing_left("explain");
+}
+
+#[test]
+fn explain_refuses_what_run_refuses() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).set("/process/cwd", json!("tmp"));
+    for flags in [&[][..], &["--json"]] {
+        let done = explain(&bundle, flags);
+        done.refused("/process/cwd");
+        assert_eq!(done.stdout, "");
+    }
+}
+
+/// The steps of the plan as data.
+fn steps(bundle: &Bundle) -> Vec<Value> {
+    json_of(&explain(bundle, &["--json"]).ok())["steps"].as_array().unwrap().clone()
+}
+
+#[test]
+fn explain_as_json_has_the_steps_with_the_lines_they_come_from() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let steps = steps(&bundle);
+    let text = std::fs::read_to_string(bundle.dir.join("config.json")).unwrap();
+    let mut numbers = BTreeSet::new();
+    for step in &steps {
+        let mut keys: Vec<&String> = step.as_object().unwrap().keys().collect();
+        keys.sort();
+        assert_eq!(keys, ["from", "lane", "line", "number", "text", "verb"]);
+        numbers.insert(step["number"].as_u64().unwrap());
+        assert!(["parent", "init"].contains(&step["lane"].as_str().unwrap()), "{step}");
+        assert!(!step["verb"].as_str().unwrap().is_empty() && step["text"].is_string(), "{step}");
+        let Some(pointer) = step["from"].as_str() else {
+            assert!(step["from"].is_null() && step["line"].is_null(), "{step}");
+            continue;
+        };
+        if bundle.config.pointer(pointer).is_some() {
+            assert_eq!(step["line"], bundle.line_of(pointer), "{step}");
+        } else if let Some(line) = step["line"].as_u64() {
+            // A default stands at the nearest property above it that the config has.
+            let (above, _) = pointer.rsplit_once('/').unwrap();
+            let key = above.rsplit_once('/').unwrap().1;
+            assert!(text.lines().nth(line as usize - 1).unwrap().contains(&format!("\"{key}\"")), "{step}");
+        }
+    }
+    assert_eq!(numbers, (1..=steps.len() as u64).collect(), "each number once");
+    assert_eq!(steps.last().unwrap()["verb"], "exec");
+    assert!(!bundle.state_root().exists());
+    bundle.assert_nothing_left("explain --json");
+}
+
+/// The events of a trace that stand for steps, as their numbers, in the file's order.
+fn traced_steps(trace: &Path) -> Vec<u64> {
+    let events = json_of(&std::fs::read_to_string(trace).unwrap());
+    let events = events.as_array().unwrap();
+    for event in events.iter().filter(|event| event["ph"] == "X") {
+        assert!(event["name"].is_string() && event["ts"].as_f64().unwrap() > 0.0, "{event}");
+        assert!(event["dur"].as_f64().unwrap() >= 0.0, "{event}");
+    }
+    let mut numbers: Vec<u64> = events.iter().filter_map(|event| event["args"]["step"].as_u64()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+#[test]
+fn a_trace_has_each_step_once() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let all: Vec<u64> = (1..=steps(&bundle).len() as u64).collect();
+    let trace: PathBuf = bundle.dir.join("trace.json");
+    let flags = ["--trace", trace.to_str().unwrap()];
+    std::fs::write(&trace, "an older and much longer trace".repeat(1000)).unwrap();
+    bundle.run_with(&flags).ok();
+    assert_eq!(traced_steps(&trace), all, "run");
+    bundle.create_with(&flags).ok();
+    assert_eq!(traced_steps(&trace), all[..all.len() - 1], "create: all but the program, which start executes");
+    let phases = |trace: &Path| -> Vec<String> {
+        let events = json_of(&std::fs::read_to_string(trace).unwrap());
+        let phases = events.as_array().unwrap().iter().filter(|event| event["ph"] == "X" && event["args"] == json!({}));
+        phases.map(|event| event["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(phases(&trace), ["plan", "all"], "each phase once");
+    bundle.on("start", &flags).ok();
+    assert_eq!(phases(&trace), ["start"]);
+}
+
+#[test]
+fn a_trace_of_a_failed_start_is_json_with_the_steps_so_far() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let trace = bundle.dir.join("trace.json");
+    let flags = ["--trace", trace.to_str().unwrap()];
+    let bad_mount = json!([{"destination": "/proc", "type": "nonesuch", "source": "x"}]);
+    let bundle = bundle.set("/mounts", bad_mount);
+    let failing = steps(&bundle).iter().find(|step| step["from"] == "/mounts/0").unwrap()["number"].as_u64().unwrap();
+    bundle.run_with(&flags).refused("/mounts/0");
+    assert!(traced_steps(&trace).contains(&failing), "no step {failing}: {:?}", traced_steps(&trace));
+}
+
+#[test]
+fn a_trace_of_a_bundle_without_a_plan_is_json() {
+    need_root!();
+    let bundle = Bundle::new(&[]);
+    let trace = bundle.dir.join("trace.json");
+    bundle.run_with(&["--trace", trace.to_str().unwrap()]).refused("args must not be empty");
+    assert_eq!(traced_steps(&trace), Vec::<u64>::new());
+}
+
+#[test]
+fn a_trace_as_a_table_goes_to_standard_error() {
+    need_root!();
+    let bundle = Bundle::sh("echo out");
+    let done = bundle.run_with(&["--trace", "-"]);
+    assert_eq!((done.status, done.stdout.as_str()), (0, "out\n"));
+    let rows: Vec<f64> = done.stderr.lines().filter_map(|line| line.trim().split_once(" µs")?.0.parse().ok()).collect();
+    assert!(rows.len() >= steps(&bundle).len() - 2, "a row a step:\n{}", done.stderr);
+    assert!(rows.is_sorted_by(|a, b| a >= b), "the longest first:\n{}", done.stderr);
+    assert!(!bundle.dir.join("-").exists());
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_fails_the_start() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    bundle.run_with(&["--trace", &path(&bundle, "nowhere/trace")]).refused("no such file or directory");
+    bundle.assert_nothing_left("run");
+}
