@@ -8,6 +8,7 @@ mod device;
 pub mod linux;
 pub mod mount;
 pub mod position;
+pub mod problems;
 pub mod process;
 pub mod spec;
 pub mod text;
@@ -15,6 +16,7 @@ pub mod text;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
+use crate::sys::file;
 pub use position::Positions;
 pub use spec::Spec;
 
@@ -39,7 +41,7 @@ pub struct Bundle {
 pub fn load(dir: &Path) -> Result<Bundle> {
     let absolute = std::fs::canonicalize(dir).what(|| format!("bundle {dir:?}"))?;
     let config = absolute.join("config.json");
-    let text = std::fs::read(&config).what(|| format!("open {config:?}"))?;
+    let text = file::read(&config).what(|| format!("open {config:?}"))?;
     let spec = read(&text)?;
     let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new() };
     let mut warnings = Vec::new();

@@ -12,6 +12,7 @@ use super::layout::{Hierarchy, MOUNT_POINT};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::fd::CWD;
+use crate::sys::file;
 
 /// The container's directory in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,14 +163,14 @@ fn inherit_cpuset(path: &str) -> Result<()> {
             if read(&above)?.is_empty() {
                 inherit_cpuset(parent(path))?;
             }
-            std::fs::write(&own, read(&above)?).what(|| format!("write {own}"))?;
+            file::write(own.as_str(), &read(&above)?).what(|| format!("write {own}"))?;
         }
     }
     Ok(())
 }
 
 fn read(path: &str) -> Result<Vec<u8>> {
-    std::fs::read(path).map(|text| text.trim_ascii().to_vec()).what(|| format!("read {path}"))
+    file::read(path).map(|text| text.trim_ascii().to_vec()).what(|| format!("read {path}"))
 }
 
 /// Makes the container's directories in the v1 hierarchies.

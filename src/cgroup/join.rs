@@ -4,11 +4,8 @@
 use std::ffi::CString;
 use std::fmt;
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
-
 use crate::error::{Context, Result};
-use crate::sys::fd::CWD;
+use crate::sys::file;
 
 /// The process moves itself: `0` written to `tasks` moves the calling thread alone, for which the
 /// kernel takes no global lock and waits for no grace period (docs/decisions.md has the figures).
@@ -20,9 +17,9 @@ pub struct Join {
 impl Join {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
-        self.tasks
-            .iter()
-            .try_for_each(|tasks| write(tasks, b"0").what(|| format!("join cgroup {}", tasks.to_string_lossy())))
+        self.tasks.iter().try_for_each(|tasks| {
+            file::write(tasks.as_c_str(), b"0").what(|| format!("join cgroup {}", tasks.to_string_lossy()))
+        })
     }
 }
 
@@ -30,11 +27,4 @@ impl fmt::Display for Join {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "join in {} v1 hierarchies", self.tasks.len())
     }
-}
-
-/// Writes to a cgroup file, which must be there.
-pub(super) fn write(path: &std::ffi::CStr, value: &[u8]) -> nix::Result<()> {
-    // openat and not open: musl's open makes a second call for O_CLOEXEC.
-    let file = openat(CWD, path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    nix::unistd::write(file, value).map(drop)
 }

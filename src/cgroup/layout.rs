@@ -4,6 +4,7 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
+use crate::sys::file;
 
 /// Where every distribution mounts cgroups.
 pub const MOUNT_POINT: &str = "/sys/fs/cgroup";
@@ -44,7 +45,8 @@ impl Layout {
     /// Asks the kernel: the file system at the mount point, and /proc/self/cgroup, which is one line a
     /// hierarchy however many mounts the host has. A hierarchy that is not mounted is left out.
     pub fn probe() -> Result<Layout> {
-        let lines = std::fs::read_to_string("/proc/self/cgroup").what(|| "read /proc/self/cgroup")?;
+        let lines = file::read("/proc/self/cgroup").what(|| "read /proc/self/cgroup")?;
+        let lines = String::from_utf8_lossy(&lines);
         let is = |path: &str, magic| statfs(path).is_ok_and(|fs| fs.filesystem_type() == magic);
         let v2 = is(MOUNT_POINT, CGROUP2_SUPER_MAGIC);
         let mut layout = Layout::default();

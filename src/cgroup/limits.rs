@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use super::device_filter;
 use crate::error::{Context, Error, Result};
 use crate::sys::bpf::Insn;
+use crate::sys::file;
 
 /// Writes one value to one file of the cgroup.
 pub struct Limit {
@@ -22,7 +23,7 @@ impl Limit {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
         let file = self.file.to_string_lossy();
-        super::join::write(&self.file, self.value.as_bytes())
+        file::write(self.file.as_c_str(), self.value.as_bytes())
             .what(|| format!("write {} to {file}", self.value))
             .map_err(|error| match error.code() {
                 nix::errno::Errno::ENOENT => {

@@ -49,7 +49,10 @@ impl Command for Explain {
         report::warnings(&bundle.warnings, globals);
         report::warnings(&plan.warnings, globals);
         let head = format!("{} · OCI {version} · rootfs {} · {cgroups}\n\n", config.display(), rootfs.display());
-        print_out(&(head + &plan::explain::text(&plan, &positions)));
+        let ignored = bundle::problems::ignored(&bundle.text);
+        let ignored = ignored.iter().filter_map(|property| property.pointer.as_deref());
+        let ignored: String = ignored.map(|pointer| format!("Ignored: {pointer} (no such property)\n")).collect();
+        print_out(&(head + &plan::explain::text(&plan, &positions) + &ignored));
         Ok(0)
     }
 }

@@ -4,6 +4,7 @@
 //! the command word is found first, then the parser of that command alone is built. The whole tree is
 //! built for help.
 
+mod check;
 mod create;
 mod delete;
 mod demo;
@@ -66,6 +67,7 @@ const COMMANDS: &[Entry] = &[
     entry::<list::List>(),
     entry::<spec::Spec>(),
     entry::<explain::Explain>(),
+    entry::<check::Check>(),
     entry::<demo::Demo>(),
 ];
 

@@ -20,7 +20,7 @@ use super::id::Id;
 use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
 use crate::launch::gate;
-use crate::sys::pidfd;
+use crate::sys::{file, pidfd};
 
 const CREATING: &str = "creating.json";
 const CREATED: &str = "state.json";
@@ -114,15 +114,15 @@ impl Root {
         let directory = self.of(id);
         // The second look is for the container that is completed between the first two.
         for (name, complete) in [(CREATED, true), (CREATING, false), (CREATED, true)] {
-            match std::fs::read(directory.join(name)) {
+            match file::read(&directory.join(name)) {
                 // Not even the first line is written yet.
                 Ok(text) if !complete && !text.contains(&b'\n') => {}
                 Ok(text) => {
                     return parse(&text, complete)
                         .ok_or_else(|| Error::new(format!("the state of container {id} is damaged")));
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io(format!("read the state of container {id}"), &error)),
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(Error::os(format!("read the state of container {id}"), errno)),
             }
         }
         Err(missing(id))

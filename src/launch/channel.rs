@@ -10,8 +10,6 @@ use crate::error::{Context, Error, Result};
 
 /// In place of an error's message: the parent shall end itself (see launch/fault.rs).
 pub const KILL_PARENT: &str = "\0kill the parent";
-/// Longer errors are cut off by the socket, not by us; this is far above any message.
-const LONGEST: usize = 64 * 1024;
 
 const READY: u8 = b'r';
 const FAILED: u8 = b'f';
@@ -44,9 +42,20 @@ impl Channel {
         send(self.0.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL).map(drop)
     }
 
+    /// Waits for a message and gives its length without taking it: nearly always it is one byte, and a
+    /// buffer for the longest would touch sixteen pages.
+    fn next_length(&self) -> nix::Result<usize> {
+        let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
+        self.receive_with(&mut [0], peek).map(|length| length.max(1))
+    }
+
     fn receive_into(&self, buffer: &mut [u8]) -> nix::Result<usize> {
+        self.receive_with(buffer, MsgFlags::empty())
+    }
+
+    fn receive_with(&self, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
         loop {
-            match recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()) {
+            match recv(self.0.as_raw_fd(), buffer, flags) {
                 // ECONNRESET: the other end died with something of ours unread. It is told once, and before
                 // what that end had still to say.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
@@ -65,7 +74,7 @@ impl Channel {
 
     /// The parent listens.
     pub fn receive(&self) -> Result<FromInit> {
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = vec![0; self.next_length().what(|| "hear from the container's first process")?];
         let length = self.receive_into(&mut buffer).what(|| "hear from the container's first process")?;
         Ok(match buffer[..length].split_first() {
             None => FromInit::Closed,

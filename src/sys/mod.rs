@@ -8,6 +8,7 @@ pub mod bump;
 pub mod capability;
 pub mod clone;
 pub mod fd;
+pub mod file;
 pub mod keyring;
 pub mod link;
 pub mod mount;

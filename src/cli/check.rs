@@ -1,0 +1,87 @@
+//! `ferrun check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Command;
+use super::globals::Globals;
+use super::version::print_out;
+use crate::bundle::problems::{self, Problems};
+use crate::container::create;
+use crate::error::{Context, Error, Result};
+use crate::plan::Options;
+
+/// Checks a bundle.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+    /// Fail for warnings, too
+    #[arg(long)]
+    strict: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Command for Check {
+    const NAME: &'static str = "check";
+    const ABOUT: &'static str = "Tell everything that is wrong with a bundle, on this host, at once";
+
+    fn run(self, globals: &Globals) -> Result<i32> {
+        let config = self.bundle.join("config.json");
+        let text = std::fs::read(&config).what(|| format!("open {config:?}"))?;
+        let mut found = problems::all(&text);
+        if found.errors.is_empty() {
+            // What this host lacks is only known of a bundle that is sound in itself.
+            let options = Options { id: "ID".into(), no_cgroup: globals.cgroups_disabled()?, ..Options::default() };
+            let bundle = crate::bundle::load(&self.bundle)?;
+            match create::plan(&bundle, &options) {
+                Ok(plan) => found.warnings.extend(plan.warnings),
+                Err(error) => found.errors.push(bundle.locate(error)),
+            }
+        }
+        let failed = !found.errors.is_empty() || (self.strict && !found.warnings.is_empty());
+        print_out(&if self.json { as_json(&found) } else { as_text(&found) });
+        Ok(i32::from(failed))
+    }
+}
+
+/// A line each: how bad, where, which property, what, and what to do.
+fn as_text(found: &Problems) -> String {
+    let lines: Vec<[String; 4]> = all(found)
+        .map(|(level, problem)| {
+            let part = |part: &Option<Box<str>>| part.as_deref().unwrap_or("-").to_owned();
+            let hint = problem.hint.as_deref().map_or_else(String::new, |hint| format!("; {hint}"));
+            [level.to_owned(), part(&problem.place), part(&problem.pointer), format!("{problem}{hint}")]
+        })
+        .collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    let mut text = String::new();
+    for [level, place, pointer, problem] in &lines {
+        // A property's own name need not stand twice in its line.
+        let problem = problem.strip_prefix(&format!("{pointer}: ")).unwrap_or(problem);
+        text += &format!("{level:0$}  {place:1$}  {pointer:2$}  {problem}\n", widths[0], widths[1], widths[2]);
+    }
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    text + &format!("{}, {}\n", count(found.errors.len(), "error"), count(found.warnings.len(), "warning"))
+}
+
+fn as_json(found: &Problems) -> String {
+    let list: Vec<_> = all(found)
+        .map(|(level, problem)| {
+            let line = problem.place.as_deref().and_then(|place| place.rsplit_once(':')?.1.parse::<usize>().ok());
+            json!({ "level": level, "pointer": problem.pointer, "line": line, "message": problem.to_string(), "hint": problem.hint })
+        })
+        .collect();
+    format!("{}\n", json!({ "problems": list }))
+}
+
+fn all(found: &Problems) -> impl Iterator<Item = (&'static str, &Error)> {
+    let errors = found.errors.iter().map(|error| ("error", error));
+    errors.chain(found.warnings.iter().map(|warning| ("warning", warning)))
+}

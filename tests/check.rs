@@ -1,0 +1,65 @@
+//! `ferrun check`: everything that is wrong with a bundle, at once.
+
+mod common;
+
+use serde_json::{Value, json};
+
+use common::Bundle;
+
+#[test]
+fn a_sound_bundle_has_no_problems() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    assert_eq!(bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]).ok(), "0 errors, 0 warnings");
+}
+
+#[test]
+fn every_error_and_warning_is_told_with_its_line() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        config["mounts"][3]["options"][1] = json!(7);
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "networkk" }));
+        config["process"]["user"]["uid"] = json!(-1);
+        config["process"]["rlimts"] = json!([]);
+        config["process"]["capabilities"]["bounding"][0] = json!("CAP_FOO");
+    });
+    let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+    assert_eq!(done.status, 1);
+    for (level, pointer) in [
+        ("error", "/mounts/3/options/1"),
+        ("error", "/linux/namespaces/6/type"),
+        ("error", "/process/user/uid"),
+        ("warning", "/process/rlimts"),
+        ("warning", "/process/capabilities/bounding/0"),
+    ] {
+        let line = done.stdout.lines().find(|line| line.contains(&format!(" {pointer} ")));
+        let line = line.unwrap_or_else(|| panic!("{pointer} is not in {}", done.stdout));
+        let place = format!("config.json:{}", bundle.line_of(pointer));
+        assert!(line.starts_with(level) && line.contains(&place), "{line} is not an {level} at {place}");
+    }
+    assert!(done.stdout.ends_with("3 errors, 2 warnings\n"), "{}", done.stdout);
+    bundle.assert_nothing_left("check");
+}
+
+#[test]
+fn what_this_host_lacks_is_told_too() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    std::fs::remove_dir_all(bundle.rootfs()).unwrap();
+    let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+    assert_eq!(done.status, 1);
+    assert!(done.stdout.contains("/root/path") && done.stdout.contains("no such file or directory"), "{}", done.stdout);
+}
+
+#[test]
+fn strict_counts_warnings_and_json_is_data() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).with(|config| config["process"]["rlimts"] = json!([]));
+    let dir = bundle.dir.to_str().unwrap();
+    bundle.ferrun(&["check", "--bundle", dir]).ok();
+    assert_eq!(bundle.ferrun(&["check", "--strict", "--bundle", dir]).status, 1);
+    let data: Value = serde_json::from_str(&bundle.ferrun(&["check", "--json", "--bundle", dir]).ok()).unwrap();
+    let problem = &data["problems"][0];
+    assert_eq!((&problem["level"], &problem["pointer"]), (&json!("warning"), &json!("/process/rlimts")));
+    assert_eq!(problem["line"], json!(bundle.line_of("/process/rlimts")));
+}
