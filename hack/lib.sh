@@ -7,11 +7,16 @@ cd "$top"
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
+# Whether a Debian package is installed.
+has_package() {
+	dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'
+}
+
 # Installs those of the Debian packages named that are missing.
 need_packages() {
 	local missing=()
 	for package in "$@"; do
-		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+		has_package "$package" || missing+=("$package")
 	done
 	[ ${#missing[@]} -eq 0 ] && return
 	command -v apt-get >/dev/null || die "missing, and there is no apt-get to install them: ${missing[*]}"
@@ -26,8 +31,9 @@ has_rustup_musl() {
 	command -v rustc >/dev/null && [ -d "$(rustc --print sysroot)/lib/rustlib/$(uname -m)-unknown-linux-musl" ]
 }
 
-# Makes sure that there is a cargo; Debian 12 has a new enough one under another package name.
+# Makes sure that there is a cargo. Debian 12 has a new enough one under another package name; where it is that
+# one, further packages of its kind can be asked for.
 need_cargo() {
-	command -v cargo >/dev/null && return
-	need_packages cargo-web rustc-web rustfmt-web rust-web-clippy libstd-rust-web-dev gcc libc6-dev
+	if command -v cargo >/dev/null && ! has_package cargo-web; then return; fi
+	need_packages cargo-web rustc-web libstd-rust-web-dev gcc libc6-dev ca-certificates "$@"
 }

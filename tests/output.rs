@@ -658,3 +658,41 @@ fn a_trace_that_cannot_be_written_fails_the_start() {
     bundle.run_with(&["--trace", &path(&bundle, "nowhere/trace")]).refused("no such file or directory");
     bundle.assert_nothing_left("run");
 }
+
+#[test]
+fn explain_tells_what_differs_between_two_bundles() {
+    need_root!();
+    let one = Bundle::new(&["true"]);
+    let other = Bundle::new(&["false"]).with(|config| {
+        config["linux"]["cgroupsPath"] = one.config["linux"]["cgroupsPath"].clone();
+        config["mounts"].as_array_mut().unwrap().remove(4);
+        config["root"]["path"] = serde_json::json!(one.rootfs());
+    });
+    let dirs = [&one, &other].map(|bundle| bundle.dir.to_str().unwrap());
+    let text = one.ferrun(&["explain", "--bundle", dirs[0], "--diff", dirs[1]]).ok();
+    let told: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().take(5).collect()).collect();
+    let rootless: Vec<_> = told.iter().filter(|words| words[3] != "rootfs").cloned().collect();
+    let wanted = [
+        vec!["-", "init", "mount", "mqueue", "on"],
+        vec!["-", "init", "exec", "true", "/process/args"],
+        vec!["+", "init", "exec", "false", "/process/args"],
+    ];
+    assert_eq!(rootless, wanted, "{text}");
+}
+
+#[test]
+fn explain_plans_for_another_host() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let (dir, file) = (bundle.dir.to_str().unwrap(), bundle.dir.join("host.json"));
+    let file = file.to_str().unwrap();
+    let here = bundle.ferrun(&["explain", "--bundle", dir, "--save-host", file]).ok();
+    assert_eq!(bundle.ferrun(&["explain", "--bundle", dir, "--host", file]).ok(), here, "its own facts change nothing");
+    let v2 = r#"{"cgroups":{"v1":[],"unified":{"controllers":"","mount_point":"/sys/fs/cgroup","own":"/user.slice"}},"permitted":2199023255551}"#;
+    std::fs::write(file, v2).unwrap();
+    let there = bundle.ferrun(&["explain", "--bundle", dir, "--host", file]).ok();
+    for wanted in ["cgroup v2", "pid cgroup into the v2 cgroup", "device filter of", "cgroup2 on /sys/fs/cgroup"] {
+        assert!(there.contains(wanted), "no {wanted:?} in {there}");
+    }
+    assert!(!there.contains("v1"), "{there}");
+}

@@ -10,7 +10,7 @@ use super::version::print_out;
 use super::{Command, report};
 use crate::bundle::{self, Positions};
 use crate::container::create::rootfs;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Options};
 
 /// Prints the plan of a bundle.
@@ -22,6 +22,31 @@ pub struct Explain {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
+    /// Print only the steps that this other bundle's plan has not, or has more
+    #[arg(long, value_name = "DIR", conflicts_with = "json")]
+    diff: Option<PathBuf>,
+    /// Plan for the host whose facts are in this file
+    #[arg(long, value_name = "FILE")]
+    host: Option<PathBuf>,
+    /// Write the facts of this host that a plan depends on
+    #[arg(long, value_name = "FILE", conflicts_with = "host")]
+    save_host: Option<PathBuf>,
+}
+
+impl Explain {
+    /// The facts that the plan is made for.
+    fn host(&self) -> Result<Host> {
+        let Some(path) = &self.host else {
+            let host = Host::probe()?;
+            if let Some(path) = &self.save_host {
+                let text = serde_json::to_vec_pretty(&host).map_err(|error| Error::new(error.to_string()))?;
+                std::fs::write(path, text).what(|| format!("write {path:?}"))?;
+            }
+            return Ok(host);
+        };
+        let text = std::fs::read(path).what(|| format!("read {path:?}"))?;
+        serde_json::from_slice(&text).map_err(|error| Error::new(format!("{path:?} does not describe a host: {error}")))
+    }
 }
 
 impl Command for Explain {
@@ -29,10 +54,18 @@ impl Command for Explain {
     const ABOUT: &'static str = "Print what a start would do, step by step, without doing it";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        let bundle = bundle::load(&self.bundle)?;
-        let host = Host::probe()?;
+        let host = self.host()?;
         let options = Options { id: "ID".into(), no_cgroup: globals.cgroups_disabled()?, ..Options::default() };
-        let plan = plan::compile(&bundle, &host, &options).map_err(|error| bundle.locate(error))?;
+        let compile = |dir: &std::path::Path| {
+            let bundle = bundle::load(dir)?;
+            let plan = plan::compile(&bundle, &host, &options).map_err(|error| bundle.locate(error))?;
+            Ok::<_, Error>((bundle, plan))
+        };
+        let (bundle, plan) = compile(&self.bundle)?;
+        if let Some(other) = &self.diff {
+            print_out(&plan::diff::diff(&plan, &compile(other)?.1));
+            return Ok(0);
+        }
         let positions = Positions::new(&bundle.text);
         let config = bundle.dir.join("config.json");
         let (version, rootfs, cgroups) = (&bundle.spec.oci_version, rootfs(&bundle), host.cgroups.describe());

@@ -2,6 +2,7 @@
 //! subject; what runs the steps is in launch/, what they do in rootfs/, process/ and cgroup/.
 
 mod cgroups;
+pub mod diff;
 pub mod explain;
 pub mod host;
 mod identity;
