@@ -31,9 +31,11 @@ has_rustup_musl() {
 	command -v rustc >/dev/null && [ -d "$(rustc --print sysroot)/lib/rustlib/$(uname -m)-unknown-linux-musl" ]
 }
 
-# Makes sure that there is a cargo. Debian 12 has a new enough one under another package name; where it is that
-# one, further packages of its kind can be asked for.
+# Debian 12's Rust, under the package names of its new enough one, and what cargo needs to fetch and to link.
+debian_rust=(cargo-web rustc-web libstd-rust-web-dev gcc libc6-dev ca-certificates)
+
+# Makes sure that there is a cargo; if it is Debian's, also of the further packages named.
 need_cargo() {
 	if command -v cargo >/dev/null && ! has_package cargo-web; then return; fi
-	need_packages cargo-web rustc-web libstd-rust-web-dev gcc libc6-dev ca-certificates "$@"
+	need_packages "${debian_rust[@]}" "$@"
 }

@@ -254,7 +254,7 @@ fn containerds_default_config_runs() {
     let script = "grep -E '^(Cap|NoNewPrivs|Groups)' /proc/self/status; ulimit -n; df -k /run | grep -c tmpfs; \
                   touch /written; stat -c %a /dev/shm; ls /sys/class/net; cat /dev/null";
     let bundle = Bundle::sh(script);
-    let text = include_bytes!("data/ctr-default.json");
+    let text = include_bytes!("data/configs/ctr-default.json");
     let mut config: Value = serde_json::from_slice(text).unwrap();
     config["root"]["path"] = json!("rootfs");
     config["process"]["args"] = bundle.config["process"]["args"].clone();
