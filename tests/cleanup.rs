@@ -194,11 +194,11 @@ fn delete_force_leaves_nothing_of_a_container_in_any_state() {
 }
 
 #[test]
-fn delete_force_works_with_a_damaged_state() {
+fn delete_force_works_without_a_state() {
     need_root!();
     let bundle = sleeper();
     let directory = bundle.state_root().join(&bundle.id);
-    for (name, text) in [("", ""), ("state.json", ""), ("creating.json", ""), ("state.json", "{\"id\":")] {
+    for (name, text) in [("", ""), ("creating.json", ""), ("creating.json", "{\"id\":")] {
         std::fs::create_dir_all(&directory).unwrap();
         if !name.is_empty() {
             std::fs::write(directory.join(name), text).unwrap();
@@ -208,6 +208,37 @@ fn delete_force_works_with_a_damaged_state() {
         bundle.delete_force().ok();
         bundle.assert_nothing_left(&format!("{name:?} with {text:?} in the state directory"));
     }
+}
+
+#[test]
+fn a_container_whose_state_is_damaged_is_not_forgotten() {
+    need_root!();
+    let bundle = sleeper();
+    bundle.create().ok();
+    let file = bundle.state_root().join(&bundle.id).join("state.json");
+    let state = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "{").unwrap();
+    bundle.delete_force().refused("is damaged");
+    std::fs::write(&file, state).unwrap();
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete --force");
+}
+
+#[test]
+fn a_container_in_the_cgroup_of_another_outlives_it() {
+    need_root!();
+    let one = sleeper();
+    let path = one.config["linux"]["cgroupsPath"].as_str().unwrap().to_owned();
+    let other = sleeper().with(|config| config["linux"]["cgroupsPath"] = serde_json::json!(format!("{path}/inner")));
+    one.run_detached().ok();
+    other.run_detached().ok();
+    one.delete_force().refused("cgroup");
+    assert_eq!(other.status(), "running");
+    other.delete_force().ok();
+    for cgroup in one.cgroups() {
+        std::fs::remove_dir(cgroup).unwrap();
+    }
+    one.assert_nothing_left("delete --force");
 }
 
 #[test]

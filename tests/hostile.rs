@@ -196,3 +196,31 @@ fn a_program_of_no_known_format_is_not_given_to_a_shell() {
     assert_eq!(done.stdout, "");
     done.refused("exec format error");
 }
+
+/// CVE-2024-21626, its second half: execve resolves the program and its interpreter before it closes
+/// anything, so a directory that the caller left open would be a way to the host's programs.
+#[test]
+fn a_directory_that_the_caller_left_open_leads_nowhere() {
+    need_root!();
+    let host = Bundle::new(&["true"]);
+    for (args, script) in [
+        (serde_json::json!(["/proc/self/fd/7/bin/busybox", "true"]), ""),
+        (serde_json::json!(["/bin/x"]), "#!/proc/self/fd/7/bin/busybox true\n"),
+    ] {
+        let bundle = Bundle::new(&["true"]).with(|config| config["process"]["args"] = args.clone());
+        let file = bundle.rootfs().join("bin/x");
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let run = format!(
+            "exec 7<{}; exec {} --root {} run --bundle {} {}",
+            host.rootfs().display(),
+            common::ferrun_binary().display(),
+            bundle.state_root().display(),
+            bundle.dir.display(),
+            bundle.id
+        );
+        let done = common::Done::new(std::process::Command::new("sh").args(["-c", &run]).output().unwrap());
+        assert_eq!(done.status, 1, "{args}: {done:?}");
+        assert!(done.stderr.contains("no such file or directory"), "{args}: {done:?}");
+    }
+}

@@ -223,3 +223,19 @@ fn a_cgroup_that_was_there_before_is_not_removed() {
         assert_eq!((left, empty), (vec![there], wanted), "{path}");
     }
 }
+
+#[test]
+fn devices_are_limited_without_a_list_too() {
+    need_root!();
+    // fuse, 10:229, is in nobody's default list.
+    let script = "mknod /tmp/fuse c 10 229 && cat /tmp/fuse 2>&1; cat /dev/null && echo null works";
+    let bundle = Bundle::sh(script).with(|config| {
+        config["linux"]["resources"] = serde_json::json!({});
+        config["root"]["readonly"] = serde_json::json!(false);
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set].as_array_mut().unwrap().push("CAP_MKNOD".into());
+        }
+    });
+    let out = bundle.run().ok();
+    assert!(out.contains("Operation not permitted") && out.contains("null works"), "{out}");
+}

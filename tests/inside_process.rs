@@ -262,10 +262,44 @@ fn the_session_keyring_is_new_unless_asked_otherwise() {
     if !std::path::Path::new("/proc/keys").exists() {
         return common::skip("this kernel has no /proc/keys");
     }
-    // It shows the keys that the reader may see: its own session's among them.
-    for (flags, new) in [(&[][..], true), (&["--no-new-keyring"], false)] {
-        let bundle = Bundle::new(&["cat", "/proc/keys"]).with(|config| config["linux"]["maskedPaths"] = json!([]));
-        let said = bundle.run_with(flags).ok();
-        assert_eq!(said.contains(&format!("_ses.{}", bundle.id)), new, "{flags:?} {}: {said}", bundle.id);
-    }
+    // A user sees of root's keyrings only the one that it possesses: its session's.
+    let session = |flags: &[&str]| {
+        let bundle = Bundle::new(&["cat", "/proc/keys"]).with(|config| {
+            config["linux"]["maskedPaths"] = json!([]);
+            user(config, 1000, 1000);
+        });
+        let keys = bundle.run_with(flags).ok();
+        keys.lines().filter(|line| line.contains(" _ses")).map(|line| line[..8].to_owned()).collect::<Vec<_>>()
+    };
+    let (one, other) = (session(&[]), session(&[]));
+    assert!(one.len() == 1 && other.len() == 1 && one != other, "{one:?} {other:?}");
+    assert_eq!(session(&["--no-new-keyring"]), session(&["--no-new-keyring"]));
+}
+
+#[test]
+fn signals_that_the_caller_ignores_are_not_ignored_inside() {
+    need_root!();
+    let bundle = Bundle::new(&["grep", "SigIgn", "/proc/self/status"]);
+    let run = format!(
+        "trap '' TERM USR1 HUP; exec {} --root {} run --bundle {} {}",
+        common::ferrun_binary().display(),
+        bundle.state_root().display(),
+        bundle.dir.display(),
+        bundle.id
+    );
+    let done = common::Done::new(std::process::Command::new("sh").args(["-c", &run]).output().unwrap());
+    assert_eq!(done.ok(), "SigIgn:\t0000000000000000");
+}
+
+#[test]
+fn of_environment_entries_of_one_name_the_last_counts() {
+    need_root!();
+    let bundle = Bundle::new(&["env"]);
+    let bundle = bundle.with(|config| {
+        config["process"]["env"] = serde_json::json!(["PATH=/nowhere", "A=1", "B=2", "A=3", "PATH=/bin"])
+    });
+    let out = bundle.run().ok();
+    let mut lines: Vec<&str> = out.lines().filter(|line| line.starts_with("A=") || line.starts_with("PATH=")).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["A=3", "PATH=/bin"]);
 }

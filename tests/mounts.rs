@@ -344,3 +344,16 @@ fn mounts_of_the_host_arrive_only_where_a_slave_was_asked_for() {
     command.args(["--mount", "sh", "-c", script]).env("bundle", &bundle.dir).env("ferrun", common::ferrun_binary());
     assert_eq!(Done::new(command.output().unwrap()).ok(), "/private/late:\n\n/slave/late:\narrived");
 }
+
+#[test]
+fn a_link_to_nothing_is_followed_inside_the_root() {
+    need_root!();
+    let bundle = Bundle::sh("cat /etc/resolv.conf /run/systemd/stub.conf");
+    std::os::unix::fs::symlink("../run/systemd/stub.conf", bundle.rootfs().join("etc/resolv.conf")).unwrap();
+    std::fs::write(bundle.dir.join("resolv"), "nameserver\n").unwrap();
+    let bundle = bundle.with(|config| {
+        let mount = serde_json::json!({ "destination": "/etc/resolv.conf", "type": "bind", "source": "resolv", "options": ["bind"] });
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    assert_eq!(bundle.run().ok(), "nameserver\nnameserver");
+}

@@ -135,7 +135,8 @@ fn what_is_no_container_does_not_disturb_the_list() {
     bundle.ferrun(&["state", "damaged"]).refused("the state of container damaged is damaged");
     bundle.ferrun(&["state", "empty"]).refused("does not exist");
     std::fs::remove_file(bundle.state_root().join("file")).unwrap();
-    for id in ["damaged", "empty", &bundle.id] {
+    std::fs::remove_dir_all(damaged).unwrap();
+    for id in ["empty", &bundle.id] {
         bundle.ferrun(&["delete", "--force", id]).ok();
     }
     bundle.assert_nothing_left("delete --force");

@@ -1,5 +1,7 @@
 //! What types cannot say: ranges, duplicates, and properties that need or exclude each other.
 
+use std::ffi::CStr;
+
 use super::Spec;
 use super::linux::NamespaceKind;
 use super::mount::Mount;
@@ -172,6 +174,11 @@ fn check_mount(mount: &Mount, index: usize, warnings: &mut Vec<Error>) -> Result
             let message = format!("a bind mount takes no options of a file system, as \"{key}\" would be");
             return Err(wrong(at("/mounts/#/options"), message));
         }
+    } else if let (Some(b"cgroup" | b"cgroup2"), Some(data)) =
+        (mount.kind().map(CStr::to_bytes), mount.options.data.first())
+    {
+        let key = data.key.to_string_lossy();
+        return Err(wrong(at("/mounts/#/options"), format!("a cgroup mount takes no option \"{key}\"")));
     } else if mount.kind().is_none() {
         return Err(wrong(at("/mounts/#/type"), "a mount that is no bind needs a type"));
     }

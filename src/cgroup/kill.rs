@@ -26,20 +26,29 @@ pub fn signal_all(directories: &[Directory], signal: i32) -> Result<()> {
         return Ok(());
     }
     let mut seen: Vec<i32> = Vec::new();
-    loop {
+    for _ in 0..ROUNDS {
         let fresh: Vec<i32> = members(directories).into_iter().filter(|pid| !seen.contains(pid)).collect();
-        if fresh.is_empty() {
+        let opened = fresh.iter().filter_map(|pid| Some((*pid, pidfd::open(Pid::from_raw(*pid)).ok()?)));
+        let opened: Vec<(i32, OwnedFd)> = opened.collect();
+        if opened.is_empty() {
             return Ok(());
         }
-        for pid in &fresh {
-            match pidfd::open(Pid::from_raw(*pid)).and_then(|process| pidfd::send_signal(process, signal)) {
-                Ok(()) | Err(Errno::ESRCH | Errno::EINVAL) => {}
+        // A pid may have passed on between the list and its descriptor; one that is listed still, with the
+        // descriptor in hand, is the container's or dead.
+        let still = members(directories);
+        for (pid, process) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+            match pidfd::send_signal(process, signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
                 Err(errno) => return Err(errno).what(|| format!("kill process {pid}")),
             }
         }
         seen.extend(fresh);
     }
+    Ok(())
 }
+
+/// How often new processes are looked for before a container that makes them faster has won.
+const ROUNDS: usize = 1000;
 
 /// Kills every process of the cgroup and waits until they are gone: each wait ends by the event of a
 /// process's exit.
@@ -47,7 +56,7 @@ pub fn signal_all(directories: &[Directory], signal: i32) -> Result<()> {
 /// # Errors
 /// Processes that are still there after 10 s (a device or network file system may hold them).
 pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
-    for _ in 0..1000 {
+    for _ in 0..ROUNDS {
         let pids = members(directories);
         if pids.is_empty() {
             return Ok(());
@@ -108,20 +117,22 @@ pub fn thaw(directories: &[Directory]) {
     }
 }
 
-/// Removes the container's directories with all that the container made below them; kills what is still
-/// inside. One that cannot be removed does not keep the others.
+/// Removes the container's directories with all that the container made below them; with `kill` what is
+/// still inside is killed first. One that cannot be removed does not keep the others.
 ///
 /// # Errors
 /// The first that cannot be removed.
-pub fn remove(directories: &[Directory]) -> Result<()> {
-    let results: Vec<Result<()>> = directories.iter().map(remove_one).collect();
+pub fn remove(directories: &[Directory], kill: bool) -> Result<()> {
+    let results: Vec<Result<()>> = directories.iter().map(|directory| remove_one(directory, kill)).collect();
     results.into_iter().collect()
 }
 
-fn remove_one(directory: &Directory) -> Result<()> {
+fn remove_one(directory: &Directory, kill: bool) -> Result<()> {
     match directory.remove() {
         Err(error) if matches!(error.code(), Errno::EBUSY | Errno::ENOTEMPTY) => {
-            kill_and_wait(std::slice::from_ref(directory))?;
+            if kill {
+                kill_and_wait(std::slice::from_ref(directory))?;
+            }
             tree::remove_below(&directory.path).what(|| format!("remove the cgroups in {}", directory.path))?;
             directory.remove()
         }

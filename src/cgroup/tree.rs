@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
 use nix::dir::{Dir, Type};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -31,24 +32,30 @@ fn walk(
     enter: &mut dyn FnMut(&OwnedFd),
     leave: &mut dyn FnMut(&OwnedFd, &CStr) -> nix::Result<()>,
 ) -> nix::Result<()> {
-    let top = CString::new(top).map_err(|_| nix::errno::Errno::EINVAL)?;
-    let mut at = open(CWD, &top)?;
+    let top = CString::new(top).map_err(|_| Errno::EINVAL)?;
+    let mut at = match open(CWD, &top) {
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
+        result => result?,
+    };
     enter(&at);
-    let mut todo = vec![children(&at)?];
+    let mut todo = vec![children(&at).unwrap_or_default()];
     let mut names: Vec<CString> = Vec::new();
     while let Some(list) = todo.last_mut() {
         if let Some(name) = list.pop() {
             // One that is gone meanwhile needs no visit.
             let Ok(child) = open(&at, &name) else { continue };
             enter(&child);
-            todo.push(children(&child)?);
+            todo.push(children(&child).unwrap_or_default());
             names.push(name);
             at = child;
         } else {
             todo.pop();
             if let Some(name) = names.pop() {
                 at = open(&at, c"..")?;
-                leave(&at, &name)?;
+                match leave(&at, &name) {
+                    Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => {}
+                    Err(errno) => return Err(errno),
+                }
             }
         }
     }

@@ -35,7 +35,7 @@ pub struct Flags {
     #[arg(long)]
     no_new_keyring: bool,
     /// Pass that many descriptors after the standard streams to the container
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=65535))]
     preserve_fds: u32,
     /// Write the time of each step as a Chrome trace; - prints a table
     #[arg(long, value_name = "FILE")]
@@ -54,13 +54,12 @@ impl Flags {
         go_on: impl FnOnce(Request) -> Result<T>,
     ) -> Result<T> {
         check_descriptors(self.preserve_fds)?;
-        seal::seal()?;
+        seal::seal(self.preserve_fds)?;
         let (root, id) = (globals.root()?, self.container.id()?);
         let options = Options {
             id: id.to_string(),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
-            preserve_fds: self.preserve_fds,
             no_cgroup: globals.cgroups_disabled()?,
         };
         if self.console_socket.is_some() {

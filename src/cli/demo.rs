@@ -27,7 +27,7 @@ impl Command for Demo {
     const ABOUT: &'static str = "Run a first container, made of the host's own /usr";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        seal::seal()?;
+        seal::seal(0)?;
         let id = Id::new(&format!("demo-{}", std::process::id()))?;
         let directory = std::env::temp_dir().join(format!("ferrun-{id}"));
         std::fs::create_dir(&directory).what(|| format!("make {directory:?}"))?;
@@ -55,5 +55,7 @@ fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
         trace: None,
         fault: None,
     };
-    run(request, Mode::Foreground)
+    let ended = run(request, Mode::Foreground)?;
+    report::warnings(ended.left.as_slice(), globals);
+    Ok(ended.status)
 }

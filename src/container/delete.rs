@@ -15,11 +15,11 @@ use crate::sys::pidfd;
 /// # Errors
 /// A container that is not stopped, or (without `force`) that is not there.
 pub fn delete(root: &Root, id: &Id, force: bool) -> Result<()> {
-    let state = match root.load(id) {
-        Ok(state) => state,
-        Err(_) if force => return remove_directory(root, id),
+    let state = match root.find(id)? {
+        Some(state) => state,
         // A directory without a state: ferrun was killed in the very first moment of a create.
-        Err(error) => return Err(if root.of(id).exists() { error } else { missing(id) }),
+        None if force => return remove_directory(root, id),
+        None => return Err(missing(id)),
     };
     let status = status(root, id, &state).0;
     if status != Status::Stopped && !force {
@@ -40,8 +40,12 @@ pub fn destroy(root: &Root, id: &Id, state: &State) -> Result<()> {
     if state.shared_pid_namespace {
         cgroup::kill::kill_and_wait(&state.cgroup)?;
     }
-    cgroup::kill::remove(&state.cgroup)?;
-    remove_directory(root, id)
+    // One whose init is on record, and dead, has no process left that could be in its cgroup: what is
+    // there belongs to someone else.
+    let kill = state.shared_pid_namespace || state.init.is_none();
+    let removed = cgroup::kill::remove(&state.cgroup, kill);
+    remove_directory(root, id)?;
+    removed
 }
 
 /// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory.

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::id::Id;
 use super::state::{Root, State};
-use super::status::status;
+use super::status::{Status, status};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::sys::pidfd;
@@ -43,7 +43,9 @@ pub fn parse_signal(text: &str) -> Result<i32> {
 /// "container not running", which engines match.
 pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
     let state = root.load(id)?;
-    let init = status(root, id, &state).1;
+    let (status, init) = status(root, id, &state);
+    // Before its program runs, the init has no handlers, and as pid 1 would ignore what should end it.
+    let signal = if status == Status::Created && ends_a_process(signal) { libc::SIGKILL } else { signal };
     let everything = all || (signal == libc::SIGKILL && state.shared_pid_namespace);
     if everything && !state.cgroup.is_empty() && (init.is_some() || all) {
         cgroup::kill::signal_all(&state.cgroup, signal)?;
@@ -60,6 +62,22 @@ pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
     }?;
     thaw_for(signal, &state);
     Ok(())
+}
+
+/// Whether a signal's default action ends a process: signal(7).
+fn ends_a_process(signal: i32) -> bool {
+    const OTHERS: [i32; 9] = [
+        0,
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGSTOP,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGURG,
+        libc::SIGWINCH,
+    ];
+    !OTHERS.contains(&signal)
 }
 
 /// A frozen container dies of SIGKILL only once it is thawed; engines stop paused containers so.

@@ -111,6 +111,14 @@ impl Root {
     /// # Errors
     /// "does not exist", which engines match.
     pub fn load(&self, id: &Id) -> Result<State> {
+        self.find(id)?.ok_or_else(|| missing(id))
+    }
+
+    /// Reads a container's state, if it has one.
+    ///
+    /// # Errors
+    /// One that cannot be read or understood: nobody knows what there is of the container.
+    pub fn find(&self, id: &Id) -> Result<Option<State>> {
         let directory = self.of(id);
         // The second look is for the container that is completed between the first two.
         for (name, complete) in [(CREATED, true), (CREATING, false), (CREATED, true)] {
@@ -118,14 +126,17 @@ impl Root {
                 // Not even the first line is written yet.
                 Ok(text) if !complete && !text.contains(&b'\n') => {}
                 Ok(text) => {
-                    return parse(&text, complete)
-                        .ok_or_else(|| Error::new(format!("the state of container {id} is damaged")));
+                    let damaged = || {
+                        Error::new(format!("the state of container {id} is damaged"))
+                            .hint(format!("end its processes by hand, then remove {directory:?}"))
+                    };
+                    return parse(&text, complete).map(Some).ok_or_else(damaged);
                 }
                 Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(Error::os(format!("read the state of container {id}"), errno)),
             }
         }
-        Err(missing(id))
+        Ok(None)
     }
 
     /// The ids of all containers.
@@ -167,7 +178,9 @@ impl Record {
         let directory = root.of(id);
         match make_directory(&directory) {
             Err(Errno::ENOENT) => {
-                std::fs::create_dir_all(&root.0).what(|| format!("make the state directory {:?}", root.0))?;
+                // Whoever may write there may have containers deleted: root alone, whatever the umask.
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(&root.0);
+                made.what(|| format!("make the state directory {:?}", root.0))?;
                 make_directory(&directory)
             }
             result => result,

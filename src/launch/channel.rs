@@ -98,10 +98,14 @@ impl Channel {
         self.send(&[READY]).is_ok()
     }
 
-    /// The init failed.
+    /// The init failed. The socket takes only so much: what is very long is cut.
     pub fn fail(&self, error: &Error) {
+        const LONGEST: usize = 16 * 1024;
+        let cut = |text: &str| text.chars().take(LONGEST).collect::<String>();
+        let detail = error.detail.as_deref().map(|detail| cut(detail).into());
+        let error = Error { message: cut(&error.message), detail, ..error.clone() };
         let mut message = vec![FAILED];
-        message.extend(serde_json::to_vec(error).unwrap_or_default());
+        message.extend(serde_json::to_vec(&error).unwrap_or_default());
         let _ = self.send(&message);
     }
 }

@@ -28,11 +28,18 @@ const SELF: &std::ffi::CStr = c"/proc/self/exe";
 /// Tells the second ferrun which descriptor the mount is that it runs from.
 const COPY: &str = "FERRUN_COPY";
 
-/// Executes ferrun again from where it cannot be written, unless it already runs from there.
+/// Executes ferrun again from where it cannot be written, unless it already runs from there; and closes
+/// what the caller left open but for the standard streams and `preserved` descriptors after them: a path
+/// such as /proc/self/fd/7 in an image must not lead anywhere (CVE-2024-21626).
 ///
 /// # Errors
 /// A kernel that permits neither a detached mount nor a sealed memfd; returns only in the second ferrun.
-pub fn seal() -> Result<()> {
+pub fn seal(preserved: u32) -> Result<()> {
+    execute_sealed()?;
+    sys::fd::close_from(3 + preserved).what(|| "close the descriptors that the caller left open")
+}
+
+fn execute_sealed() -> Result<()> {
     let place = statvfs(SELF).what(|| "look at ferrun's own binary")?;
     if place.flags().contains(FsFlags::ST_RDONLY) {
         return forbid_execution();
@@ -45,7 +52,8 @@ pub fn seal() -> Result<()> {
     let copy = read_only_mount().or_else(|_| sealed_copy())?;
     let strings = |text: std::ffi::OsString| CString::new(text.into_vec()).ok();
     let args: Vec<CString> = std::env::args_os().filter_map(strings).collect();
-    let named = std::env::vars_os().chain([(COPY.into(), copy.as_raw_fd().to_string().into())]);
+    let others = std::env::vars_os().filter(|(name, _)| name != COPY);
+    let named = others.chain([(COPY.into(), copy.as_raw_fd().to_string().into())]);
     let env: Vec<CString> = named
         .filter_map(|(mut name, value)| {
             name.push("=");
@@ -70,10 +78,11 @@ fn read_only_mount() -> Result<OwnedFd> {
 fn forbid_execution() -> Result<()> {
     let Some(number) = std::env::var(COPY).ok().and_then(|number| number.parse().ok()) else { return Ok(()) };
     let what = || "forbid execution of ferrun's own binary";
-    let copy = sys::fd::inherited(number).what(what)?;
-    let (here, there) = (stat(SELF).what(what)?, fstat(&copy).what(what)?);
+    let (Ok(copy), here) = (sys::fd::inherited(number), stat(SELF).what(what)?) else { return Ok(()) };
+    // The variable may be a caller's, from a ferrun before.
+    let there = fstat(&copy).what(what)?;
     if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino) {
-        return Err(Error::new(format!("{COPY} is set in the environment, but not by ferrun")));
+        return Ok(());
     }
     let no_execution = MountAttr { set: attr::NOEXEC, ..MountAttr::default() };
     mount::mount_setattr(copy, false, &no_execution).what(what)

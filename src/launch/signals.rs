@@ -11,10 +11,10 @@ use super::Process;
 use crate::error::{Context, Result};
 use crate::sys::{self, pidfd};
 
-/// Gives the container's program the signal mask that ferrun was started with, and SIGPIPE its default
-/// action, which Rust's runtime has set to be ignored.
+/// Gives the container's program the signal mask that ferrun was started with, and every signal its
+/// default action: Rust's runtime ignores SIGPIPE, and the caller may ignore others.
 pub(super) fn restore(mask: &SigSet) -> nix::Result<()> {
-    sys::program::default_sigpipe()?;
+    sys::program::default_signals();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None)
 }
 

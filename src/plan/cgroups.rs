@@ -48,10 +48,8 @@ impl Compiler<'_> {
         if !layout.is_v2() {
             return Ok(());
         }
-        if let Some(access) = self.device_access()? {
-            let program = device_filter::program(&access);
-            self.parent(Some(DEVICES), DevicesV2 { directory: path.clone(), program });
-        }
+        let program = device_filter::program(&self.device_access()?);
+        self.parent(Some(DEVICES), DevicesV2 { directory: path.clone(), program });
         if let Some(shares) = self.shares() {
             self.limit(SHARES, format!("{path}/cpu.weight"), weight_of_shares(shares))?;
         }
@@ -70,12 +68,10 @@ impl Compiler<'_> {
         let directories = own.iter().map(|directory| directory.path.clone()).zip(cpuset).collect();
         self.plan.cgroup.extend(own);
         self.parent(Some(FROM), MakeV1 { directories, name });
-        if let Some(access) = self.device_access()? {
-            let hierarchy = self.v1_controller("devices", DEVICES)?;
-            let directory = self.directory(hierarchy).path;
-            let writes = access.v1_writes().map_err(|conflict| self.conflict(&conflict))?;
-            self.parent(Some(DEVICES), DevicesV1 { directory, writes });
-        }
+        let hierarchy = self.v1_controller("devices", DEVICES)?;
+        let directory = self.directory(hierarchy).path;
+        let writes = self.device_access()?.v1_writes().map_err(|conflict| self.conflict(&conflict))?;
+        self.parent(Some(DEVICES), DevicesV1 { directory, writes });
         if let Some(shares) = self.shares() {
             let directory = self.directory(self.v1_controller("cpu", SHARES)?);
             self.limit(SHARES, format!("{}/cpu.shares", directory.path), shares)?;
@@ -114,14 +110,11 @@ impl Compiler<'_> {
         self.spec.linux.resources.cpu.shares.filter(|shares| *shares != 0)
     }
 
-    /// The rules of the config, then those that every container has, as runc.
-    fn device_access(&self) -> Result<Option<DeviceAccess>> {
-        let rules = &self.spec.linux.resources.devices;
-        if rules.is_empty() {
-            return Ok(None);
-        }
-        let all: Vec<_> = rules.iter().chain(device_rules::DEFAULT).cloned().collect();
-        DeviceAccess::from_rules(&all).map(Some).map_err(|conflict| self.conflict(&conflict))
+    /// The rules of the config, then those that every container has, as runc: what no rule allows is
+    /// denied, also where the config has no rules.
+    fn device_access(&self) -> Result<DeviceAccess> {
+        let all: Vec<_> = self.spec.linux.resources.devices.iter().chain(device_rules::DEFAULT).cloned().collect();
+        DeviceAccess::from_rules(&all).map_err(|conflict| self.conflict(&conflict))
     }
 
     fn conflict(&self, conflict: &Conflict) -> Error {
@@ -150,9 +143,7 @@ impl Compiler<'_> {
         if self.shares().is_some() {
             return Err(Error::new(format!("limits need cgroups, and {why}")).from_property(SHARES));
         }
-        if !self.spec.linux.resources.devices.is_empty() {
-            self.warn(DEVICES, format!("devices are not limited: that needs cgroups, and {why}"));
-        }
+        self.warn(DEVICES, format!("devices are not limited: that needs cgroups, and {why}"));
         Ok(())
     }
 }

@@ -1,19 +1,19 @@
 //! `process`: who it is, what it may do and use, and the program itself.
 
+use std::ffi::CString;
+
 use nix::sys::resource::Resource;
 use nix::unistd::Gid;
 
 use super::Compiler;
 use crate::bundle::process::{Process, RlimitKind};
+use crate::bundle::text::Text;
 use crate::pointer::Pointer;
 use crate::process::exec::{Program, Umask, WorkingDirectory};
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
 use crate::process::limits::Rlimit;
 use crate::process::stdio::Stdio;
 use crate::sys::capability::Sets;
-
-/// Standard input, output and error.
-const STREAMS: u32 = 3;
 
 impl Compiler<'_> {
     fn process(&self) -> Option<&Process> {
@@ -94,11 +94,18 @@ impl Compiler<'_> {
     /// The program.
     pub(super) fn execute(&mut self) {
         let Some(process) = self.process() else { return };
-        let strings = |list: &[crate::bundle::text::Text]| list.iter().map(|text| text.0.clone()).collect();
-        let keep_descriptors = STREAMS + self.options.preserve_fds;
-        let program = Program { args: strings(&process.args), env: strings(&process.env), keep_descriptors };
+        let args = process.args.iter().map(|text| text.0.clone()).collect();
+        let program = Program { args, env: last_of_each(&process.env) };
         self.init(Some(Pointer::new("/process/args")), program);
     }
+}
+
+/// The environment with only the last of entries of one name: programs differ in which they would take.
+fn last_of_each(env: &[Text]) -> Vec<CString> {
+    let name = |entry: &Text| entry.bytes().split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
+    let names: Vec<_> = env.iter().map(name).collect();
+    let last = |index: &usize| !names[index + 1..].contains(&names[*index]);
+    (0..env.len()).filter(last).map(|index| env[index].0.clone()).collect()
 }
 
 fn resource(kind: RlimitKind) -> Resource {

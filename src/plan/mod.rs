@@ -45,8 +45,6 @@ pub struct Options {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// How many descriptors after the standard ones the container gets.
-    pub preserve_fds: u32,
     /// Leave cgroups alone.
     pub no_cgroup: bool,
 }
@@ -75,9 +73,7 @@ impl Compiler<'_> {
         self.parent_lane()?;
         self.init(None, Isolate);
         if !self.options.no_new_keyring {
-            let name = format!("_ses.{}", self.options.id);
-            let name = std::ffi::CString::new(name).map_err(|_| Error::new("the container's id has a NUL byte"))?;
-            self.init(None, Keyring(name));
+            self.init(None, Keyring);
         }
         self.oom_score_adj();
         self.unshare();

@@ -15,7 +15,9 @@ impl Compiler<'_> {
     /// The root file system as a mount.
     pub(super) fn root(&mut self) {
         if let Some(root) = &self.spec.root {
-            let path = c_path(&self.on_host(&root.path));
+            // Without a slash at the end, which would make the kernel follow a link.
+            let path: std::path::PathBuf = self.on_host(&root.path).components().collect();
+            let path = c_path(&path);
             self.init(Some(Pointer::new("/root/path")), BindRoot { path });
         }
     }

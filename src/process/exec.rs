@@ -57,8 +57,6 @@ pub struct Program {
     pub args: Vec<CString>,
     /// Its environment.
     pub env: Vec<CString>,
-    /// Standard descriptors and those that the caller passes: the rest is closed on exec.
-    pub keep_descriptors: u32,
 }
 
 impl Program {
@@ -100,9 +98,6 @@ impl Program {
 
     /// Becomes the program. Returns only the reason why that failed.
     pub fn execute(&self) -> Error {
-        if let Err(errno) = sys::fd::close_on_exec_from(self.keep_descriptors) {
-            return Error::os("close the descriptors that are not the container's", errno);
-        }
         let mut denied = None;
         for path in self.candidates() {
             match sys::program::execve(&path, &self.args, &self.env) {
@@ -145,7 +140,7 @@ mod tests {
 
     fn program(name: &str, env: &[&str]) -> Program {
         let text = |text: &str| CString::new(text).unwrap();
-        Program { args: vec![text(name)], env: env.iter().map(|entry| text(entry)).collect(), keep_descriptors: 3 }
+        Program { args: vec![text(name)], env: env.iter().map(|entry| text(entry)).collect() }
     }
 
     fn candidates(name: &str, env: &[&str]) -> Vec<String> {

@@ -1,6 +1,5 @@
 //! What ties a process to whoever started it: session, keyring, and that it may be traced.
 
-use std::ffi::CString;
 use std::fmt;
 
 use nix::errno::Errno;
@@ -31,22 +30,23 @@ impl fmt::Display for Isolate {
     }
 }
 
-/// Leaves the caller's session keyring for a new one, named as runc names it.
-pub struct Keyring(pub CString);
+/// Leaves the caller's session keyring for a new one. It has no name: by its name another process could
+/// have made it before, with keys of its own in it.
+pub struct Keyring;
 
 impl Keyring {
     /// Runs the step. A kernel without keyrings and a used-up quota are no reason to fail: the keyring
     /// is a second line of defence, and its quota is shared with everything that runs as this user.
     pub fn run(&self) -> Result<()> {
-        match sys::keyring::join_session(&self.0) {
+        match sys::keyring::new_session() {
             Ok(_) | Err(Errno::ENOSYS | Errno::EDQUOT) => Ok(()),
-            Err(errno) => Err(errno).what(|| format!("join session keyring {self}")),
+            Err(errno) => Err(errno).what(|| "make a session keyring"),
         }
     }
 }
 
 impl fmt::Display for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "session {}", self.0.to_string_lossy())
+        f.write_str("own session keyring")
     }
 }

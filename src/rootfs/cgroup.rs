@@ -9,7 +9,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{fchdir, symlinkat};
 
 use super::Rootfs;
-use super::mount::attach;
+use super::mount::{attach, finish, guard_proc};
 use super::options::Options;
 use crate::error::{Context, Result};
 use crate::sys::fd::CWD;
@@ -58,13 +58,15 @@ impl CgroupMount {
             View::HostV2(path) => mount::open_tree(CWD, path, mount::OPEN_TREE_CLONE),
         };
         let tree = tree.what(|| format!("mount {self}"))?;
+        guard_proc(&self.destination, &tree, &target)?;
         attach(&tree, &target, &self.destination)?;
         if let View::V1(hierarchies) = &self.view {
             self.fill(&tree, hierarchies)?;
         }
         let change =
             MountAttr { set: BASE | self.options.here.set, clear: self.options.here.clear, ..MountAttr::default() };
-        mount::mount_setattr(&tree, false, &change).what(|| format!("set options of {self}"))
+        mount::mount_setattr(&tree, false, &change).what(|| format!("set options of {self}"))?;
+        finish(&tree, &self.options).what(|| format!("set options of {self}"))
     }
 
     /// Mounts each hierarchy by a name relative to the new tmpfs: nothing else can reach that yet, and

@@ -11,10 +11,15 @@ pub mod root;
 use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+/// Links in a path before it is given up as a loop, as the kernel's own limit.
+const LINKS: usize = 40;
 
 /// The container's file tree while it is set up.
 pub struct Rootfs {
@@ -44,13 +49,14 @@ impl Rootfs {
     pub fn open_with(&self, path: &CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | resolve;
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-        loop {
-            // EAGAIN: something in the tree was renamed meanwhile, and the kernel could not be sure.
+        for _ in 0..128 {
+            // EAGAIN: something was renamed meanwhile, and the kernel could not be sure.
             match openat2(&self.root, path, how) {
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
                 result => return result,
             }
         }
+        Err(Errno::EAGAIN)
     }
 
     /// A place to mount on: a handle of the path, without opening what is there.
@@ -62,7 +68,7 @@ impl Rootfs {
     pub fn make_directory(&self, path: &CStr) -> nix::Result<OwnedFd> {
         match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
             Err(Errno::ENOENT) => {
-                let (mut at, missing) = self.find_existing_part(path)?;
+                let (mut at, missing) = self.find_missing_part(path)?;
                 for name in missing {
                     at = make_child_directory(&at, &name)?;
                 }
@@ -76,18 +82,44 @@ impl Rootfs {
     pub fn make_file(&self, path: &CStr) -> nix::Result<OwnedFd> {
         match self.find(path) {
             Err(Errno::ENOENT) => {
-                let (parent, name) = split(path);
-                let directory = self.make_directory(&parent)?;
+                let (mut at, mut missing) = self.find_missing_part(path)?;
+                let name = missing.pop().ok_or(Errno::ENOENT)?;
+                for name in missing {
+                    at = make_child_directory(&at, &name)?;
+                }
                 let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                nix::fcntl::openat(&directory, name.as_c_str(), flags, Mode::from_bits_truncate(0o644))
+                nix::fcntl::openat(&at, name.as_c_str(), flags, Mode::from_bits_truncate(0o644))
             }
             result => result,
         }
     }
 
-    /// The longest part of the path that exists, and the names that are missing below it. Those are
+    /// What exists of a path, and the names that are missing below it. A link that leads to nothing (as
+    /// /etc/resolv.conf of many images) is taken for the path that it names, inside the root.
+    fn find_missing_part(&self, path: &CStr) -> nix::Result<(OwnedFd, Vec<CString>)> {
+        let mut path = path.to_owned();
+        for _ in 0..LINKS {
+            let (at, parent, missing) = self.find_existing_part(&path)?;
+            let Some(Ok(target)) = missing.first().map(|name| readlinkat(&at, name.as_c_str())) else {
+                return Ok((at, missing));
+            };
+            // What a magic link reads as is no path.
+            if fstatfs(&at)?.filesystem_type() == PROC_SUPER_MAGIC {
+                return Err(Errno::ELOOP);
+            }
+            let mut parts = match target.as_bytes().first() {
+                Some(b'/') => vec![target.as_bytes()],
+                _ => vec![parent.to_bytes(), target.as_bytes()],
+            };
+            parts.extend(missing[1..].iter().map(|name| name.to_bytes()));
+            path = CString::new(parts.join(&b'/')).map_err(|_| Errno::EINVAL)?;
+        }
+        Err(Errno::ELOOP)
+    }
+
+    /// The longest part of the path that exists (as a handle and as a path), and the names below it. Those are
     /// plain names: a `..` among them could not be told from a way out.
-    fn find_existing_part(&self, path: &CStr) -> nix::Result<(OwnedFd, Vec<CString>)> {
+    fn find_existing_part(&self, path: &CStr) -> nix::Result<(OwnedFd, CString, Vec<CString>)> {
         let mut missing = Vec::new();
         let mut rest = path.to_owned();
         loop {
@@ -100,7 +132,7 @@ impl Rootfs {
             }
             match self.open(&parent, OFlag::O_PATH | OFlag::O_DIRECTORY) {
                 Err(Errno::ENOENT) => rest = parent,
-                result => return result.map(|found| (found, missing)),
+                result => return result.map(|found| (found, parent, missing)),
             }
         }
     }
@@ -189,10 +221,13 @@ mod tests {
         symlink(tree.0.join("host"), tree.root().join("absolute")).unwrap();
         symlink("../../host", tree.root().join("relative")).unwrap();
         symlink("/etc", tree.root().join("inside")).unwrap();
-        for path in [c"/absolute/x", c"/relative/x"] {
-            assert!(rootfs.make_directory(path).is_err(), "{path:?}: the link dangles inside the root");
-            assert!(rootfs.make_file(path).is_err());
-        }
+        rootfs.make_directory(c"/absolute/x").unwrap();
+        rootfs.make_file(c"/relative/y").unwrap();
+        let inside = |path: &Path| tree.root().join(path.strip_prefix("/").unwrap());
+        assert!(inside(&tree.0.join("host/x")).is_dir(), "a link that dangles is followed inside the root");
+        assert!(tree.root().join("host/y").is_file());
+        symlink("loop", tree.root().join("loop")).unwrap();
+        assert_eq!(rootfs.make_directory(c"/loop/x").unwrap_err(), Errno::ELOOP);
         assert!(tree.host_is_untouched());
         rootfs.make_directory(c"/inside/x").unwrap();
         assert!(tree.root().join("etc/x").is_dir(), "an absolute link is taken from the root");

@@ -64,12 +64,7 @@ impl Mount {
         };
         let target = self.target(rootfs, &tree)?;
         attach(&tree, &target, &self.destination)?;
-        set_all(&tree, &self.options.all).what(|| format!("set recursive options of {self}"))?;
-        for (kind, recursive) in &self.options.propagation {
-            let change = MountAttr { propagation: *kind, ..MountAttr::default() };
-            mount::mount_setattr(&tree, *recursive, &change).what(|| format!("set propagation of {self}"))?;
-        }
-        Ok(())
+        finish(&tree, &self.options).what(|| format!("set options of {self}"))
     }
 
     /// A detached copy of the source, with only those attributes changed that the options name.
@@ -129,24 +124,32 @@ impl Mount {
             }
             _ => Error::os(format!("mount point {path:?}"), errno),
         })?;
-        self.guard_proc(tree, &target)?;
+        guard_proc(path, tree, &target)?;
         Ok(target)
     }
+}
 
-    /// Nothing but a procfs on /proc, and nothing inside of it but over a few files, whether the path or
-    /// what was found there says that it is /proc.
-    fn guard_proc(&self, tree: &OwnedFd, target: &OwnedFd) -> Result<()> {
-        let path = self.destination.as_c_str();
-        let is_proc = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
-        let inside = path.to_bytes().starts_with(b"/proc/") || (path != c"/proc" && is_proc(target));
-        if path == c"/proc" && !is_proc(tree) {
-            return Err(Error::new(format!("mount {self}: only a procfs may be mounted on /proc")));
-        }
-        if inside && !OVER_PROC.contains(&path) {
-            return Err(Error::new(format!("mount {self}: inside of /proc only a few files may be mounted over")));
-        }
-        Ok(())
+/// Nothing but a procfs on /proc, and nothing inside of it but over a few files, whether the path or what
+/// was found there says that it is /proc.
+pub(super) fn guard_proc(path: &CStr, tree: &OwnedFd, target: &OwnedFd) -> Result<()> {
+    let is_proc = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
+    let inside = path.to_bytes().starts_with(b"/proc/") || (path != c"/proc" && is_proc(target));
+    if path == c"/proc" && !is_proc(tree) {
+        return Err(Error::new("only a procfs may be mounted on /proc"));
     }
+    if inside && !OVER_PROC.contains(&path) {
+        return Err(Error::new(format!("mount on {path:?}: inside of /proc only a few files may be mounted over")));
+    }
+    Ok(())
+}
+
+/// What can only be set once a mount is in its place: options for the mounts below, and propagation.
+pub(super) fn finish(tree: &OwnedFd, options: &Options) -> nix::Result<()> {
+    set_all(tree, &options.all)?;
+    options.propagation.iter().try_for_each(|(kind, recursive)| {
+        let change = MountAttr { propagation: *kind, ..MountAttr::default() };
+        mount::mount_setattr(tree, *recursive, &change)
+    })
 }
 
 fn is_directory(tree: &OwnedFd) -> bool {

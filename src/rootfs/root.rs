@@ -25,7 +25,9 @@ impl BindRoot {
         let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
         let host = mount::open_tree(CWD, c"/", 0).what(|| "open the host's root")?;
         mount::mount_setattr(&host, true, &slave).what(|| "make the host's mounts slaves")?;
-        let place = mount::open_tree(CWD, &self.path, 0).what(|| format!("open {self}"))?;
+        // A link in its place is not followed, whatever was seen there before.
+        let place =
+            mount::open_tree(CWD, &self.path, libc::AT_SYMLINK_NOFOLLOW as u32).what(|| format!("open {self}"))?;
         let root = mount::clone_tree(&place, true).what(|| format!("bind {self}"))?;
         super::mount::attach(&root, &place, &self.path)?;
         Ok(Rootfs::new(root))

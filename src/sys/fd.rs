@@ -10,11 +10,10 @@ pub const CWD: BorrowedFd<'static> = {
     unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }
 };
 
-/// Marks every descriptor from `first` on close-on-exec: close_range(2), Linux 5.11 for the flag.
-pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
-    const CLOSE_RANGE_CLOEXEC: u32 = 4;
-    // SAFETY: only integers are passed, and no descriptor is closed now.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+/// Closes every descriptor from `first` on: close_range(2). To be called before ferrun opens any.
+pub fn close_from(first: u32) -> nix::Result<()> {
+    // SAFETY: only integers are passed. What is closed was inherited, and no `OwnedFd` owns it.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 
 /// Puts a copy of `from` in the place of `to`, one of the standard streams: dup2(2).

@@ -34,12 +34,14 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Sets SIGPIPE to its default action: signal(2).
-pub fn default_sigpipe() -> nix::Result<()> {
-    // SAFETY: the default action runs no code of ours.
-    match unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) } {
-        libc::SIG_ERR => Err(Errno::last()),
-        _ => Ok(()),
+/// Sets every signal to its default action: signal(2). What is ignored stays so over execve(2) otherwise.
+pub fn default_signals() {
+    // `struct sigaction` of the kernel, whose zero is the default action; the C library keeps some numbers
+    // for itself, so it is not asked.
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads a `struct sigaction` of 32 bytes; the default action runs no code of ours.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), null::<u8>(), 8) };
     }
 }
 

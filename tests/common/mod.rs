@@ -339,6 +339,12 @@ fn remove_cgroups(path: &Path) {
     }
 }
 
+/// Copies a program by another process. A copy of this one's could not be executed for a moment (ETXTBSY):
+/// children that other tests of this process start meanwhile have it open for writing, too.
+pub fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().unwrap().success(), "cp {}", from.display());
+}
+
 /// A root file system with busybox under its usual names.
 fn make_rootfs(rootfs: &Path) {
     for name in ["bin", "etc", "tmp", "proc", "dev", "sys", "root"] {
@@ -350,7 +356,7 @@ fn make_rootfs(rootfs: &Path) {
     // A link costs nothing; where the temporary directory is another file system, a copy does as well.
     let busybox = rootfs.join("bin/busybox");
     if std::fs::hard_link("/bin/busybox", &busybox).is_err() {
-        std::fs::copy("/bin/busybox", &busybox).unwrap();
+        copy_program(Path::new("/bin/busybox"), &busybox);
     }
     let names = "sh cat ls id hostname sleep true false echo stat mount ps kill touch mkdir env pwd readlink grep head \
                  tail wc sed tr ip mknod test sort cut dd df umount chmod ln rm seq nproc date printf";
