@@ -2,6 +2,7 @@
 
 use super::create::{Created, Request, create};
 use super::delete::destroy;
+use super::hooks::poststart;
 use super::id::Id;
 use super::state::Root;
 use crate::error::Result;
@@ -26,14 +27,26 @@ pub fn run(mut request: Request, mode: Mode) -> Result<i32> {
     let (root, id): (&Root, Id) = (request.root, request.id.clone());
     request.signal_mask = signals::current_mask()?;
     if mode == Mode::Detach {
-        return create(&request).map(|_| 0);
+        return create_and_start(&request).map(|_| 0);
     }
     // Held back from here on, a signal to ferrun cannot end it halfway.
     let held = signals::hold()?;
-    let Created { process, state } = create(&request)?;
+    let Created { process, state } = create_and_start(&request)?;
     let status = signals::pass_on_until_exit(&held, &process);
     if mode == Mode::Foreground {
-        destroy(root, &id, &state)?;
+        destroy(root, &id, &state, request.warn)?;
     }
     status
+}
+
+/// The program runs, and the hooks have been told; if one of them fails, nothing of the container is left.
+fn create_and_start(request: &Request) -> Result<Created> {
+    let created = create(request)?;
+    if let Err(error) = poststart(&created.state) {
+        // As its parent, ferrun has to take its status.
+        created.process.kill_and_reap();
+        let _ = destroy(request.root, &request.id, &created.state, request.warn);
+        return Err(error);
+    }
+    Ok(created)
 }

@@ -3,6 +3,7 @@
 
 mod cgroups;
 pub mod explain;
+mod hooks;
 pub mod host;
 mod identity;
 mod mounts;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub parent: Vec<Step>,
     /// What the init does, from its birth to the container's program.
     pub init: Vec<Step>,
+    /// What ferrun does when the program runs, and when the container is gone: the hooks of then.
+    pub later: Vec<Step>,
     /// The container's cgroup directories.
     pub cgroup: Vec<Directory>,
     /// What cannot be had here and is left out.
@@ -87,11 +90,14 @@ impl Compiler<'_> {
         self.join_cgroup();
         self.mounts(true);
         self.devices();
+        self.create_hooks();
         self.enter_root();
         self.paths();
         self.identity();
         self.init(None, Ready);
+        self.start_hooks();
         self.execute();
+        self.later_hooks();
         Ok(())
     }
 
@@ -102,6 +108,7 @@ impl Compiler<'_> {
         self.parent(None, Record);
         self.cgroup_meanwhile()?;
         self.parent(None, Release);
+        self.runtime_hooks();
         self.parent(None, AwaitReady);
         Ok(())
     }
