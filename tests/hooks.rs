@@ -401,6 +401,24 @@ fn statuses_are_seen_though_the_caller_ignores_sigchld() {
 }
 
 #[test]
+fn a_hook_has_no_descriptors_and_no_blocked_signals_of_ferruns_or_its_callers() {
+    need_root!();
+    let look = "grep -E '^Sig(Blk|Ign):' /proc/self/status; ls /proc/self/fd";
+    let plain = Command::new("/bin/busybox").args(["grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"]).output();
+    let expected = Done::new(plain.unwrap()).ok() + "\n0\n1\n2\n3\n";
+    for kind in KINDS {
+        let bundle = Bundle::new(&["true"]);
+        let hook = sh(&format!("{{ {look}; }} > {}/out", seen(&bundle, kind)));
+        let bundle = with_hooks(bundle, kind, &[hook]);
+        let run = bundle.command(&run_args(&bundle).each_ref().map(String::as_str));
+        let mut shell = Command::new("/bin/busybox");
+        shell.args(["sh", "-c", "exec 3</etc/passwd 4</ 9</; exec \"$@\" --preserve-fds 2", "sh"]);
+        bounded(shell.arg(run.get_program()).args(run.get_args())).ok();
+        assert_eq!(written(&bundle, "out"), expected, "{kind}");
+    }
+}
+
+#[test]
 fn hooks_that_are_wrong_are_refused_and_unknown_kinds_ignored() {
     need_root!();
     for kind in KINDS {
