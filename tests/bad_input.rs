@@ -351,16 +351,9 @@ fn values_out_of_range_are_refused() {
 fn what_is_not_supported_yet_is_refused_and_never_run_without() {
     need_root!();
     let mut wrongly = String::new();
-    let hook = json!([{"path": "/bin/true"}]);
     let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
     for (pointer, value) in [
         ("/domainname", json!("example.org")),
-        ("/hooks/prestart", hook.clone()),
-        ("/hooks/createRuntime", hook.clone()),
-        ("/hooks/createContainer", hook.clone()),
-        ("/hooks/startContainer", hook.clone()),
-        ("/hooks/poststart", hook.clone()),
-        ("/hooks/poststop", hook),
         ("/process/terminal", json!(true)),
         ("/process/apparmorProfile", json!("unconfined")),
         ("/process/selinuxLabel", json!("system_u:system_r:container_t:s0")),

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use super::Spec;
+use super::hooks;
 use super::linux::NamespaceKind;
 use super::mount::Mount;
 use super::process::{CapabilitySet, Process};
@@ -23,6 +24,7 @@ pub fn check(spec: &Spec, warnings: &mut Vec<Error>) -> Result<()> {
     }
     check_namespaces(spec)?;
     check_cgroups_path(spec)?;
+    hooks::check(&spec.hooks)?;
     for (index, mount) in spec.mounts.iter().enumerate() {
         check_mount(mount, index, warnings)?;
     }

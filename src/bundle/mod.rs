@@ -5,6 +5,7 @@ mod check;
 pub mod default;
 pub mod demo;
 mod device;
+pub mod hooks;
 pub mod linux;
 pub mod mount;
 pub mod position;

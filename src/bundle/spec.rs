@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::Deserializer;
 
+use super::hooks::Hooks;
 use super::linux::Linux;
 use super::mount::Mount;
 use super::process::Process;
@@ -37,10 +38,11 @@ pub struct Spec {
     /// What only Linux has.
     #[serde(default, deserialize_with = "object_or_default")]
     pub linux: Linux,
+    /// Programs that are run at points of the container's life.
+    #[serde(default, deserialize_with = "object_or_default")]
+    pub hooks: Hooks,
     #[serde(default)]
     domainname: NotYet,
-    #[serde(default)]
-    hooks: NotYet,
 }
 
 /// The root file system.

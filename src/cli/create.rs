@@ -86,6 +86,7 @@ impl Flags {
             signal_mask,
             trace,
             fault,
+            warn: &|warning| report::warning(warning, globals),
         };
         let result = go_on(request).map_err(|error| bundle.locate(error));
         if let Some(trace) = trace {

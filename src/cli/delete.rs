@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::Command;
 use super::globals::{Container, Globals};
+use super::{Command, report};
 use crate::container::delete::delete;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Deletes a container.
 #[derive(Args, Debug)]
@@ -22,6 +22,7 @@ impl Command for Delete {
     const ABOUT: &'static str = "Delete a stopped container";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        delete(&globals.root()?, &self.container.id()?, self.force).map(|()| 0)
+        let warn = |warning: &Error| report::warning(warning, globals);
+        delete(&globals.root()?, &self.container.id()?, self.force, &warn).map(|()| 0)
     }
 }

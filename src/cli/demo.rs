@@ -54,8 +54,7 @@ fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
         signal_mask,
         trace: None,
         fault: None,
+        warn: &|warning| report::warning(warning, globals),
     };
-    let ended = run(request, Mode::Foreground)?;
-    report::warnings(ended.left.as_slice(), globals);
-    Ok(ended.status)
+    run(request, Mode::Foreground)
 }

@@ -27,6 +27,11 @@ pub fn print_error(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
+/// Tells a warning.
+pub fn warning(warning: &Error, globals: &Globals) {
+    warnings(std::slice::from_ref(warning), globals);
+}
+
 /// Tells warnings, unless an engine would take them for the error.
 pub fn warnings(warnings: &[Error], globals: &Globals) {
     if globals.log_format == LogFormat::Json && !globals.debug {

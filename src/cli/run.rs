@@ -2,9 +2,9 @@
 
 use clap::Args;
 
+use super::Command;
 use super::create::Flags;
 use super::globals::Globals;
-use super::{Command, report};
 use crate::container::run::{Mode, run};
 use crate::error::Result;
 
@@ -34,8 +34,6 @@ impl Command for Run {
             (false, true) => Mode::Keep,
             (false, false) => Mode::Foreground,
         };
-        let ended = self.flags.with_request(globals, false, |request| run(request, mode))?;
-        report::warnings(ended.left.as_slice(), globals);
-        Ok(ended.status)
+        self.flags.with_request(globals, false, |request| run(request, mode))
     }
 }

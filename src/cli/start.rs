@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Command;
 use super::globals::{Container, Globals};
+use super::{Command, report};
 use crate::container::start::start;
 use crate::error::Result;
 use crate::launch::trace::Trace;
@@ -27,7 +27,7 @@ impl Command for Start {
     fn run(self, globals: &Globals) -> Result<i32> {
         let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
         let begin = trace.as_ref().map_or(0, Trace::now);
-        let result = start(&globals.root()?, &self.container.id()?);
+        let result = start(&globals.root()?, &self.container.id()?, &|warning| report::warning(warning, globals));
         if let Some(trace) = trace {
             trace.phase("start", begin);
             trace.end()?;

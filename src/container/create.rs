@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::SigSet;
 
 use super::delete::destroy;
+use super::hooks::{Warn, state_for};
 use super::id::Id;
 use super::state::{Init, Record, Root, State};
 use crate::bundle::Bundle;
@@ -17,7 +18,8 @@ use crate::launch::fault::Fault;
 use crate::launch::gate::Gate;
 use crate::launch::trace::Trace;
 use crate::launch::{Launch, Process};
-use crate::plan::{self, Host, Plan};
+use crate::plan::{self, Action, Host, Plan, Step};
+use crate::process::hook::Hook;
 
 /// What the command line says about a new container.
 pub struct Request<'a> {
@@ -39,6 +41,8 @@ pub struct Request<'a> {
     pub trace: Option<&'a Trace>,
     /// A failure that a test asks for.
     pub fault: Option<Fault>,
+    /// Where warnings go.
+    pub warn: Warn<'a>,
 }
 
 /// A container that was made.
@@ -94,6 +98,7 @@ pub fn create(request: &Request) -> Result<Created> {
         annotations: request.bundle.spec.annotations.clone(),
         cgroup: request.plan.cgroup.clone(),
         shared_pid_namespace: !request.bundle.spec.linux.namespaces.iter().any(|ns| ns.kind == NamespaceKind::Pid),
+        hooks: later_hooks(request.plan),
         init: None,
         complete: false,
     };
@@ -105,7 +110,7 @@ pub fn create(request: &Request) -> Result<Created> {
         let _ = std::fs::remove_dir_all(&record.directory);
         return Err(error);
     }
-    match launch(request, &record) {
+    match launch(request, &record, &state) {
         Ok(process) => {
             state.init = Init::of(process.pid, &process.fd).ok();
             state.complete = true;
@@ -113,13 +118,22 @@ pub fn create(request: &Request) -> Result<Created> {
         }
         Err(error) => {
             // The error that is told is the one that began it.
-            let _ = destroy(request.root, &request.id, &state);
+            let _ = destroy(request.root, &request.id, &state, request.warn);
             Err(error)
         }
     }
 }
 
-fn launch(request: &Request, record: &Record) -> Result<Process> {
+/// Those that this command, or one after it, runs outside of the lanes.
+fn later_hooks(plan: &Plan) -> Vec<Hook> {
+    let hook = |step: &Step| match &step.action {
+        Action::Hook(hook) => Some(hook.clone()),
+        _ => None,
+    };
+    plan.later.iter().filter_map(hook).collect()
+}
+
+fn launch(request: &Request, record: &Record, state: &State) -> Result<Process> {
     let gate = if request.wait_for_start { Some(Gate::make(&record.directory)?) } else { None };
     let launch = Launch {
         plan: request.plan,
@@ -128,6 +142,8 @@ fn launch(request: &Request, record: &Record) -> Result<Process> {
         trace: request.trace,
         fault: request.fault,
         record: &|pid, process| record.init(&Init::of(pid, process)?),
+        state_for: &|kind, pid| state_for(state, kind, Some(pid)),
+        bundle: &state.bundle,
     };
     let process = launch.run()?;
     let finish = || {

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use super::hooks::{self, Warn};
 use super::id::Id;
 use super::state::{self, Root, State, missing};
 use super::status::{Status, status};
@@ -14,23 +15,23 @@ use crate::sys::pidfd;
 ///
 /// # Errors
 /// A container that is not stopped, or (without `force`) that is not there.
-pub fn delete(root: &Root, id: &Id, force: bool) -> Result<()> {
+pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
     let state = match root.find(id)? {
         Some(state) => state,
         // A directory without a state: ferrun was killed in the very first moment of a create.
-        None if force => return remove_directory(root, id),
+        None if force => return remove_directory(root, id).map(drop),
         None => return Err(missing(id)),
     };
     let status = status(root, id, &state).0;
     if status != Status::Stopped && !force {
         return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
     }
-    destroy(root, id, &state)
+    destroy(root, id, &state, warn)
 }
 
 /// Kills and removes all that there is of a container, from its state and its cgroup: each of them is
-/// enough to find the processes.
-pub fn destroy(root: &Root, id: &Id, state: &State) -> Result<()> {
+/// enough to find the processes. Then runs the hooks that wait for this.
+pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     if let Some(init) = state.init.and_then(|init| init.open()) {
         let _ = pidfd::send_signal(&init, libc::SIGKILL);
         cgroup::kill::thaw(&state.cgroup);
@@ -44,12 +45,16 @@ pub fn destroy(root: &Root, id: &Id, state: &State) -> Result<()> {
     // there belongs to someone else.
     let kill = state.shared_pid_namespace || state.init.is_none();
     let removed = cgroup::kill::remove(&state.cgroup, kill);
-    remove_directory(root, id)?;
+    // Of two at once one runs the hooks.
+    if remove_directory(root, id)? {
+        hooks::poststop(state, warn);
+    }
     removed
 }
 
-/// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory.
-fn remove_directory(root: &Root, id: &Id) -> Result<()> {
+/// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory. False: it was
+/// gone already.
+fn remove_directory(root: &Root, id: &Id) -> Result<bool> {
     let directory = root.of(id);
     for name in state::FILES {
         match std::fs::remove_file(directory.join(name)) {
@@ -60,7 +65,7 @@ fn remove_directory(root: &Root, id: &Id) -> Result<()> {
         }
     }
     match std::fs::remove_dir(&directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        result => result.what(|| format!("remove the state directory {directory:?}")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        result => result.map(|()| true).what(|| format!("remove the state directory {directory:?}")),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod hooks;
 pub mod id;
 pub mod kill;
 pub mod list;

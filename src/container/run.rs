@@ -2,9 +2,10 @@
 
 use super::create::{Created, Request, create};
 use super::delete::destroy;
+use super::hooks::poststart;
 use super::id::Id;
 use super::state::Root;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::launch::signals;
 
 /// How `run` goes on once the program runs.
@@ -18,28 +19,37 @@ pub enum Mode {
     Keep,
 }
 
-/// How a run ended.
-pub struct Ended {
-    /// The exit status of the program; 0 when detached.
-    pub status: i32,
-    /// What of the container could not be removed, and why.
-    pub left: Option<Error>,
-}
-
-/// Runs a container.
+/// Runs a container; gives the exit status of its program (0 when detached).
 ///
 /// # Errors
 /// The step that failed.
-pub fn run(mut request: Request, mode: Mode) -> Result<Ended> {
+pub fn run(mut request: Request, mode: Mode) -> Result<i32> {
     let (root, id): (&Root, Id) = (request.root, request.id.clone());
     request.signal_mask = signals::current_mask()?;
     if mode == Mode::Detach {
-        return create(&request).map(|_| Ended { status: 0, left: None });
+        return create_and_start(&request).map(|_| 0);
     }
     // Held back from here on, a signal to ferrun cannot end it halfway.
     let held = signals::hold()?;
-    let Created { process, state } = create(&request)?;
+    let Created { process, state } = create_and_start(&request)?;
     let status = signals::pass_on_until_exit(&held, &process);
-    let left = if mode == Mode::Foreground { destroy(root, &id, &state).err() } else { None };
-    Ok(Ended { status: status?, left })
+    if mode == Mode::Foreground {
+        // The program's status is what was asked for; what could not be removed is only warned about.
+        if let Err(error) = destroy(root, &id, &state, request.warn) {
+            (request.warn)(&error);
+        }
+    }
+    status
+}
+
+/// The program runs, and the hooks have been told; if one of them fails, nothing of the container is left.
+fn create_and_start(request: &Request) -> Result<Created> {
+    let created = create(request)?;
+    if let Err(error) = poststart(&created.state) {
+        // As its parent, ferrun has to take its status.
+        created.process.kill_and_reap();
+        let _ = destroy(request.root, &request.id, &created.state, request.warn);
+        return Err(error);
+    }
+    Ok(created)
 }

@@ -5,6 +5,8 @@ use std::fs::File;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::delete::destroy;
+use super::hooks::{Warn, poststart};
 use super::id::Id;
 use super::state::{Root, State};
 use super::status::{Status, status};
@@ -14,8 +16,9 @@ use crate::launch::gate;
 /// Lets a created container execute its program.
 ///
 /// # Errors
-/// A container in another state; a program that cannot be executed.
-pub fn start(root: &Root, id: &Id) -> Result<()> {
+/// A container in another state; a program that cannot be executed; a hook that fails, after which the
+/// container is gone, as runtime.md of the OCI runtime spec demands.
+pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     root.load(id)?;
     // Of two starts at once the second finds the container running.
     let directory = File::open(root.of(id)).what(|| format!("open the state directory of {id}"))?;
@@ -28,7 +31,13 @@ pub fn start(root: &Root, id: &Id) -> Result<()> {
         Status::Running => return Err(Error::new(format!("cannot start an already running container: {id}"))),
         Status::Stopped => return Err(Error::new(format!("cannot start a container that has stopped: {id}"))),
     }
-    gate::open(&root.of(id)).map_err(|error| match error.code() {
+    let started = gate::open(&root.of(id)).and_then(|()| poststart(&state));
+    started.map_err(|error| match error.code() {
+        _ if error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) => {
+            // The error that is told is the hook's.
+            let _ = destroy(root, id, &state, warn);
+            error
+        }
         // A start that was killed half-way had opened the gate.
         Errno::ENXIO => {
             let _ = std::fs::remove_file(root.of(id).join(gate::FIFO));

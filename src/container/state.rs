@@ -20,6 +20,7 @@ use super::id::Id;
 use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
 use crate::launch::gate;
+use crate::process::hook::Hook;
 use crate::sys::{file, pidfd};
 
 const CREATING: &str = "creating.json";
@@ -50,6 +51,9 @@ pub struct State {
     /// Whether its processes share the caller's pid namespace, so that they outlive the init.
     #[serde(default)]
     pub shared_pid_namespace: bool,
+    /// The hooks that later commands run: poststart and poststop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
     /// The init, once there is one.
     #[serde(skip)]
     pub init: Option<Init>,

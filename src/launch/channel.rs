@@ -11,6 +11,7 @@ use crate::error::{Context, Error, Result};
 /// In place of an error's message: the parent shall end itself (see launch/fault.rs).
 pub const KILL_PARENT: &str = "\0kill the parent";
 
+const MOUNTED: u8 = b'm';
 const READY: u8 = b'r';
 const FAILED: u8 = b'f';
 const RELEASED: u8 = b'g';
@@ -20,6 +21,8 @@ pub struct Channel(OwnedFd);
 
 /// What the parent hears.
 pub enum FromInit {
+    /// The mounts are made.
+    Mounted,
     /// Everything is set up.
     Ready,
     /// A step failed.
@@ -78,6 +81,7 @@ impl Channel {
         let length = self.receive_into(&mut buffer).what(|| "hear from the container's first process")?;
         Ok(match buffer[..length].split_first() {
             None => FromInit::Closed,
+            Some((&MOUNTED, _)) => FromInit::Mounted,
             Some((&READY, _)) => FromInit::Ready,
             Some((_, json)) => match serde_json::from_slice::<Error>(json) {
                 Ok(error) if error.message == KILL_PARENT => FromInit::KillMe,
@@ -91,6 +95,11 @@ impl Channel {
     pub fn await_release(&self) -> bool {
         let mut buffer = [0];
         matches!(self.receive_into(&mut buffer), Ok(1)) && buffer[0] == RELEASED
+    }
+
+    /// The init has made the mounts. False: the parent is gone.
+    pub fn mounted(&self) -> bool {
+        self.send(&[MOUNTED]).is_ok()
     }
 
     /// The init is ready. False: the parent is gone.

@@ -1,10 +1,14 @@
 //! The init's lane: from its birth to the container's program.
 
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{fchdir, getpid};
+
 use super::channel::Channel;
 use super::lane::{INIT, Lane};
 use super::{Launch, signals};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Step};
+use crate::process::hook::{Hook, Kind};
 use crate::rootfs::Rootfs;
 use crate::sys;
 
@@ -53,6 +57,8 @@ impl Init<'_> {
             Action::CgroupMount(action) => action.run(self.rootfs()?),
             Action::Devices(action) => action.run(self.rootfs()?),
             Action::Wait(_) => self.wait(),
+            Action::Mounted(_) => self.mounted(),
+            Action::Hook(hook) => self.hook(hook),
             Action::Join(action) => action.run(),
             Action::Pivot(action) => action.run(self.rootfs()?),
             Action::MoveRoot(action) => action.run(self.rootfs()?),
@@ -84,6 +90,25 @@ impl Init<'_> {
     /// Waits for the parent; one that is gone takes the init with it.
     fn wait(&self) -> Result<()> {
         if self.channel.await_release() { Ok(()) } else { sys::program::exit(1) }
+    }
+
+    /// Says that it is time for the parent's hooks.
+    fn mounted(&self) -> Result<()> {
+        if self.channel.mounted() { Ok(()) } else { sys::program::exit(1) }
+    }
+
+    /// Runs a hook in the container's namespaces. One of `createContainer` begins in the container's root,
+    /// as by runc, and with the usual umask instead of the init's own, which is 0.
+    fn hook(&self, hook: &Hook) -> Result<()> {
+        let state = (self.launch.state_for)(hook.kind, getpid());
+        if hook.kind != Kind::CreateContainer {
+            return hook.run(&state, None);
+        }
+        fchdir(self.rootfs()?.root()).what(|| "enter the rootfs")?;
+        let own = umask(Mode::from_bits_truncate(0o022));
+        let result = hook.run(&state, None);
+        umask(own);
+        result
     }
 
     /// Says that all is set up, and after `create` waits for `start`. That the program is there is

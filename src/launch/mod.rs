@@ -10,6 +10,7 @@ pub mod signals;
 pub mod trace;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
@@ -18,6 +19,7 @@ use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
 use crate::plan::step::Clone;
 use crate::plan::{Action, Plan};
+use crate::process::hook::Kind;
 use crate::sys::clone::{Side, clone3};
 use crate::sys::{self, pidfd};
 use channel::{Channel, FromInit};
@@ -48,6 +50,10 @@ pub struct Launch<'a> {
     pub fault: Option<Fault>,
     /// Writes the init's identity to the state directory.
     pub record: &'a dyn Fn(Pid, BorrowedFd) -> Result<()>,
+    /// The state that hooks of a kind are given, with the init's pid as they see it.
+    pub state_for: &'a dyn Fn(Kind, Pid) -> Vec<u8>,
+    /// Where the parent's hooks work.
+    pub bundle: &'a Path,
 }
 
 impl Launch<'_> {
@@ -108,8 +114,23 @@ impl Launch<'_> {
             (Action::DevicesV2(step), ..) => step.run(),
             (Action::Record(_), Ok(process), _) => (self.record)(process.pid, process.fd.as_fd()),
             (Action::Release(_), _, Ok(channel)) => channel.release(),
+            (Action::AwaitMounts(_), Ok(process), Ok(channel)) => self.await_mounts(process, channel),
+            (Action::Hook(hook), Ok(process), _) => {
+                hook.run(&(self.state_for)(hook.kind, process.pid), Some(self.bundle))
+            }
             (Action::AwaitReady(_), Ok(process), Ok(channel)) => self.await_ready(process, channel),
             _ => Err(Error::new(format!("the plan has \"{action}\" in the wrong place"))),
+        }
+    }
+
+    /// Waits until the init has made the mounts.
+    fn await_mounts(&self, process: &Process, channel: &Channel) -> Result<()> {
+        match channel.receive()? {
+            FromInit::Mounted => Ok(()),
+            FromInit::Failed(error) => Err(error),
+            FromInit::KillMe => Fault::kill_myself(),
+            FromInit::Closed => Err(process.died_during_set_up(&self.plan.cgroup)),
+            FromInit::Ready => Err(Error::new("the plan makes the init ready before the hooks have run")),
         }
     }
 
@@ -121,6 +142,7 @@ impl Launch<'_> {
             match channel.receive()? {
                 FromInit::Ready if self.gate.is_some() => return Ok(()),
                 FromInit::Ready => ready = true,
+                FromInit::Mounted => return Err(Error::new("the plan has nobody to wait for the mounts")),
                 FromInit::Failed(error) => return Err(error),
                 FromInit::KillMe => Fault::kill_myself(),
                 FromInit::Closed if ready => return Ok(()),

@@ -28,7 +28,7 @@ pub fn text(plan: &Plan, positions: &Positions) -> String {
         let indent = if lane == "init" { INIT_COLUMN } else { 0 };
         let arrow = match step.action {
             Action::Clone(_) | Action::Release(_) => " ─▶",
-            Action::Ready(_) => " ◀─",
+            Action::Ready(_) | Action::Mounted(_) => " ◀─",
             _ => "",
         };
         let line = format!("{number:4}  {:indent$}{:<9} {}{arrow}", "", step.action.verb(), step.action);
@@ -40,7 +40,8 @@ pub fn text(plan: &Plan, positions: &Positions) -> String {
         };
     }
     let waits = plan.init.iter().filter(|step| matches!(step.action, Action::Wait(_))).count();
-    let _ = writeln!(text, "\n{} steps, {waits} wait", plan.parent.len() + plan.init.len());
+    let steps = plan.parent.len() + plan.init.len() + plan.later.len();
+    let _ = writeln!(text, "\n{steps} steps, {waits} wait{}", if waits == 1 { "" } else { "s" });
     text
 }
 
@@ -66,8 +67,39 @@ fn from(step: &Step, positions: &Positions) -> Option<(String, Option<usize>)> {
     Some((pointer, line))
 }
 
+/// What the lanes have told each other so far.
+#[derive(Default)]
+struct Told {
+    /// How many times the parent let the init go on, less those that were used up.
+    releases: usize,
+    mounted: bool,
+    ready: bool,
+}
+
+impl Told {
+    /// Whether a lane gets past this step by now.
+    fn lets_pass(&self, action: &Action) -> bool {
+        match action {
+            Action::Wait(_) => self.releases > 0,
+            Action::AwaitMounts(_) => self.mounted,
+            Action::AwaitReady(_) => self.ready,
+            _ => true,
+        }
+    }
+
+    fn note(&mut self, action: &Action) {
+        match action {
+            Action::Release(_) => self.releases += 1,
+            Action::Wait(_) => self.releases -= 1,
+            Action::Mounted(_) => self.mounted = true,
+            Action::Ready(_) => self.ready = true,
+            _ => {}
+        }
+    }
+}
+
 /// The steps in the order in which they come to pass, as far as that is certain: the parent's up to the
-/// clone; then both lanes in turn, each waiting for the other where it does.
+/// clone; then both lanes in turn, each waiting for the other where it does; then what comes later.
 fn rows(plan: &Plan) -> Vec<Row<'_>> {
     let first = plan.parent.len() + 1;
     let row = |lane, first: usize| move |(index, step)| Row { lane, number: first + index, step };
@@ -81,28 +113,21 @@ fn rows(plan: &Plan) -> Vec<Row<'_>> {
             break;
         }
     }
-    let mut released = false;
-    while parent.peek().is_some() || init.peek().is_some() {
-        let waits_for_init = |row: &Row| matches!(row.step.action, Action::AwaitReady(_));
-        if let Some(next) = parent.next_if(|row| !waits_for_init(row)) {
-            released |= matches!(next.step.action, Action::Release(_));
-            rows.push(next);
+    let mut told = Told::default();
+    loop {
+        let of_parent = parent.next_if(|row| told.lets_pass(&row.step.action));
+        of_parent.iter().for_each(|row| told.note(&row.step.action));
+        let of_init = init.next_if(|row| told.lets_pass(&row.step.action));
+        of_init.iter().for_each(|row| told.note(&row.step.action));
+        if of_parent.is_none() && of_init.is_none() {
+            break;
         }
-        let waits_for_parent = |row: &Row| matches!(row.step.action, Action::Wait(_)) && !released;
-        match init.next_if(|row| !waits_for_parent(row)) {
-            Some(next) => {
-                let ready = matches!(next.step.action, Action::Ready(_));
-                rows.push(next);
-                if ready {
-                    rows.extend(parent.next_if(waits_for_init));
-                }
-            }
-            None if parent.peek().is_none_or(waits_for_init) => {
-                rows.extend(parent.by_ref());
-                rows.extend(init.by_ref());
-            }
-            None => {}
-        }
+        rows.extend(of_parent);
+        rows.extend(of_init);
     }
+    rows.extend(parent);
+    rows.extend(init);
+    let first = plan.parent.len() + plan.init.len() + 1;
+    rows.extend(plan.later.iter().enumerate().map(row("parent", first)));
     rows
 }

@@ -4,6 +4,7 @@
 mod cgroups;
 pub mod diff;
 pub mod explain;
+mod hooks;
 pub mod host;
 mod identity;
 mod mounts;
@@ -30,6 +31,8 @@ pub struct Plan {
     pub parent: Vec<Step>,
     /// What the init does, from its birth to the container's program.
     pub init: Vec<Step>,
+    /// What ferrun does when the program runs, and when the container is gone: the hooks of then.
+    pub later: Vec<Step>,
     /// The container's cgroup directories.
     pub cgroup: Vec<Directory>,
     /// What cannot be had here and is left out.
@@ -84,11 +87,14 @@ impl Compiler<'_> {
         self.join_cgroup();
         self.mounts(true);
         self.devices();
+        self.create_hooks();
         self.enter_root();
         self.paths();
         self.identity();
         self.init(None, Ready);
+        self.start_hooks();
         self.execute();
+        self.later_hooks();
         Ok(())
     }
 
@@ -99,6 +105,7 @@ impl Compiler<'_> {
         self.parent(None, Record);
         self.cgroup_meanwhile()?;
         self.parent(None, Release);
+        self.runtime_hooks();
         self.parent(None, AwaitReady);
         Ok(())
     }

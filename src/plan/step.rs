@@ -7,6 +7,7 @@ use crate::cgroup::join::Join;
 use crate::cgroup::limits::{DevicesV1, DevicesV2, Limit};
 use crate::pointer::Pointer;
 use crate::process::exec::{Program, Umask, WorkingDirectory};
+use crate::process::hook::Hook;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
 use crate::process::limits::{OomScoreAdj, Rlimit};
 use crate::process::namespaces::{Hostname, Loopback, Unshare};
@@ -69,8 +70,14 @@ actions! {
     Record(Record) = "state",
     /// Lets the init pass its [`Wait`].
     Release(Release) = "release",
+    /// Waits until the mounts are made, for hooks.
+    AwaitMounts(AwaitMounts) = "wait",
     /// Waits until the init is ready.
     AwaitReady(AwaitReady) = "wait",
+
+    // In both lanes, and after them.
+    /// Runs a hook.
+    Hook(Hook) = "hooks",
 
     // The init's lane.
     /// A session of its own, hidden from others.
@@ -95,6 +102,8 @@ actions! {
     Devices(DefaultDevices) = "dev",
     /// Waits for the parent's [`Release`].
     Wait(Wait) = "wait",
+    /// Tells the parent that it is time for its hooks.
+    Mounted(Mounted) = "hooks",
     /// Enters the v1 cgroups.
     Join(Join) = "cgroup",
     /// Leaves the host's tree.
@@ -161,8 +170,12 @@ macro_rules! words {
 words! {
     /// Writes the init's identity to the state directory, so that it can be found and killed.
     Record = "record the init",
-    /// The parent's word that the init is on record and its cgroups are there.
+    /// The parent's word: that the init is on record and its cgroups are there; then that the hooks have run.
     Release = "the init",
+    /// Until the init has made the mounts or says what failed.
+    AwaitMounts = "until the mounts are made",
+    /// The mounts are made, and the host's tree is still there.
+    Mounted = "tell the parent",
     /// Until the init is ready or says what failed.
     AwaitReady = "until the init is ready",
     /// Until the parent releases the init.

@@ -2,8 +2,10 @@
 
 mod diagnose;
 pub mod exec;
+pub mod hook;
 pub mod identity;
 pub mod limits;
 pub mod namespaces;
 pub mod session;
+mod spawn;
 pub mod stdio;

@@ -40,3 +40,10 @@ pub fn inherited(number: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: it is open, and this is called before ferrun opens anything of its own, so nothing owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// Marks every descriptor from `first` on close-on-exec: close_range(2), Linux 5.11 for the flag.
+pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: only integers are passed, and no descriptor is closed now.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+}

@@ -1,0 +1,77 @@
+//! The `hooks` object.
+
+use serde::Deserialize;
+
+use super::text::{Text, objects, or_default};
+use crate::error::{Error, Result};
+use crate::process::hook::Kind;
+
+/// The hooks by their kind, each list in its order. Kinds that the spec does not have are ignored.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)] // config.json's own names
+pub struct Hooks {
+    #[serde(deserialize_with = "objects")]
+    pub prestart: Vec<Hook>,
+    #[serde(deserialize_with = "objects")]
+    pub create_runtime: Vec<Hook>,
+    #[serde(deserialize_with = "objects")]
+    pub create_container: Vec<Hook>,
+    #[serde(deserialize_with = "objects")]
+    pub start_container: Vec<Hook>,
+    #[serde(deserialize_with = "objects")]
+    pub poststart: Vec<Hook>,
+    #[serde(deserialize_with = "objects")]
+    pub poststop: Vec<Hook>,
+}
+
+/// A program that is run at a point of the container's life.
+#[derive(Deserialize, Debug)]
+pub struct Hook {
+    /// Its file: an absolute path.
+    pub path: Text,
+    /// Its arguments, its name among them; none: the path alone.
+    #[serde(default, deserialize_with = "or_default")]
+    pub args: Vec<Text>,
+    /// Its environment.
+    #[serde(default, deserialize_with = "or_default")]
+    pub env: Vec<Text>,
+    /// Seconds that it may take; absent: as many as it wants.
+    pub timeout: Option<i64>,
+}
+
+impl Hooks {
+    /// The list of a kind.
+    pub fn of(&self, kind: Kind) -> &[Hook] {
+        match kind {
+            Kind::Prestart => &self.prestart,
+            Kind::CreateRuntime => &self.create_runtime,
+            Kind::CreateContainer => &self.create_container,
+            Kind::StartContainer => &self.start_container,
+            Kind::Poststart => &self.poststart,
+            Kind::Poststop => &self.poststop,
+        }
+    }
+}
+
+const KINDS: [Kind; 6] =
+    [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer, Kind::StartContainer, Kind::Poststart, Kind::Poststop];
+
+/// Checks what the spec demands of each hook: an absolute path, and a timeout above 0.
+pub(super) fn check(hooks: &Hooks) -> Result<()> {
+    for kind in KINDS {
+        for (index, hook) in hooks.of(kind).iter().enumerate() {
+            let wrong = |name: &str, message: String| {
+                let pointer = format!("{}/{name}", kind.pointer(index));
+                Err(Error::new(format!("{pointer}: {message}")).from_property(pointer))
+            };
+            if hook.path.bytes().first() != Some(&b'/') {
+                return wrong("path", format!("{:?} is not an absolute path", hook.path));
+            }
+            if let Some(timeout) = hook.timeout.filter(|timeout| *timeout <= 0) {
+                return wrong("timeout", format!("{timeout} is not greater than zero"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Hooks: programs that the bundle wants run at points of the container's life. config.md of the OCI
+//! runtime spec, "POSIX-platform Hooks".
+
+use std::ffi::CString;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::diagnose;
+use super::spawn::{Command, End};
+use crate::error::{Error, Result};
+use crate::pointer::Pointer;
+
+/// When a hook runs, and in whose namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// Before [`Kind::CreateRuntime`], the name that it has today.
+    Prestart,
+    /// Once the mounts are made, before the init leaves the host's tree; in ferrun's namespaces.
+    CreateRuntime,
+    /// After that, in the container's namespaces.
+    CreateContainer,
+    /// In the container, just before its program.
+    StartContainer,
+    /// Once the program runs, in ferrun's namespaces.
+    Poststart,
+    /// When the container is gone, in ferrun's namespaces.
+    Poststop,
+}
+
+impl Kind {
+    /// Its name in config.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Prestart => "prestart",
+            Kind::CreateRuntime => "createRuntime",
+            Kind::CreateContainer => "createContainer",
+            Kind::StartContainer => "startContainer",
+            Kind::Poststart => "poststart",
+            Kind::Poststop => "poststop",
+        }
+    }
+
+    /// Where the hook of this index stands in config.json.
+    pub fn pointer(self, index: usize) -> Pointer {
+        let pattern = match self {
+            Kind::Prestart => "/hooks/prestart/#",
+            Kind::CreateRuntime => "/hooks/createRuntime/#",
+            Kind::CreateContainer => "/hooks/createContainer/#",
+            Kind::StartContainer => "/hooks/startContainer/#",
+            Kind::Poststart => "/hooks/poststart/#",
+            Kind::Poststop => "/hooks/poststop/#",
+        };
+        Pointer::at(pattern, index)
+    }
+}
+
+/// Runs a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// When.
+    pub kind: Kind,
+    /// Which of its kind.
+    pub index: usize,
+    /// The file, by its absolute path.
+    #[serde(serialize_with = "text")]
+    pub path: CString,
+    /// Its arguments, the first of which is its name.
+    #[serde(serialize_with = "texts")]
+    pub args: Vec<CString>,
+    /// All of its environment.
+    #[serde(serialize_with = "texts")]
+    pub env: Vec<CString>,
+    /// Seconds that it may take.
+    pub timeout: Option<u64>,
+}
+
+impl Hook {
+    /// Runs the step: gives the hook the container's state, and waits for it. It works in `directory`, or
+    /// where this process does.
+    pub fn run(&self, state: &[u8], directory: Option<&Path>) -> Result<()> {
+        let timeout = self.timeout.map(Duration::from_secs);
+        let command = Command { path: &self.path, args: &self.args, env: &self.env, directory, timeout };
+        let name = || format!("{}: hook {}", self.kind.pointer(self.index), diagnose::shown(&self.path));
+        let failed = match command.run(state) {
+            Ok((End::Exited(0), _)) => return Ok(()),
+            Ok((end, said)) => {
+                let error = Error::new(format!("{}: {}", name(), self.describe(&end)));
+                match one_line(&said) {
+                    said if said.is_empty() => error,
+                    said => error.detail(said),
+                }
+            }
+            Err(errno) => Error { message: name(), hint: None, ..diagnose::failed(&self.path, errno) },
+        };
+        Err(failed.from_property(self.kind.pointer(self.index)))
+    }
+
+    fn describe(&self, end: &End) -> String {
+        match end {
+            End::Exited(status) => format!("exit status {status}"),
+            End::Signal(signal) => format!("killed by signal {signal}"),
+            End::TimedOut => format!("killed, as it took longer than its timeout of {} s", self.timeout.unwrap_or(0)),
+        }
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.path.to_string_lossy())?;
+        self.args.iter().skip(1).try_for_each(|word| write!(f, " {}", word.to_string_lossy()))
+    }
+}
+
+/// What a hook said, as the end of an error's first line, which is all that engines show.
+fn one_line(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("; ").replace(char::is_control, " ")
+}
+
+/// Writes a string as one: serde would write a list of numbers. It came from JSON, so it is text.
+fn text<S: Serializer>(string: &CString, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.serialize_str(&string.to_string_lossy())
+}
+
+fn texts<S: Serializer>(strings: &[CString], to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_seq(strings.iter().map(|string| string.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(script: &str) -> Hook {
+        let text = |text: &str| CString::new(text).unwrap();
+        let args = ["sh", "-c", script].map(text).to_vec();
+        Hook { kind: Kind::Poststop, index: 2, path: text("/bin/sh"), args, env: vec![text("ä=1")], timeout: Some(7) }
+    }
+
+    #[test]
+    fn a_failure_names_the_hook_and_has_its_words() {
+        let error = hook("echo a; echo; echo ' b\t' >&2; exit 3").run(b"", None).unwrap_err();
+        assert_eq!(error.to_string(), "/hooks/poststop/2: hook \"/bin/sh\": exit status 3: a; b");
+        assert_eq!(error.pointer.as_deref(), Some("/hooks/poststop/2"));
+        let missing = Hook { path: c"/nowhere".into(), ..hook("") };
+        let said = missing.run(b"", None).unwrap_err().to_string();
+        assert_eq!(said, "/hooks/poststop/2: hook \"/nowhere\": no such file or directory");
+        assert_eq!(hook("cat >&2; false").run(b"state", None).unwrap_err().detail.as_deref(), Some("state"));
+    }
+
+    #[test]
+    fn it_survives_the_state_file_as_text() {
+        let before = hook("true");
+        let json = serde_json::to_string(&before).unwrap();
+        assert!(json.contains(r#""kind":"poststop""#) && json.contains(r#""env":["ä=1"]"#), "{json}");
+        assert_eq!(serde_json::from_str::<Hook>(&json).unwrap(), before);
+    }
+}

@@ -1,0 +1,508 @@
+//! Hooks: when, where and with what they run, and what their failure does. config.md of the OCI runtime
+//! spec, "POSIX-platform Hooks", and runtime.md, "Lifecycle".
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Bundle, Done, bounded};
+use serde_json::{Value, json};
+
+const NAMESPACES: [&str; 6] = ["cgroup", "ipc", "mnt", "net", "pid", "uts"];
+const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// A hook that runs a shell script; the name of the program is what makes busybox a shell.
+fn sh(script: &str) -> Value {
+    json!({"path": "/bin/busybox", "args": ["sh", "-c", script]})
+}
+
+fn with_hooks(bundle: Bundle, kind: &str, hooks: &[Value]) -> Bundle {
+    bundle.set(&format!("/hooks/{kind}"), json!(hooks)).set("/root/readonly", json!(false))
+}
+
+/// A container that runs until it is ended.
+fn sleeper() -> Bundle {
+    Bundle::new(&["sleep", "100"])
+}
+
+/// Where hooks of this kind write to, as they see it: /tmp of the container.
+fn seen(bundle: &Bundle, kind: &str) -> String {
+    if kind == "startContainer" { "/tmp".into() } else { bundle.rootfs().join("tmp").to_str().unwrap().into() }
+}
+
+/// What a hook or the program wrote.
+fn written(bundle: &Bundle, name: &str) -> String {
+    std::fs::read_to_string(bundle.rootfs().join("tmp").join(name)).unwrap_or_default()
+}
+
+fn order(bundle: &Bundle) -> Vec<String> {
+    written(bundle, "order").lines().map(str::to_owned).collect()
+}
+
+/// A hook that adds a word to the order.
+fn noting(bundle: &Bundle, kind: &str, word: &str) -> Value {
+    sh(&format!("echo {word} >> {}/order", seen(bundle, kind)))
+}
+
+/// A hook that writes down its surroundings.
+fn looking(bundle: &Bundle, kind: &str) -> Value {
+    let place = seen(bundle, kind);
+    let links: String = NAMESPACES.map(|name| format!("readlink /proc/self/ns/{name}; ")).concat();
+    sh(&format!(
+        "echo {kind} >> {place}/order; tr '\\0' '\\n' < /proc/self/environ > {place}/{kind}.env
+         pwd > {place}/{kind}.cwd; ls /proc/self/fd > {place}/{kind}.fd; umask > {place}/{kind}.umask
+         {{ {links} }} > {place}/{kind}.ns; cat > {place}/{kind}.state"
+    ))
+}
+
+/// A bundle with a looking hook of each kind, and a program that looks, too.
+fn all_looking() -> Bundle {
+    let links: String = NAMESPACES.map(|name| format!("readlink /proc/self/ns/{name}; ")).concat();
+    let bundle = Bundle::sh(&format!("echo program >> /tmp/order; {{ {links} }} > /tmp/program.ns; exec sleep 100"));
+    let bundle = bundle.set("/annotations", json!({"org.example": "ä\n\"quoted\""}));
+    KINDS.into_iter().fold(bundle, |bundle, kind| {
+        let hook = looking(&bundle, kind);
+        with_hooks(bundle, kind, &[hook])
+    })
+}
+
+fn run_args(bundle: &Bundle) -> [String; 4] {
+    ["run".into(), "--bundle".into(), bundle.dir.to_str().unwrap().into(), bundle.id.clone()]
+}
+
+fn bounded_run(bundle: &Bundle) -> Done {
+    bounded(&mut bundle.command(&run_args(bundle).each_ref().map(String::as_str)))
+}
+
+#[test]
+fn each_kind_runs_at_its_time() {
+    need_root!();
+    let bundle = all_looking();
+    bundle.create().ok();
+    assert_eq!(order(&bundle), KINDS[..3]);
+    bundle.start().ok();
+    common::wait_until("the program", || order(&bundle).len() == 6);
+    assert_eq!(order(&bundle)[..4], KINDS[..4]);
+    let mut last = order(&bundle)[4..].to_vec();
+    last.sort();
+    assert_eq!(last, ["poststart", "program"], "the program is executed, then both run at once");
+    bundle.on("kill", &["KILL"]).ok();
+    bundle.wait_for("stopped");
+    assert_eq!(order(&bundle).len(), 6);
+    bundle.on("delete", &[]).ok();
+    assert_eq!(order(&bundle)[6..], ["poststop"]);
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn each_kind_has_its_namespaces_directory_and_state() {
+    need_root!();
+    let bundle = all_looking();
+    bundle.create().ok();
+    let pid = bundle.state()["pid"].as_i64().unwrap();
+    bundle.start().ok();
+    common::wait_until("the program", || written(&bundle, "program.ns").lines().count() == NAMESPACES.len());
+    bundle.delete_force().ok();
+    let link = |name| std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap().to_str().unwrap().to_owned();
+    let ours = NAMESPACES.map(|name| link(name) + "\n").concat();
+    let theirs = written(&bundle, "program.ns");
+    let (dir, rootfs) = (bundle.dir.to_str().unwrap(), bundle.rootfs());
+    let rootfs = rootfs.to_str().unwrap();
+    for (kind, namespaces, cwd, status, pid) in [
+        ("prestart", &ours, dir, "creating", json!(pid)),
+        ("createRuntime", &ours, dir, "creating", json!(pid)),
+        ("createContainer", &theirs, rootfs, "creating", json!(1)),
+        ("startContainer", &theirs, "/", "created", json!(1)),
+        ("poststart", &ours, dir, "running", json!(pid)),
+        ("poststop", &ours, dir, "stopped", Value::Null),
+    ] {
+        assert_eq!(&written(&bundle, &format!("{kind}.ns")), namespaces, "{kind}");
+        assert_eq!(written(&bundle, &format!("{kind}.cwd")).trim_end(), cwd, "{kind}");
+        assert_eq!(written(&bundle, &format!("{kind}.fd")), "0\n1\n2\n3\n", "{kind}: 3 is the directory itself");
+        let state: Value = serde_json::from_str(&written(&bundle, &format!("{kind}.state"))).unwrap();
+        assert_eq!(state.get("pid").unwrap_or(&Value::Null), &pid, "{kind}");
+        assert_eq!(state["status"], status, "{kind}");
+        assert_eq!(state["ociVersion"], bundle.config["ociVersion"], "{kind}");
+        assert_eq!(state["id"], bundle.id, "{kind}");
+        assert_eq!(state["bundle"], dir, "{kind}");
+        assert_eq!(state["annotations"], bundle.config["annotations"], "{kind}");
+    }
+    assert_eq!(written(&bundle, "createContainer.umask"), "0022\n", "not the init's own");
+    assert_eq!(written(&bundle, "startContainer.umask"), "0022\n", "the container's");
+    bundle.assert_nothing_left("delete --force");
+}
+
+#[test]
+fn a_hook_has_its_own_environment_and_that_of_startcontainer_defaults_to_the_containers() {
+    need_root!();
+    let own = json!(["A=1", "no value", "B=", "A=2"]);
+    for kind in KINDS {
+        let both = [None, Some(&own)].map(|env| {
+            let bundle = Bundle::new(&["true"]).set("/process/env", json!(["PATH=/bin", "FROM=container"]));
+            let mut hook = looking(&bundle, kind);
+            env.iter().for_each(|env| hook["env"] = (*env).clone());
+            let bundle = with_hooks(bundle, kind, &[hook]);
+            bounded_run(&bundle).ok();
+            written(&bundle, &format!("{kind}.env"))
+        });
+        let default = if kind == "startContainer" { "PATH=/bin\nFROM=container\n" } else { "" };
+        assert_eq!(both, [default, "A=1\nno value\nB=\nA=2\n"], "{kind}");
+    }
+}
+
+#[test]
+fn a_hook_without_arguments_is_called_by_its_path() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let script = bundle.dir.join("hook");
+    let out = bundle.dir.join("out");
+    let text = format!("#!/bin/busybox sh\necho \"$0 $#\" > {}\n", out.display());
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let bundle = with_hooks(bundle, "prestart", &[json!({"path": script, "args": null, "env": null})]);
+    bounded_run(&bundle).ok();
+    assert_eq!(std::fs::read_to_string(out).unwrap(), format!("{} 0\n", script.display()));
+}
+
+#[test]
+fn createruntime_finds_the_mounts_made_and_the_hosts_tree_still_there() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let (place, rootfs) = (seen(&bundle, "createRuntime"), bundle.rootfs());
+    let script = format!(
+        "read -r s; pid=${{s##*\\\"pid\\\":}}; pid=${{pid%%,*}}
+         grep -c ' {}/dev ' /proc/$pid/mountinfo > {place}/out; readlink /proc/$pid/root >> {place}/out",
+        rootfs.display()
+    );
+    let bundle = with_hooks(bundle, "createRuntime", &[sh(&script)]);
+    bounded_run(&bundle).ok();
+    assert_eq!(written(&bundle, "out"), "1\n/\n");
+}
+
+#[test]
+fn a_hook_may_ask_for_the_state() {
+    need_root!();
+    let binary = common::ferrun_binary();
+    for (kind, status) in [("createRuntime", "creating"), ("poststart", "running")] {
+        let bundle = sleeper();
+        let root = bundle.state_root();
+        let script = format!("{} --root {} state {}", binary.display(), root.display(), bundle.id);
+        let script = format!("{script} > {}/out", seen(&bundle, kind));
+        let bundle = with_hooks(bundle, kind, &[sh(&script)]);
+        bundle.run_detached().ok();
+        let state: Value = serde_json::from_str(&written(&bundle, "out")).unwrap();
+        assert_eq!(state["status"], status, "{kind}");
+        assert_eq!(state["pid"], bundle.state()["pid"], "{kind}");
+    }
+}
+
+/// A bundle with three hooks of a kind, of which the second fails with words on both streams.
+fn failing(kind: &str) -> Bundle {
+    let bundle = Bundle::sh("echo program >> /tmp/order; exec sleep 100");
+    let second = sh("echo out; echo; echo '  err' >&2; exit 3");
+    let hooks = [noting(&bundle, kind, "first"), second, noting(&bundle, kind, "third")];
+    let stop = noting(&bundle, "poststop", "stop");
+    with_hooks(with_hooks(bundle, "poststop", &[stop]), kind, &hooks)
+}
+
+#[track_caller]
+fn refused_by_hook(done: &Done, kind: &str, words: &str) {
+    done.refused(&format!("ferrun: /hooks/{kind}/1: hook \"/bin/busybox\": {words}"));
+}
+
+#[test]
+fn a_failing_hook_of_create_leaves_nothing_but_what_poststop_saw() {
+    need_root!();
+    for kind in &KINDS[..3] {
+        for verb in ["create", "run"] {
+            let bundle = failing(kind);
+            let done = bundle.bounded(&[verb, "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+            refused_by_hook(&done, kind, "exit status 3: out; err\n");
+            let place = format!("config.json:{} /hooks/{kind}/1", bundle.line_of(&format!("/hooks/{kind}/1")));
+            assert!(done.stderr.contains(&place), "{kind}: {done:?}");
+            assert_eq!(order(&bundle), ["first", "stop"], "{kind}, {verb}");
+            bundle.on("state", &[]).refused("does not exist");
+            bundle.assert_nothing_left(&format!("{verb} with {kind}"));
+        }
+    }
+}
+
+#[test]
+fn a_failing_hook_of_start_destroys_the_container() {
+    need_root!();
+    for kind in ["startContainer", "poststart"] {
+        let in_order = |bundle: &Bundle| {
+            let without = |word: &String| *word != "program" || kind == "startContainer";
+            assert_eq!(order(bundle).into_iter().filter(without).collect::<Vec<_>>(), ["first", "stop"], "{kind}");
+        };
+        let bundle = failing(kind);
+        bundle.create().ok();
+        let done = bundle.bounded(&["start", &bundle.id]);
+        refused_by_hook(&done, kind, "exit status 3: out; err\n");
+        bundle.on("state", &[]).refused("does not exist");
+        in_order(&bundle);
+        bundle.assert_nothing_left_soon(&format!("start with {kind}"));
+
+        let bundle = failing(kind);
+        refused_by_hook(&bounded_run(&bundle), kind, "exit status 3: out; err\n");
+        in_order(&bundle);
+        bundle.assert_nothing_left(&format!("run with {kind}"));
+        let bundle = failing(kind);
+        refused_by_hook(&bundle.run_detached(), kind, "exit status 3: out; err\n");
+        bundle.assert_nothing_left_soon(&format!("run --detach with {kind}"));
+    }
+}
+
+#[test]
+fn a_failing_poststop_hook_is_a_warning() {
+    need_root!();
+    let warning = "ferrun: warning: /hooks/poststop/1: hook \"/bin/busybox\": exit status 3: out; err\n";
+    let said = |done: &Done, status: i32| {
+        assert_eq!(done.status, status, "{done:?}");
+        assert!(done.stderr.starts_with(warning), "{done:?}");
+    };
+    let bundle = with_hooks_of_a_stopped_container();
+    said(&bounded_run(&bundle), 5);
+    assert_eq!(order(&bundle), ["first", "third"]);
+    bundle.assert_nothing_left("run");
+    let bundle = with_hooks_of_a_stopped_container();
+    bundle.create().ok();
+    let log = bundle.dir.join("log");
+    said(&bundle.bounded(&["delete", "--force", &bundle.id]), 0);
+    assert_eq!(order(&bundle), ["first", "third"]);
+    bundle.assert_nothing_left("delete");
+    bundle.create().ok();
+    bundle.ferrun(&["--log", log.to_str().unwrap(), "delete", "--force", &bundle.id]).ok();
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("level=warning") && log.contains("/hooks/poststop/1"), "{log}");
+}
+
+fn with_hooks_of_a_stopped_container() -> Bundle {
+    let bundle = failing("poststop").set("/process/args", json!(["sh", "-c", "exit 5"]));
+    assert_eq!(bundle.config["hooks"]["poststop"].as_array().unwrap().len(), 3);
+    bundle
+}
+
+#[test]
+fn a_hook_that_takes_too_long_is_killed_with_its_children() {
+    need_root!();
+    for kind in KINDS {
+        let bundle = failing(kind);
+        let script = "sleep 90 & echo waiting; sleep 90";
+        let slow = json!({"path": "/bin/busybox", "args": ["sh", "-c", script], "timeout": 1});
+        let bundle = bundle.set(&format!("/hooks/{kind}/1"), slow).set("/process/args", json!(["true"]));
+        let begin = Instant::now();
+        let done = bounded_run(&bundle);
+        assert!(begin.elapsed() > Duration::from_secs(1) && begin.elapsed() < Duration::from_secs(15), "{kind}");
+        let words = format!(
+            "/hooks/{kind}/1: hook \"/bin/busybox\": killed, as it took longer than its timeout of 1 s: waiting\n"
+        );
+        assert!(done.stderr.contains(&words), "{kind}: {done:?}");
+        assert_eq!(done.status, i32::from(kind != "poststop"), "{kind}: {done:?}");
+        bundle.assert_nothing_left_soon(&format!("a timeout of {kind}"));
+    }
+}
+
+#[test]
+fn how_a_hook_failed_is_told() {
+    need_root!();
+    let long = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done; exit 1";
+    let bundle = Bundle::new(&["true"]);
+    let script = bundle.dir.join("script");
+    std::fs::write(&script, "#!/nowhere/sh\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut bundle = bundle;
+    for kind in ["createRuntime", "createContainer"] {
+        for (hook, words) in [
+            (json!({"path": "/nowhere"}), "hook \"/nowhere\": no such file or directory\n".to_owned()),
+            (json!({"path": "/etc"}), "hook \"/etc\": is a directory\n".into()),
+            (json!({"path": "/etc/passwd"}), "hook \"/etc/passwd\": permission denied\n".into()),
+            (json!({"path": script}), "is there, its interpreter \"/nowhere/sh\" is not\n".into()),
+            (sh("kill -9 $$"), "hook \"/bin/busybox\": killed by signal 9\n".into()),
+            (sh("printf 'a\\033b' >&2; exit 255"), "exit status 255: a b\n".into()),
+            (sh(long), "; line 19999; line 20000\n".into()),
+        ] {
+            bundle = bundle.set("/hooks", json!({kind: [hook]}));
+            let done = bounded_run(&bundle);
+            done.refused(&words);
+            assert!(done.stderr.starts_with(&format!("ferrun: /hooks/{kind}/0: ")) && done.stderr.len() < 6000);
+            bundle.assert_nothing_left("a failing hook");
+        }
+    }
+}
+
+#[test]
+fn changes_of_the_config_after_create_do_not_change_the_hooks() {
+    need_root!();
+    let bundle = all_looking();
+    bundle.create().ok();
+    std::fs::write(bundle.dir.join("config.json"), r#"{"ociVersion":"1.0.0","hooks":{}}"#).unwrap();
+    bundle.start().ok();
+    bundle.delete_force().ok();
+    let order = order(&bundle);
+    for kind in KINDS {
+        assert!(order.iter().any(|word| word == kind), "no {kind} in {order:?}");
+    }
+}
+
+/// Engines may delete the bundle first; what the hook cleans up is elsewhere.
+#[test]
+fn poststop_runs_though_the_bundle_is_gone() {
+    need_root!();
+    let bundle = sleeper();
+    let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", bundle.dir.display()));
+    let (out, root, moved) = (beside(".out"), beside(".state"), beside(".moved"));
+    let bundle = with_hooks(bundle, "poststop", &[sh(&format!("pwd >> {}", out.display()))]);
+    let on = |args: &[&str]| {
+        let mut command = Command::new(common::ferrun_binary());
+        bounded(command.arg("--root").arg(&root).args(args).arg(&bundle.id))
+    };
+    on(&["create", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    std::fs::rename(&bundle.dir, &moved).unwrap();
+    let deleted = on(&["delete", "--force"]);
+    let again = on(&["delete", "--force"]);
+    std::fs::rename(&moved, &bundle.dir).unwrap();
+    let written = std::fs::read_to_string(&out).unwrap_or_default();
+    let _ = (std::fs::remove_file(&out), std::fs::remove_dir(&root));
+    deleted.ok();
+    again.ok();
+    assert_eq!(written, "/\n", "once");
+    bundle.assert_nothing_left("delete --force");
+}
+
+/// Annotations may be longer than a pipe holds, and nobody has to read them.
+#[test]
+fn a_state_longer_than_a_pipe_arrives_and_need_not_be_read() {
+    need_root!();
+    let long = "x".repeat(300_000);
+    for kind in KINDS {
+        let bundle = Bundle::new(&["true"]).set("/annotations", json!({ "long": long }));
+        let count = sh(&format!("wc -c > {}/count", seen(&bundle, kind)));
+        let bundle = with_hooks(bundle, kind, &[sh("exec <&-; sleep 0.05"), sh("exit 0"), count]);
+        let done = bounded_run(&bundle);
+        assert_eq!((done.status, done.stderr.as_str()), (0, ""), "{kind}");
+        let count: usize = written(&bundle, "count").trim().parse().unwrap();
+        assert!(count > 300_000, "{kind}: {count}");
+    }
+}
+
+#[test]
+fn statuses_are_seen_though_the_caller_ignores_sigchld() {
+    need_root!();
+    for kind in ["createRuntime", "createContainer", "poststart"] {
+        let bundle = failing(kind);
+        let run = bundle.command(&run_args(&bundle).each_ref().map(String::as_str));
+        let mut shell = Command::new("/bin/busybox");
+        shell.args(["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+        refused_by_hook(&bounded(&mut shell), kind, "exit status 3");
+    }
+}
+
+#[test]
+fn a_hook_has_no_descriptors_and_no_blocked_signals_of_ferruns_or_its_callers() {
+    need_root!();
+    let look = "grep -E '^Sig(Blk|Ign):' /proc/self/status; ls /proc/self/fd";
+    let plain = Command::new("/bin/busybox").args(["grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"]).output();
+    let expected = Done::new(plain.unwrap()).ok() + "\n0\n1\n2\n3\n";
+    for kind in KINDS {
+        let bundle = Bundle::new(&["true"]);
+        let hook = sh(&format!("{{ {look}; }} > {}/out", seen(&bundle, kind)));
+        let bundle = with_hooks(bundle, kind, &[hook]);
+        let run = bundle.command(&run_args(&bundle).each_ref().map(String::as_str));
+        let mut shell = Command::new("/bin/busybox");
+        shell.args(["sh", "-c", "exec 3</etc/passwd 4</ 9</; exec \"$@\" --preserve-fds 2", "sh"]);
+        bounded(shell.arg(run.get_program()).args(run.get_args())).ok();
+        assert_eq!(written(&bundle, "out"), expected, "{kind}");
+    }
+}
+
+#[test]
+fn hooks_that_are_wrong_are_refused_and_unknown_kinds_ignored() {
+    need_root!();
+    for kind in KINDS {
+        for (hook, place, words) in [
+            (json!({"path": "true"}), "/path", "\"true\" is not an absolute path"),
+            (json!({"path": ""}), "/path", "\"\" is not an absolute path"),
+            (json!({"args": ["x"]}), "", "missing field `path`"),
+            (json!({"path": "/bin/true", "timeout": 0}), "/timeout", "0 is not greater than zero"),
+            (json!({"path": "/bin/true", "timeout": -1}), "/timeout", "-1 is not greater than zero"),
+            (json!({"path": "/bin/true", "timeout": 1.5}), "/timeout", "invalid type"),
+            (json!({"path": "/bin/true", "env": ["a\0b"]}), "/env/0", "NUL"),
+            (json!("/bin/true"), "", "expected an object"),
+        ] {
+            let bundle = Bundle::new(&["true"]).set(&format!("/hooks/{kind}"), json!([hook]));
+            let done = bundle.run();
+            done.refused(words);
+            assert!(done.stderr.contains(&format!(" /hooks/{kind}/0{place}\n")), "{done:?}");
+            bundle.assert_nothing_left("run");
+        }
+    }
+    Bundle::new(&["true"]).set("/hooks", json!({"prestop": [{"path": 7}], "poststop": null})).run().ok();
+}
+
+fn steps(bundle: &Bundle) -> Vec<Value> {
+    let text = bundle.ferrun(&["explain", "--json", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    serde_json::from_str::<Value>(&text).unwrap()["steps"].as_array().unwrap().clone()
+}
+
+#[test]
+fn explain_has_the_hooks_in_their_lanes_and_order() {
+    need_root!();
+    let bundle = KINDS.into_iter().fold(sleeper(), |bundle, kind| {
+        with_hooks(bundle, kind, &[json!({"path": "/hook", "args": ["name", "word"]})])
+    });
+    let steps = steps(&bundle);
+    let rows = steps
+        .iter()
+        .filter(|step| ["hooks", "wait", "release", "root", "exec"].map(Value::from).contains(&step["verb"]));
+    let rows = rows.map(|step| format!("{} {} {}", step["lane"], step["verb"], step["text"]).replace('"', ""));
+    let rows: Vec<String> = rows.collect();
+    let expected = [
+        "parent release the init",
+        "init wait for release",
+        "init hooks tell the parent",
+        "parent wait until the mounts are made",
+        "parent hooks prestart /hook word",
+        "parent hooks createRuntime /hook word",
+        "parent release the init",
+        "init wait for release",
+        "init hooks createContainer /hook word",
+        "init root pivot_root, host's tree unmounted",
+        "parent wait until the init is ready",
+        "init hooks startContainer /hook word",
+        "init exec sleep 100",
+        "parent hooks poststart /hook word",
+        "parent hooks poststop /hook word",
+    ];
+    assert_eq!(rows, expected);
+    let hook = steps.iter().find(|step| step["from"] == "/hooks/startContainer/0").unwrap();
+    assert_eq!(hook["line"], bundle.line_of("/hooks/startContainer/0"));
+    let text = bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    assert!(text.ends_with(" steps, 2 waits"), "{text}");
+    let without = Bundle::new(&["true"]);
+    let text = without.ferrun(&["explain", "--bundle", without.dir.to_str().unwrap()]).ok();
+    assert!(!text.contains("hooks") && text.ends_with(" steps, 1 wait"), "{text}");
+}
+
+#[test]
+fn a_start_with_hooks_that_fails_or_is_killed_at_any_step_leaves_nothing() {
+    need_root!();
+    let hook = json!([{"path": "/bin/busybox", "args": ["true"]}]);
+    let bundle = KINDS.into_iter().fold(sleeper(), |bundle, kind| bundle.set(&format!("/hooks/{kind}"), hook.clone()));
+    let launch = |verb: &str, fault: &str| {
+        bundle.bounded(&[verb, "--bundle", bundle.dir.to_str().unwrap(), "--fault", fault, &bundle.id])
+    };
+    // The last two belong to no lane; create leaves two more to start.
+    let last = steps(&bundle).len() - 2;
+    for (verb, last) in [("run", last), ("create", last - 2)] {
+        for step in 1..=last {
+            launch(verb, &format!("error@{step}")).refused("a fault was asked for before");
+            bundle.assert_nothing_left(&format!("{verb} --fault error@{step}"));
+            assert_eq!(launch(verb, &format!("kill@{step}")).status, -9, "{verb} kill@{step}");
+            bundle.delete_force().ok();
+            bundle.assert_nothing_left_soon(&format!("{verb} --fault kill@{step}"));
+        }
+    }
+}
