@@ -28,6 +28,9 @@ pub struct Spec {
     /// Host name in the UTS namespace.
     #[serde(default, deserialize_with = "or_default")]
     pub hostname: Text,
+    /// NIS domain name in the UTS namespace.
+    #[serde(default, deserialize_with = "or_default")]
+    pub domainname: Text,
     /// Mounts in the order in which they are made.
     #[serde(default, deserialize_with = "objects")]
     pub mounts: Vec<Mount>,
@@ -37,8 +40,6 @@ pub struct Spec {
     /// What only Linux has.
     #[serde(default, deserialize_with = "object_or_default")]
     pub linux: Linux,
-    #[serde(default)]
-    domainname: NotYet,
     #[serde(default)]
     hooks: NotYet,
 }

@@ -41,6 +41,7 @@ pub fn destroy(root: &Root, id: &Id, state: &State) -> Result<()> {
         cgroup::kill::kill_and_wait(&state.cgroup)?;
     }
     cgroup::kill::remove(&state.cgroup)?;
+    state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove)?;
     remove_directory(root, id)
 }
 

@@ -5,8 +5,11 @@ use nix::unistd::Gid;
 
 use super::Compiler;
 use crate::bundle::process::{Process, RlimitKind};
+use crate::bundle::text::Text;
+use crate::error::Result;
 use crate::pointer::Pointer;
 use crate::process::exec::{Program, Umask, WorkingDirectory};
+use crate::process::home::Home;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
 use crate::process::limits::Rlimit;
 use crate::process::stdio::Stdio;
@@ -28,14 +31,17 @@ impl Compiler<'_> {
     }
 
     /// From most to least privileged: each step still may do what it does.
-    pub(super) fn identity(&mut self) {
-        let Some(process) = &self.spec.process else { return };
+    pub(super) fn identity(&mut self) -> Result<()> {
+        let Some(process) = &self.spec.process else { return Ok(()) };
         self.init(None, Stdio { uid: process.user.uid });
+        self.home(process);
+        self.exec_labels(process)?;
         // From here on no file is opened: a limit of no descriptors is no obstacle.
         for (index, limit) in process.rlimits.iter().enumerate() {
             let step = Rlimit { resource: resource(limit.kind), soft: limit.soft, hard: limit.hard };
             self.init(Some(Pointer::at("/process/rlimits/#", index)), step);
         }
+        self.scheduling(process);
         let bounding = process.capabilities.as_ref().map(|capabilities| capabilities.bounding.mask);
         if let Some(mask) = bounding {
             self.init(Some(Pointer::new("/process/capabilities/bounding")), BoundingSet(mask));
@@ -46,6 +52,15 @@ impl Compiler<'_> {
             self.init(Some(Pointer::new("/process/noNewPrivileges")), NoNewPrivileges);
         }
         self.init(Some(Pointer::new("/process/user/umask")), Umask(process.user.umask.unwrap_or(0o022)));
+        Ok(())
+    }
+
+    /// HOME, where the environment has none: nothing is looked up where it has. An empty one counts as none,
+    /// as for runc.
+    fn home(&mut self, process: &Process) {
+        if home_of(&process.env).is_none() {
+            self.init(Some(Pointer::new("/process/env")), Home { uid: process.user.uid });
+        }
     }
 
     fn user(&mut self, process: &Process) {
@@ -94,11 +109,21 @@ impl Compiler<'_> {
     /// The program.
     pub(super) fn execute(&mut self) {
         let Some(process) = self.process() else { return };
-        let strings = |list: &[crate::bundle::text::Text]| list.iter().map(|text| text.0.clone()).collect();
+        let strings = |list: &[Text]| -> Vec<_> { list.iter().map(|text| text.0.clone()).collect() };
         let keep_descriptors = STREAMS + self.options.preserve_fds;
-        let program = Program { args: strings(&process.args), env: strings(&process.env), keep_descriptors };
+        let mut env: Vec<_> = strings(&process.env);
+        if home_of(&process.env).is_none() {
+            env.retain(|entry| !entry.as_bytes().starts_with(b"HOME="));
+        }
+        let program = Program { args: strings(&process.args), env, keep_descriptors };
         self.init(Some(Pointer::new("/process/args")), program);
     }
+}
+
+/// The last HOME of an environment, unless it is empty.
+fn home_of(env: &[Text]) -> Option<&[u8]> {
+    let last = env.iter().rev().find_map(|entry| entry.bytes().strip_prefix(b"HOME="));
+    last.filter(|home| !home.is_empty())
 }
 
 fn resource(kind: RlimitKind) -> Resource {

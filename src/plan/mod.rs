@@ -6,8 +6,11 @@ pub mod diff;
 pub mod explain;
 pub mod host;
 mod identity;
+mod kernel;
 mod mounts;
 mod namespaces;
+mod resctrl;
+mod security;
 pub mod step;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +21,7 @@ pub use step::{Action, Step};
 use crate::bundle::Bundle;
 use crate::bundle::spec::Spec;
 use crate::cgroup::directory::Directory;
+use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::session::{Isolate, Keyring};
@@ -32,6 +36,8 @@ pub struct Plan {
     pub init: Vec<Step>,
     /// The container's cgroup directories.
     pub cgroup: Vec<Directory>,
+    /// The container's directory in resctrl.
+    pub resctrl: Option<OwnDirectory>,
     /// What cannot be had here and is left out.
     pub warnings: Vec<Error>,
 }
@@ -72,6 +78,7 @@ pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> 
 
 impl Compiler<'_> {
     fn compile(&mut self) -> Result<()> {
+        self.check_mount_label()?;
         self.parent_lane()?;
         self.init(None, Isolate);
         if !self.options.no_new_keyring {
@@ -89,8 +96,9 @@ impl Compiler<'_> {
         self.mounts(true);
         self.devices();
         self.enter_root();
+        self.sysctl();
         self.paths();
-        self.identity();
+        self.identity()?;
         self.init(None, Ready);
         self.execute();
         Ok(())
@@ -102,6 +110,7 @@ impl Compiler<'_> {
         self.clone();
         self.parent(None, Record);
         self.cgroup_meanwhile()?;
+        self.resctrl()?;
         self.parent(None, Release);
         self.parent(None, AwaitReady);
         Ok(())

@@ -2,8 +2,13 @@
 
 mod diagnose;
 pub mod exec;
+pub mod home;
 pub mod identity;
+pub mod label;
 pub mod limits;
 pub mod namespaces;
+mod procfs;
+pub mod scheduling;
 pub mod session;
 pub mod stdio;
+pub mod sysctl;
