@@ -133,9 +133,9 @@ actions! {
     /// How the CPUs are shared.
     Scheduler(Scheduler) = "sched",
     /// How the disks are shared.
-    IoPriority(IoPriority) = "sched",
+    IoPriority(IoPriority) = "ioprio",
     /// The memory nodes.
-    MemoryPolicy(MemoryPolicy) = "sched",
+    MemoryPolicy(MemoryPolicy) = "memory",
     /// The execution domain.
     Personality(Personality) = "domain",
     /// The bounding set.
