@@ -128,6 +128,7 @@ fn a_property_of_the_wrong_type_is_told_by_pointer_and_line() {
         ("/process/capabilities/bounding/1", json!(5)),
         ("/process/rlimits/0/soft", json!("many")),
         ("/process/rlimits/0/type", json!("RLIMIT_NOTHING")),
+        ("/process/rlimits/0/type", json!(7)),
         ("/root", json!("rootfs")),
         ("/root", json!(["rootfs"])),
         ("/root/path", json!(1)),
@@ -140,6 +141,22 @@ fn a_property_of_the_wrong_type_is_told_by_pointer_and_line() {
         ("/mounts/2/options", json!("ro")),
         ("/mounts/2/options/1", json!(1)),
         ("/annotations/a", json!(1)),
+        ("/domainname", json!(1)),
+        ("/process/apparmorProfile", json!(1)),
+        ("/process/selinuxLabel", json!([])),
+        ("/process/scheduler", json!("SCHED_FIFO")),
+        ("/process/scheduler/policy", json!(1)),
+        ("/process/ioPriority", json!([])),
+        ("/process/execCPUAffinity", json!("0")),
+        ("/process/execCPUAffinity/initial", json!(0)),
+        ("/process/user/username", json!(1)),
+        ("/linux/mountLabel", json!(1)),
+        ("/linux/sysctl", json!([])),
+        ("/linux/sysctl/net.core.somaxconn", json!(1)),
+        ("/linux/intelRdt", json!(true)),
+        ("/linux/intelRdt/schemata", json!("L3:0=f")),
+        ("/linux/memoryPolicy", json!("MPOL_BIND")),
+        ("/linux/personality", json!("LINUX32")),
         ("/linux", json!(1)),
         ("/linux", json!([])),
         ("/linux/namespaces", json!("pid")),
@@ -335,6 +352,7 @@ fn values_out_of_range_are_refused() {
         ("/hostname", json!("a".repeat(65)), "hostname"),
         ("/linux/maskedPaths/0", json!("proc/kcore"), "is not an absolute path"),
         ("/linux/readonlyPaths/0", json!("proc/sys"), "is not an absolute path"),
+        ("/domainname", json!("a".repeat(65)), "set domainname"),
     ] {
         refused_at(pointer, value, words);
     }
@@ -346,6 +364,113 @@ fn values_out_of_range_are_refused() {
     refused(&without_uts, &["hostname", "UTS", "/hostname"]);
 }
 
+#[test]
+fn scheduling_that_the_kernel_would_refuse_or_pass_over_is_refused() {
+    need_root!();
+    for (pointer, value, words) in [
+        ("/process/scheduler/policy", json!("SCHED_NORMAL"), "expected one of `SCHED_OTHER`, `SCHED_FIFO`"),
+        ("/process/scheduler", json!({"nice": 1}), "missing field `policy`"),
+        ("/process/scheduler/flags", json!(["SCHED_RESET_ON_FORK"]), "`SCHED_FLAG_RESET_ON_FORK`"),
+        ("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 20}), "between -20 and 19"),
+        ("/process/scheduler", json!({"policy": "SCHED_FIFO"}), "between 1 and 99"),
+        ("/process/scheduler", json!({"policy": "SCHED_RR", "priority": 100}), "between 1 and 99"),
+        ("/process/scheduler", json!({"policy": "SCHED_BATCH", "priority": 1}), "have a priority"),
+        ("/process/scheduler", json!({"policy": "SCHED_IDLE", "runtime": 1}), "has a runtime"),
+        ("/process/scheduler", json!({"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 1999}), "<= deadline"),
+        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_NONE", "priority": 0}), "`IOPRIO_CLASS_IDLE`"),
+        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE"}), "missing field `priority`"),
+        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 8}), "between 0 and 7"),
+        ("/process/execCPUAffinity/initial", json!("0-"), "is no number"),
+        ("/process/execCPUAffinity/final", json!("3-1"), "goes backwards"),
+        ("/process/execCPUAffinity/final", json!("99999"), "is no number from 0 to 65535"),
+        ("/linux/memoryPolicy", json!({"mode": "MPOL_NONE"}), "`MPOL_WEIGHTED_INTERLEAVE`"),
+        ("/linux/memoryPolicy", json!({"nodes": "0"}), "missing field `mode`"),
+        ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND"}), "at least one node"),
+        ("/linux/memoryPolicy", json!({"mode": "MPOL_LOCAL", "nodes": "0"}), "takes no nodes"),
+        ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "a"}), "is no number"),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F"]}),
+            "`MPOL_F_STATIC_NODES`",
+        ),
+        ("/linux/personality", json!({"domain": "BSD"}), "`LINUX32`"),
+        ("/linux/personality", json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}), "is no flag"),
+    ] {
+        refused(&sound().set(pointer, value), &[words, "config.json:", pointer]);
+    }
+}
+
+#[test]
+fn kernel_parameters_of_the_host_are_refused() {
+    need_root!();
+    for (name, escaped, words) in [
+        ("kernel.core_pattern", "kernel.core_pattern", "belongs to no namespace"),
+        ("vm/swappiness", "vm~1swappiness", "belongs to no namespace"),
+        ("kernel.hostname", "kernel.hostname", "set hostname instead"),
+        ("net/../kernel/core_pattern", "net~1..~1kernel~1core_pattern", "is no name of a kernel parameter"),
+        ("net.//.kernel", "net.~1~1.kernel", "is no name of a kernel parameter"),
+        ("net.ipv4..x", "net.ipv4..x", "is no name of a kernel parameter"),
+        ("net/", "net~1", "is no name of a kernel parameter"),
+        ("", "", "is no name of a kernel parameter"),
+        ("user.max_user_namespaces", "user.max_user_namespaces", "has no user namespace"),
+    ] {
+        let bundle = sound().with(|config| config["linux"]["sysctl"] = json!({ name: "1" }));
+        let line = bundle.line_of(&format!("/linux/sysctl/{escaped}"));
+        refused(&bundle, &[words, &format!("config.json:{line} /linux/sysctl/{escaped}\n")]);
+    }
+    for (name, kind) in [("net.ipv4.ip_forward", "network"), ("kernel.sem", "ipc"), ("kernel.domainname", "uts")] {
+        let bundle = sound().set("/hostname", json!("")).with(|config| {
+            config["linux"]["sysctl"] = json!({ name: "1" });
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
+        });
+        refused(&bundle, &[&format!("has no {kind} namespace"), name]);
+    }
+    let twice = json!({ "net.ipv4.ip_forward": "1", "net/ipv4/ip_forward": "0" });
+    refused(&sound().set("/linux/sysctl", twice), &["is listed twice"]);
+    let value = sound().set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "many" }));
+    refused(&value, &["invalid argument", "/linux/sysctl/net.ipv4.ip_forward"]);
+    let without_uts = sound().set("/hostname", json!("")).set("/domainname", json!("a.b"));
+    let without_uts = without_uts.set("/linux/namespaces", json!([{"type": "mount"}]));
+    refused(&without_uts, &["domainname", "UTS", "/domainname"]);
+}
+
+#[test]
+fn what_this_host_has_not_is_refused() {
+    need_root!();
+    let there = |path: &str| std::path::Path::new(path).exists();
+    for (pointer, value, words, has) in [
+        ("/process/apparmorProfile", json!("profile"), "AppArmor is not enabled", "/sys/module/apparmor"),
+        ("/process/selinuxLabel", json!("u:r:t:s0"), "SELinux is not enabled", "/sys/fs/selinux/enforce"),
+        ("/linux/mountLabel", json!("u:r:t:s0"), "SELinux is not enabled", "/sys/fs/selinux/enforce"),
+        (
+            "/linux/intelRdt",
+            json!({"closID": "a"}),
+            "resctrl file system, which is not mounted",
+            "/sys/fs/resctrl/tasks",
+        ),
+    ] {
+        match there(has) {
+            true => skip(&format!("this host has {has}")),
+            false => refused_at(pointer, value, words),
+        }
+    }
+}
+
+#[test]
+fn classes_of_service_that_cannot_be_are_refused() {
+    need_root!();
+    for (pointer, value, words) in [
+        ("/linux/intelRdt/closID", json!(".."), "is no name"),
+        ("/linux/intelRdt/closID", json!("a/b"), "is no name"),
+        ("/linux/intelRdt/closID", json!("info"), "is no name"),
+        ("/linux/intelRdt/l3CacheSchema", json!("L3:0=f\nL3:1=f"), "is one line"),
+        ("/linux/intelRdt/memBwSchema", json!("L3:0=f"), "must start with MB:"),
+        ("/linux/intelRdt/schemata", json!(["a\nb"]), "is one line"),
+    ] {
+        refused(&sound().set(pointer, value), &[words, "config.json:", pointer]);
+    }
+}
+
 /// A row leaves this table when its property is supported.
 #[test]
 fn what_is_not_supported_yet_is_refused_and_never_run_without() {
@@ -353,13 +478,7 @@ fn what_is_not_supported_yet_is_refused_and_never_run_without() {
     let mut wrongly = String::new();
     let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
     for (pointer, value) in [
-        ("/domainname", json!("example.org")),
         ("/process/terminal", json!(true)),
-        ("/process/apparmorProfile", json!("unconfined")),
-        ("/process/selinuxLabel", json!("system_u:system_r:container_t:s0")),
-        ("/process/scheduler", json!({"policy": "SCHED_BATCH"})),
-        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0})),
-        ("/process/execCPUAffinity", json!({"initial": "0"})),
         ("/mounts/1/uidMappings", mapping.clone()),
         ("/mounts/1/gidMappings", mapping.clone()),
         ("/linux/namespaces/6", json!({"type": "user"})),
@@ -372,11 +491,6 @@ fn what_is_not_supported_yet_is_refused_and_never_run_without() {
         ("/linux/netDevices", json!({"eth0": {}})),
         ("/linux/rootfsPropagation", json!("shared")),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
-        ("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0")),
-        ("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"})),
-        ("/linux/intelRdt", json!({"closID": "guaranteed"})),
-        ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),
-        ("/linux/personality", json!({"domain": "LINUX32"})),
         ("/linux/resources/memory/limit", json!(100_000_000)),
         ("/linux/resources/memory/swappiness", json!(0)),
         ("/linux/resources/pids/limit", json!(10)),

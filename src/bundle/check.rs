@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use super::Spec;
 use super::hooks;
-use super::linux::NamespaceKind;
+use super::linux::{Linux, NamespaceKind};
 use super::mount::Mount;
 use super::process::{CapabilitySet, Process};
 use crate::cgroup::directory::names_a_cgroup;
@@ -23,6 +23,8 @@ pub fn check(spec: &Spec, warnings: &mut Vec<Error>) -> Result<()> {
         return Err(wrong("/root/path", "root.path must not be empty"));
     }
     check_namespaces(spec)?;
+    check_kernel(&spec.linux, warnings)?;
+    super::sysctl::check(spec)?;
     check_cgroups_path(spec)?;
     hooks::check(&spec.hooks)?;
     for (index, mount) in spec.mounts.iter().enumerate() {
@@ -39,7 +41,7 @@ pub fn check(spec: &Spec, warnings: &mut Vec<Error>) -> Result<()> {
     Ok(())
 }
 
-fn wrong(pointer: impl std::fmt::Display, message: impl Into<String>) -> Error {
+pub(super) fn wrong(pointer: impl std::fmt::Display, message: impl Into<String>) -> Error {
     Error::new(message).from_property(pointer)
 }
 
@@ -81,7 +83,7 @@ fn check_process(process: &Process, warnings: &mut Vec<Error>) -> Result<()> {
     if process.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
         return Err(wrong("/process/oomScoreAdj", "oomScoreAdj is not between -1000 and 1000"));
     }
-    Ok(())
+    super::scheduling::check_process(process)
 }
 
 fn warn_unknown(pattern: &'static str, set: &CapabilitySet, warnings: &mut Vec<Error>) {
@@ -142,7 +144,16 @@ fn check_namespaces(spec: &Spec) -> Result<()> {
     if !spec.hostname.is_empty() && !has(NamespaceKind::Uts) {
         return Err(wrong("/hostname", "unable to set hostname without a private UTS namespace"));
     }
+    if !spec.domainname.is_empty() && !has(NamespaceKind::Uts) {
+        return Err(wrong("/domainname", "unable to set domainname without a private UTS namespace"));
+    }
     Ok(())
+}
+
+fn check_kernel(linux: &Linux, warnings: &mut Vec<Error>) -> Result<()> {
+    linux.memory_policy.as_ref().map_or(Ok(()), super::scheduling::check_memory_policy)?;
+    linux.personality.as_ref().map_or(Ok(()), super::scheduling::check_personality)?;
+    linux.intel_rdt.as_ref().map_or(Ok(()), |rdt| super::intel_rdt::check(rdt, warnings))
 }
 
 /// The root cgroup, or ferrun's own, would get the container's limits, and be removed with it.

@@ -1,8 +1,12 @@
 //! The `linux` object.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
-use super::text::{NoEntryYet, NotYet, Refused, Text, object_or_default, objects, or_default};
+use super::intel_rdt::IntelRdt;
+use super::scheduling::{MemoryPolicy, Personality};
+use super::text::{NoEntryYet, NotYet, Refused, Text, object, object_or_default, objects, or_default};
 use crate::cgroup::device_rules::Rule;
 
 /// What only Linux has.
@@ -24,6 +28,21 @@ pub struct Linux {
     /// Paths that the container may not write below.
     #[serde(deserialize_with = "or_default")]
     pub readonly_paths: Vec<Text>,
+    /// The SELinux context of the container's mounts; empty: what the policy says.
+    #[serde(deserialize_with = "or_default")]
+    pub mount_label: Text,
+    /// Kernel parameters of the container's namespaces, by name.
+    #[serde(deserialize_with = "or_default")]
+    pub sysctl: BTreeMap<String, Text>,
+    /// Shares of caches and memory bandwidth.
+    #[serde(deserialize_with = "object")]
+    pub intel_rdt: Option<IntelRdt>,
+    /// The memory nodes that are used; absent: as ferrun.
+    #[serde(deserialize_with = "object")]
+    pub memory_policy: Option<MemoryPolicy>,
+    /// As which machine the kernel shows itself; absent: as to ferrun.
+    #[serde(deserialize_with = "object")]
+    pub personality: Option<Personality>,
     uid_mappings: NotYet,
     gid_mappings: NotYet,
     time_offsets: NotYet,
@@ -31,11 +50,6 @@ pub struct Linux {
     net_devices: NoEntryYet,
     rootfs_propagation: NotYet,
     seccomp: NotYet,
-    mount_label: NotYet,
-    sysctl: NotYet,
-    intel_rdt: NotYet,
-    memory_policy: NotYet,
-    personality: NotYet,
 }
 
 /// A namespace of the container.

@@ -6,12 +6,16 @@ pub mod default;
 pub mod demo;
 mod device;
 pub mod hooks;
+pub mod intel_rdt;
 pub mod linux;
 pub mod mount;
+pub mod numbers;
 pub mod position;
 pub mod problems;
 pub mod process;
+pub mod scheduling;
 pub mod spec;
+pub mod sysctl;
 pub mod text;
 
 use std::path::{Path, PathBuf};

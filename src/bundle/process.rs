@@ -6,12 +6,12 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::text::{NotYet, Text, object, object_or_default, objects, or_default};
+use super::scheduling::{ExecCpuAffinity, IoPriority, Scheduler};
+use super::text::{Text, name, object, object_or_default, objects, or_default};
 
 /// What runs in the container, and as whom.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
-#[allow(dead_code)] // the `NotYet` fields are read only to be refused
 pub struct Process {
     /// Whether it gets a terminal of its own.
     #[serde(deserialize_with = "or_default")]
@@ -38,12 +38,32 @@ pub struct Process {
     pub no_new_privileges: bool,
     /// Absent: the score is left as it is.
     pub oom_score_adj: Option<i32>,
-    apparmor_profile: NotYet,
-    selinux_label: NotYet,
-    scheduler: NotYet,
-    io_priority: NotYet,
-    #[serde(rename = "execCPUAffinity")]
-    exec_cpu_affinity: NotYet,
+    /// The AppArmor profile of the program; empty: as without AppArmor.
+    #[serde(deserialize_with = "or_default")]
+    pub apparmor_profile: Text,
+    /// The SELinux context of the program; empty: what the policy says.
+    #[serde(deserialize_with = "or_default")]
+    pub selinux_label: Text,
+    /// How it shares the CPUs; absent: as ferrun.
+    #[serde(deserialize_with = "object")]
+    pub scheduler: Option<Scheduler>,
+    /// How it shares the disks; absent: as ferrun.
+    #[serde(deserialize_with = "object")]
+    pub io_priority: Option<IoPriority>,
+    /// The CPUs of what is executed in the container later: the init's are not touched.
+    #[serde(rename = "execCPUAffinity", deserialize_with = "object")]
+    pub exec_cpu_affinity: Option<ExecCpuAffinity>,
+    /// Of no effect without a terminal.
+    #[serde(deserialize_with = "object")]
+    pub console_size: Option<ConsoleSize>,
+}
+
+/// How large a terminal is at first.
+#[derive(Deserialize, Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub struct ConsoleSize {
+    pub height: u16,
+    pub width: u16,
 }
 
 /// The identity of the process.
@@ -59,13 +79,16 @@ pub struct User {
     /// Supplementary groups.
     #[serde(deserialize_with = "or_default")]
     pub additional_gids: Vec<u32>,
+    /// Of no effect on Linux.
+    #[serde(deserialize_with = "or_default")]
+    pub username: Text,
 }
 
 /// A limit of setrlimit(2).
 #[derive(Deserialize, Debug, Clone, Copy)]
 pub struct Rlimit {
     /// Which one.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "name")]
     pub kind: RlimitKind,
     /// What the process may use now.
     pub soft: u64,

@@ -9,13 +9,12 @@ use super::hooks::Hooks;
 use super::linux::Linux;
 use super::mount::Mount;
 use super::process::Process;
-use super::text::{NotYet, Text, object, object_or_default, objects, or_default, parsed};
+use super::text::{Text, object, object_or_default, objects, or_default, parsed};
 
 /// A config.json whose every value has its final type. Unknown properties are ignored, as the spec
 /// demands; known ones that ferrun cannot honour yet are refused.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-#[allow(dead_code)] // the `NotYet` fields are read only to be refused
 pub struct Spec {
     /// The version of the specification that it follows: 1.x.
     #[serde(deserialize_with = "version")]
@@ -29,6 +28,9 @@ pub struct Spec {
     /// Host name in the UTS namespace.
     #[serde(default, deserialize_with = "or_default")]
     pub hostname: Text,
+    /// NIS domain name in the UTS namespace.
+    #[serde(default, deserialize_with = "or_default")]
+    pub domainname: Text,
     /// Mounts in the order in which they are made.
     #[serde(default, deserialize_with = "objects")]
     pub mounts: Vec<Mount>,
@@ -41,8 +43,6 @@ pub struct Spec {
     /// Programs that are run at points of the container's life.
     #[serde(default, deserialize_with = "object_or_default")]
     pub hooks: Hooks,
-    #[serde(default)]
-    domainname: NotYet,
 }
 
 /// The root file system.

@@ -79,6 +79,30 @@ pub fn parsed<'de, D: Deserializer<'de>, T>(
     from.deserialize_any(Parsed(parse))
 }
 
+/// One of a list of names. Serde's own reader of enums tells a value that is no string as broken JSON.
+struct Name<T>(T);
+
+impl<'de, T: de::DeserializeOwned> Deserialize<'de> for Name<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Name<T>, D::Error> {
+        let known = |text: &str| {
+            let text: de::value::StrDeserializer<de::value::Error> = de::IntoDeserializer::into_deserializer(text);
+            T::deserialize(text).map_err(|error| error.to_string())
+        };
+        parsed(from, known).map(Name)
+    }
+}
+
+/// A name of an enum's variant.
+pub fn name<'de, D: Deserializer<'de>, T: de::DeserializeOwned>(from: D) -> Result<T, D::Error> {
+    Name::deserialize(from).map(|name| name.0)
+}
+
+/// A list of such names; null is an empty one.
+pub fn names<'de, D: Deserializer<'de>, T: de::DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
+    let list: Option<Vec<Name<T>>> = Option::deserialize(from)?;
+    Ok(list.unwrap_or_default().into_iter().map(|name| name.0).collect())
+}
+
 /// What is read only from an object: serde's derived readers would take a list of the values, too.
 pub struct Object<T>(pub T);
 

@@ -7,4 +7,5 @@ pub mod join;
 pub mod kill;
 pub mod layout;
 pub mod limits;
+pub mod resctrl;
 mod tree;

@@ -39,7 +39,8 @@ impl Explain {
         let Some(path) = &self.host else {
             let host = Host::probe()?;
             if let Some(path) = &self.save_host {
-                let text = serde_json::to_vec_pretty(&host).map_err(|error| Error::new(error.to_string()))?;
+                let text = serde_json::to_vec_pretty(&host.clone().with_all_facts())
+                    .map_err(|error| Error::new(error.to_string()))?;
                 std::fs::write(path, text).what(|| format!("write {path:?}"))?;
             }
             return Ok(host);
@@ -58,6 +59,7 @@ impl Command for Explain {
         let options = Options { id: "ID".into(), no_cgroup: globals.cgroups_disabled()?, ..Options::default() };
         let compile = |dir: &std::path::Path| {
             let bundle = bundle::load(dir)?;
+            let host = if self.host.is_some() { host.clone() } else { host.clone().with_facts_for(&bundle.spec) };
             let plan = plan::compile(&bundle, &host, &options).map_err(|error| bundle.locate(error))?;
             Ok::<_, Error>((bundle, plan))
         };

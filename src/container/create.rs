@@ -13,6 +13,7 @@ use super::state::{Init, Record, Root, State};
 use crate::bundle::Bundle;
 use crate::bundle::linux::NamespaceKind;
 use crate::cgroup::directory::Directory;
+use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Context, Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::gate::Gate;
@@ -59,7 +60,7 @@ pub struct Created {
 /// Properties that cannot be honoured; a root file system that is not there.
 pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
     check_rootfs(bundle)?;
-    let mut plan = plan::compile(bundle, &Host::probe()?, options)?;
+    let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec), options)?;
     plan.warnings = plan.warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
     Ok(plan)
 }
@@ -97,6 +98,7 @@ pub fn create(request: &Request) -> Result<Created> {
         created: humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string(),
         annotations: request.bundle.spec.annotations.clone(),
         cgroup: request.plan.cgroup.clone(),
+        resctrl: request.plan.resctrl.clone(),
         shared_pid_namespace: !request.bundle.spec.linux.namespaces.iter().any(|ns| ns.kind == NamespaceKind::Pid),
         hooks: later_hooks(request.plan),
         init: None,
@@ -104,6 +106,7 @@ pub fn create(request: &Request) -> Result<Created> {
     };
     let record = Record::begin(request.root, &request.id)?;
     // Only now: another container of this id, whose cgroups these were, is gone.
+    state.resctrl.iter_mut().for_each(OwnDirectory::probe);
     let probed = state.cgroup.iter_mut().try_for_each(Directory::probe);
     let probed = probed.map_err(|error| error.from_property("/linux/cgroupsPath"));
     if let Err(error) = probed.and_then(|()| record.state(&state)) {

@@ -45,6 +45,7 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     // there belongs to someone else.
     let kill = state.shared_pid_namespace || state.init.is_none();
     let removed = cgroup::kill::remove(&state.cgroup, kill);
+    let removed = removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove));
     // Of two at once one runs the hooks.
     if remove_directory(root, id)? {
         hooks::poststop(state, warn);

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::Id;
 use crate::cgroup::directory::Directory;
+use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Context, Error, Result};
 use crate::launch::gate;
 use crate::process::hook::Hook;
@@ -48,6 +49,9 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// Its directories in the cgroup hierarchies.
     pub cgroup: Vec<Directory>,
+    /// Its directory in resctrl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<OwnDirectory>,
     /// Whether its processes share the caller's pid namespace, so that they outlive the init.
     #[serde(default)]
     pub shared_pid_namespace: bool,

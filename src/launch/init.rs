@@ -2,12 +2,16 @@
 
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{fchdir, getpid};
+use std::ffi::CString;
+
+use nix::errno::Errno;
 
 use super::channel::Channel;
 use super::lane::{INIT, Lane};
 use super::{Launch, signals};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Step};
+use crate::process::exec::WorkingDirectory;
 use crate::process::hook::{Hook, Kind};
 use crate::rootfs::Rootfs;
 use crate::sys;
@@ -17,13 +21,17 @@ struct Init<'a> {
     launch: &'a Launch<'a>,
     channel: Channel,
     rootfs: Option<Rootfs>,
+    /// The working directory that ferrun itself may not enter.
+    denied: Option<&'a WorkingDirectory>,
+    /// The entry of the environment that was looked up.
+    home: Option<CString>,
 }
 
 /// Runs the init's lane. Never returns: it becomes the program, or tells the parent what failed and ends.
 pub fn main(launch: &Launch, channel: Channel) -> ! {
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
-    let mut init = Init { launch, channel, rootfs: None };
+    let mut init = Init { launch, channel, rootfs: None, denied: None, home: None };
     let first = launch.plan.parent.len() + 1;
     let mut lane = Lane { name: INIT, first, trace: launch.trace, fault: launch.fault };
     let mut ready = false;
@@ -43,8 +51,8 @@ pub fn main(launch: &Launch, channel: Channel) -> ! {
     sys::program::exit(1)
 }
 
-impl Init<'_> {
-    fn step(&mut self, step: &Step) -> Result<()> {
+impl<'a> Init<'a> {
+    fn step(&mut self, step: &'a Step) -> Result<()> {
         match &step.action {
             Action::Isolate(action) => action.run(),
             Action::Keyring(action) => action.run(),
@@ -52,6 +60,7 @@ impl Init<'_> {
             Action::Unshare(action) => action.run(),
             Action::Loopback(action) => action.run(),
             Action::Hostname(action) => action.run(),
+            Action::DomainName(action) => action.run(),
             Action::BindRoot(action) => action.run().map(|rootfs| self.rootfs = Some(rootfs)),
             Action::Mount(action) => action.run(self.rootfs()?),
             Action::CgroupMount(action) => action.run(self.rootfs()?),
@@ -62,25 +71,52 @@ impl Init<'_> {
             Action::Join(action) => action.run(),
             Action::Pivot(action) => action.run(self.rootfs()?),
             Action::MoveRoot(action) => action.run(self.rootfs()?),
+            Action::Sysctl(action) => action.run(),
             Action::Mask(action) => action.run(self.rootfs()?),
             Action::ReadOnlyPath(action) => action.run(self.rootfs()?),
             Action::SealReadOnly(action) => action.run(self.rootfs()?),
             Action::ReadOnlyRoot(action) => action.run(self.rootfs()?),
             Action::Rlimit(action) => action.run(),
-            Action::WorkingDirectory(action) => action.run(self.rootfs()?),
+            Action::WorkingDirectory(action) => self.work_in(action),
             Action::Stdio(action) => action.run(self.rootfs()?),
+            Action::Home(action) => {
+                self.home = Some(action.run(self.rootfs()?));
+                Ok(())
+            }
+            Action::ExecLabel(action) => action.run(),
+            Action::Scheduler(action) => action.run(),
+            Action::IoPriority(action) => action.run(),
+            Action::MemoryPolicy(action) => action.run(),
+            Action::Personality(action) => action.run(),
             Action::BoundingSet(action) => action.run(),
-            Action::User(action) => action.run(),
+            Action::User(action) => action.run().and_then(|()| self.work_in_as_user()),
             Action::Capabilities(action) => action.run(),
             Action::NoNewPrivileges(action) => action.run(),
             Action::Umask(action) => action.run(),
             Action::Ready(_) => self.ready(),
             Action::Execute(program) => {
                 signals::restore(&self.launch.signal_mask).what(|| "restore the signal mask")?;
-                Err(program.execute())
+                Err(program.execute(self.home.as_deref()))
             }
             other => Err(Error::new(format!("the plan has \"{other}\" in the wrong lane"))),
         }
+    }
+
+    /// A directory that ferrun may not enter (it may be root without CAP_DAC_OVERRIDE, or the directory on a
+    /// network that knows no root) is perhaps the user's.
+    fn work_in(&mut self, directory: &'a WorkingDirectory) -> Result<()> {
+        match directory.run(self.rootfs()?) {
+            Err(error) if error.code() == Errno::EACCES => {
+                self.denied = Some(directory);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn work_in_as_user(&mut self) -> Result<()> {
+        let Some(directory) = self.denied.take() else { return Ok(()) };
+        directory.run(self.rootfs()?).map_err(|error| error.from_property("/process/cwd"))
     }
 
     fn rootfs(&self) -> Result<&Rootfs> {

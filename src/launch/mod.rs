@@ -112,6 +112,7 @@ impl Launch<'_> {
             (Action::Limit(step), ..) => step.run(),
             (Action::DevicesV1(step), ..) => step.run(),
             (Action::DevicesV2(step), ..) => step.run(),
+            (Action::Resctrl(step), Ok(process), _) => step.run(process.pid),
             (Action::Record(_), Ok(process), _) => (self.record)(process.pid, process.fd.as_fd()),
             (Action::Release(_), _, Ok(channel)) => channel.release(),
             (Action::AwaitMounts(_), Ok(process), Ok(channel)) => self.await_mounts(process, channel),

@@ -1,8 +1,11 @@
 //! The facts about this host that a plan depends on.
 
+use nix::sys::statfs::{FsType, statfs};
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::Spec;
 use crate::cgroup::layout::Layout;
+use crate::cgroup::resctrl;
 use crate::error::{Context, Result};
 use crate::sys::capability;
 
@@ -14,6 +17,15 @@ pub struct Host {
     pub cgroups: Layout,
     /// The capabilities that ferrun has to give.
     pub permitted: u64,
+    /// Whether AppArmor is enabled.
+    #[serde(default)]
+    pub apparmor: bool,
+    /// Whether SELinux is.
+    #[serde(default)]
+    pub selinux: bool,
+    /// Where resctrl is mounted.
+    #[serde(default)]
+    pub resctrl: Option<String>,
 }
 
 impl Host {
@@ -23,6 +35,34 @@ impl Host {
     /// A host without /proc.
     pub fn probe() -> Result<Host> {
         let permitted = capability::get().what(|| "read ferrun's own capabilities")?.permitted;
-        Ok(Host { cgroups: Layout::probe()?, permitted })
+        Ok(Host { cgroups: Layout::probe()?, permitted, apparmor: false, selinux: false, resctrl: None })
     }
+
+    /// Adds the facts that only some specs ask for.
+    pub fn with_facts_for(self, spec: &Spec) -> Host {
+        let process = spec.process.as_ref();
+        let labels = process.is_some_and(|process| !process.selinux_label.is_empty());
+        Host {
+            apparmor: process.is_some_and(|process| !process.apparmor_profile.is_empty()) && has_apparmor(),
+            selinux: (labels || !spec.linux.mount_label.is_empty()) && has_selinux(),
+            resctrl: spec.linux.intel_rdt.as_ref().and_then(|_| resctrl::mount_point()),
+            ..self
+        }
+    }
+
+    /// Adds all facts.
+    pub fn with_all_facts(self) -> Host {
+        Host { apparmor: has_apparmor(), selinux: has_selinux(), resctrl: resctrl::mount_point(), ..self }
+    }
+}
+
+/// The parameter of the kernel's module, as apparmor's own library asks.
+fn has_apparmor() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|value| value.first() == Some(&b'Y'))
+}
+
+/// Its file system, as selinux's own library asks: without a policy it is not mounted.
+fn has_selinux() -> bool {
+    const SELINUX_MAGIC: FsType = FsType(0xf97c_ff8c);
+    statfs("/sys/fs/selinux").is_ok_and(|fs| fs.filesystem_type() == SELINUX_MAGIC)
 }

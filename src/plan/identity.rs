@@ -8,8 +8,10 @@ use nix::unistd::Gid;
 use super::Compiler;
 use crate::bundle::process::{Process, RlimitKind};
 use crate::bundle::text::Text;
+use crate::error::Result;
 use crate::pointer::Pointer;
 use crate::process::exec::{Program, Umask, WorkingDirectory};
+use crate::process::home::Home;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
 use crate::process::limits::Rlimit;
 use crate::process::stdio::Stdio;
@@ -28,14 +30,17 @@ impl Compiler<'_> {
     }
 
     /// From most to least privileged: each step still may do what it does.
-    pub(super) fn identity(&mut self) {
-        let Some(process) = &self.spec.process else { return };
+    pub(super) fn identity(&mut self) -> Result<()> {
+        let Some(process) = &self.spec.process else { return Ok(()) };
         self.init(None, Stdio { uid: process.user.uid });
+        self.home(process);
+        self.exec_labels(process)?;
         // From here on no file is opened: a limit of no descriptors is no obstacle.
         for (index, limit) in process.rlimits.iter().enumerate() {
             let step = Rlimit { resource: resource(limit.kind), soft: limit.soft, hard: limit.hard };
             self.init(Some(Pointer::at("/process/rlimits/#", index)), step);
         }
+        self.scheduling(process);
         let bounding = process.capabilities.as_ref().map(|capabilities| capabilities.bounding.mask);
         if let Some(mask) = bounding {
             self.init(Some(Pointer::new("/process/capabilities/bounding")), BoundingSet(mask));
@@ -46,6 +51,15 @@ impl Compiler<'_> {
             self.init(Some(Pointer::new("/process/noNewPrivileges")), NoNewPrivileges);
         }
         self.init(Some(Pointer::new("/process/user/umask")), Umask(process.user.umask.unwrap_or(0o022)));
+        Ok(())
+    }
+
+    /// HOME, where the environment has none: nothing is looked up where it has. An empty one counts as none,
+    /// as for runc.
+    fn home(&mut self, process: &Process) {
+        if home_of(&process.env).is_none() {
+            self.init(Some(Pointer::new("/process/env")), Home { uid: process.user.uid });
+        }
     }
 
     fn user(&mut self, process: &Process) {
@@ -95,7 +109,11 @@ impl Compiler<'_> {
     pub(super) fn execute(&mut self) {
         let Some(process) = self.process() else { return };
         let args = process.args.iter().map(|text| text.0.clone()).collect();
-        let program = Program { args, env: last_of_each(&process.env) };
+        let mut env = last_of_each(&process.env);
+        if home_of(&process.env).is_none() {
+            env.retain(|entry| !entry.as_bytes().starts_with(b"HOME="));
+        }
+        let program = Program { args, env };
         self.init(Some(Pointer::new("/process/args")), program);
     }
 }
@@ -106,6 +124,12 @@ fn last_of_each(env: &[Text]) -> Vec<CString> {
     let names: Vec<_> = env.iter().map(name).collect();
     let last = |index: &usize| !names[index + 1..].contains(&names[*index]);
     (0..env.len()).filter(last).map(|index| env[index].0.clone()).collect()
+}
+
+/// The last HOME of an environment, unless it is empty.
+fn home_of(env: &[Text]) -> Option<&[u8]> {
+    let last = env.iter().rev().find_map(|entry| entry.bytes().strip_prefix(b"HOME="));
+    last.filter(|home| !home.is_empty())
 }
 
 fn resource(kind: RlimitKind) -> Resource {

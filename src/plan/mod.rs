@@ -7,8 +7,11 @@ pub mod explain;
 mod hooks;
 pub mod host;
 mod identity;
+mod kernel;
 mod mounts;
 mod namespaces;
+mod resctrl;
+mod security;
 pub mod step;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +22,7 @@ pub use step::{Action, Step};
 use crate::bundle::Bundle;
 use crate::bundle::spec::Spec;
 use crate::cgroup::directory::Directory;
+use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::session::{Isolate, Keyring};
@@ -35,6 +39,8 @@ pub struct Plan {
     pub later: Vec<Step>,
     /// The container's cgroup directories.
     pub cgroup: Vec<Directory>,
+    /// The container's directory in resctrl.
+    pub resctrl: Option<OwnDirectory>,
     /// What cannot be had here and is left out.
     pub warnings: Vec<Error>,
 }
@@ -73,6 +79,7 @@ pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> 
 
 impl Compiler<'_> {
     fn compile(&mut self) -> Result<()> {
+        self.check_mount_label()?;
         self.parent_lane()?;
         self.init(None, Isolate);
         if !self.options.no_new_keyring {
@@ -89,8 +96,9 @@ impl Compiler<'_> {
         self.devices();
         self.create_hooks();
         self.enter_root();
+        self.sysctl();
         self.paths();
-        self.identity();
+        self.identity()?;
         self.init(None, Ready);
         self.start_hooks();
         self.execute();
@@ -104,6 +112,7 @@ impl Compiler<'_> {
         self.clone();
         self.parent(None, Record);
         self.cgroup_meanwhile()?;
+        self.resctrl()?;
         self.parent(None, Release);
         self.runtime_hooks();
         self.parent(None, AwaitReady);

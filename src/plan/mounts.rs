@@ -52,6 +52,9 @@ impl Compiler<'_> {
                 Source::FileSystem { kind, source }
             }
         };
+        if let Some(context) = self.mount_context(entry) {
+            options.data.push(context);
+        }
         let seal_later = seals_later(entry, &destination);
         self.init(from, Mount { source, destination, options, seal_later });
     }

@@ -7,7 +7,7 @@ use super::step::Clone;
 use crate::bundle::linux::NamespaceKind;
 use crate::pointer::Pointer;
 use crate::process::limits::OomScoreAdj;
-use crate::process::namespaces::{Hostname, Loopback, Unshare};
+use crate::process::namespaces::{DomainName, Hostname, Loopback, Unshare};
 
 const FROM: Pointer = Pointer::new("/linux/namespaces");
 
@@ -61,6 +61,9 @@ impl Compiler<'_> {
         }
         if !self.spec.hostname.is_empty() {
             self.init(Some(Pointer::new("/hostname")), Hostname(self.spec.hostname.0.clone()));
+        }
+        if !self.spec.domainname.is_empty() {
+            self.init(Some(Pointer::new("/domainname")), DomainName(self.spec.domainname.0.clone()));
         }
     }
 

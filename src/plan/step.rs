@@ -5,14 +5,19 @@ use std::fmt;
 use crate::cgroup::directory::{MakeV1, MakeV2};
 use crate::cgroup::join::Join;
 use crate::cgroup::limits::{DevicesV1, DevicesV2, Limit};
+use crate::cgroup::resctrl::Class;
 use crate::pointer::Pointer;
 use crate::process::exec::{Program, Umask, WorkingDirectory};
+use crate::process::home::Home;
 use crate::process::hook::Hook;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
+use crate::process::label::ExecLabel;
 use crate::process::limits::{OomScoreAdj, Rlimit};
-use crate::process::namespaces::{Hostname, Loopback, Unshare};
+use crate::process::namespaces::{DomainName, Hostname, Loopback, Unshare};
+use crate::process::scheduling::{IoPriority, MemoryPolicy, Personality, Scheduler};
 use crate::process::session::{Isolate, Keyring};
 use crate::process::stdio::Stdio;
+use crate::process::sysctl::Sysctl;
 use crate::rootfs::cgroup::CgroupMount;
 use crate::rootfs::devices::DefaultDevices;
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
@@ -68,6 +73,8 @@ actions! {
     Clone(Clone) = "clone",
     /// Writes down who the init is.
     Record(Record) = "state",
+    /// A class of service of caches and memory bandwidth.
+    Resctrl(Class) = "resctrl",
     /// Lets the init pass its [`Wait`].
     Release(Release) = "release",
     /// Waits until the mounts are made, for hooks.
@@ -92,6 +99,8 @@ actions! {
     Loopback(Loopback) = "network",
     /// The host's name.
     Hostname(Hostname) = "hostname",
+    /// The domain's name.
+    DomainName(DomainName) = "hostname",
     /// The root file system as a mount.
     BindRoot(BindRoot) = "bind",
     /// A mount.
@@ -110,6 +119,8 @@ actions! {
     Pivot(Pivot) = "root",
     /// Covers the host's tree.
     MoveRoot(MoveRoot) = "root",
+    /// Kernel parameters of the container's namespaces.
+    Sysctl(Sysctl) = "sysctl",
     /// A path that is hidden.
     Mask(Mask) = "mask",
     /// A path that is read-only.
@@ -124,6 +135,18 @@ actions! {
     WorkingDirectory(WorkingDirectory) = "cwd",
     /// The standard streams.
     Stdio(Stdio) = "stdio",
+    /// The user's home directory.
+    Home(Home) = "env",
+    /// The profile or label that the program runs under.
+    ExecLabel(ExecLabel) = "label",
+    /// How the CPUs are shared.
+    Scheduler(Scheduler) = "sched",
+    /// How the disks are shared.
+    IoPriority(IoPriority) = "ioprio",
+    /// The memory nodes.
+    MemoryPolicy(MemoryPolicy) = "memory",
+    /// The execution domain.
+    Personality(Personality) = "domain",
     /// The bounding set.
     BoundingSet(BoundingSet) = "caps",
     /// User and groups.

@@ -96,11 +96,13 @@ impl Program {
         Error::new(format!("exec: {}: executable file not found in $PATH", diagnose::shown(self.name())))
     }
 
-    /// Becomes the program. Returns only the reason why that failed.
-    pub fn execute(&self) -> Error {
+    /// Becomes the program, with one more entry in its environment if there is one. Returns only the reason
+    /// why that failed.
+    pub fn execute(&self, more: Option<&CStr>) -> Error {
+        let env: Vec<&CStr> = self.env.iter().map(CString::as_c_str).chain(more).collect();
         let mut denied = None;
         for path in self.candidates() {
-            match sys::program::execve(&path, &self.args, &self.env) {
+            match sys::program::execve(&path, &self.args, &env) {
                 // In PATH, what is not there or may not be executed is passed over.
                 Errno::ENOENT if check(&path).is_err() => {}
                 Errno::ENOTDIR => {}

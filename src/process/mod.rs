@@ -2,10 +2,15 @@
 
 mod diagnose;
 pub mod exec;
+pub mod home;
 pub mod hook;
 pub mod identity;
+pub mod label;
 pub mod limits;
 pub mod namespaces;
+mod procfs;
+pub mod scheduling;
 pub mod session;
 mod spawn;
 pub mod stdio;
+pub mod sysctl;

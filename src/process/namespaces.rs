@@ -72,3 +72,19 @@ impl fmt::Display for Hostname {
         f.write_str(&self.0.to_string_lossy())
     }
 }
+
+/// Names the NIS domain: setdomainname(2).
+pub struct DomainName(pub CString);
+
+impl DomainName {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        sys::task::set_domain_name(&self.0).what(|| format!("set {self}"))
+    }
+}
+
+impl fmt::Display for DomainName {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "domainname {}", self.0.to_string_lossy())
+    }
+}

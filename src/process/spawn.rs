@@ -112,7 +112,10 @@ impl Command<'_> {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         };
         match prepare() {
-            Ok(()) => sys::program::execve(self.path, self.args, self.env),
+            Ok(()) => {
+                let env: Vec<&CStr> = self.env.iter().map(CString::as_c_str).collect();
+                sys::program::execve(self.path, self.args, &env)
+            }
             Err(errno) => errno,
         }
     }

@@ -14,6 +14,7 @@ pub mod link;
 pub mod mount;
 pub mod pidfd;
 pub mod program;
+pub mod task;
 pub mod xattr;
 
 use nix::errno::Errno;

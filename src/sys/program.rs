@@ -7,12 +7,12 @@ use std::ptr::null;
 use nix::errno::Errno;
 
 /// A null-terminated array of pointers to the strings, as execve(2) takes them.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([null()]).collect()
+fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ref().as_ptr()).chain([null()]).collect()
 }
 
 /// Replaces this process; returns only the reason why that failed.
-pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
+pub fn execve(path: &CStr, args: &[CString], env: &[&CStr]) -> Errno {
     let (args, env) = (pointers(args), pointers(env));
     // SAFETY: `path` and both null-terminated arrays point at NUL-terminated strings that outlive the call.
     unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };

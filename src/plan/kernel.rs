@@ -1,0 +1,53 @@
+//! What the kernel keeps for the process and its namespaces: `process.scheduler`, `process.ioPriority`,
+//! `linux.memoryPolicy`, `linux.personality`, `linux.sysctl`.
+
+use std::ffi::CString;
+
+use super::Compiler;
+use crate::bundle::process::Process;
+use crate::bundle::sysctl;
+use crate::pointer::Pointer;
+use crate::process::scheduling::{IoPriority, MemoryPolicy, Personality, Scheduler};
+use crate::process::sysctl::{Setting, Sysctl};
+
+impl Compiler<'_> {
+    /// The parameters, once the namespaces are complete (links may have been moved into them) and before
+    /// anything of /proc is covered, which a user namespace needs to make a procfs.
+    pub(super) fn sysctl(&mut self) {
+        let setting = |(name, value): (&String, &crate::bundle::text::Text)| Setting {
+            pointer: sysctl::pointer(name),
+            file: CString::new(format!("sys/{}", sysctl::file(name))).expect("checked: without NUL"),
+            value: value.0.clone(),
+        };
+        let settings: Vec<Setting> = self.spec.linux.sysctl.iter().map(setting).collect();
+        if !settings.is_empty() {
+            self.init(Some(Pointer::new("/linux/sysctl")), Sysctl(settings));
+        }
+    }
+
+    /// What takes privileges, and neither descriptors nor files.
+    pub(super) fn scheduling(&mut self, process: &Process) {
+        if let Some(policy) = &self.spec.linux.memory_policy {
+            let flags = policy.flags.iter().fold(0, |flags, flag| flags | *flag as u32);
+            let step = MemoryPolicy { mode: policy.mode, flags, nodes: policy.nodes.mask() };
+            self.init(Some(Pointer::new("/linux/memoryPolicy")), step);
+        }
+        if let Some(personality) = &self.spec.linux.personality {
+            self.init(Some(Pointer::new("/linux/personality")), Personality(personality.domain));
+        }
+        if let Some(priority) = &process.io_priority {
+            let step = IoPriority { class: priority.class, level: priority.priority.unsigned_abs() };
+            self.init(Some(Pointer::new("/process/ioPriority")), step);
+        }
+        if let Some(scheduler) = &process.scheduler {
+            let step = Scheduler {
+                policy: scheduler.policy,
+                flags: scheduler.flags.iter().fold(0, |flags, flag| flags | *flag as u64),
+                nice: scheduler.nice,
+                priority: scheduler.priority.max(0).unsigned_abs(),
+                deadline: [scheduler.runtime, scheduler.deadline, scheduler.period],
+            };
+            self.init(Some(Pointer::new("/process/scheduler")), step);
+        }
+    }
+}

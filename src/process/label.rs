@@ -1,0 +1,70 @@
+//! The security module that confines the program: it is told the profile or label before execve(2), which
+//! puts it into force.
+
+use std::ffi::CString;
+use std::fmt;
+
+use nix::errno::Errno;
+
+use super::procfs::Procfs;
+use crate::error::Result;
+
+/// Which security module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    /// apparmor(7), which takes the name of a profile.
+    AppArmor,
+    /// selinux(8), which takes a context.
+    SeLinux,
+}
+
+/// Names the profile or label that execve(2) shall change to, in the thread's attributes (proc(5),
+/// /proc/thread-self/attr), which only the thread itself may do.
+///
+/// It is done while ferrun may still make a procfs of its own: one that the container brings could take
+/// the write and confine nothing (CVE-2019-16884, CVE-2025-52881).
+pub struct ExecLabel {
+    /// Who is told.
+    pub module: Module,
+    /// What.
+    pub label: CString,
+}
+
+impl ExecLabel {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        let procfs = Procfs::of_processes()?;
+        let label = self.label.as_bytes();
+        match self.module {
+            Module::SeLinux => procfs.write(c"thread-self/attr/exec", label),
+            Module::AppArmor => {
+                let command = [b"exec ", label].concat();
+                // Its own directory is there since Linux 5.8; the other is the first module's that wants it.
+                match procfs.write(c"thread-self/attr/apparmor/exec", &command) {
+                    Err(error) if error.code() == Errno::ENOENT => self.first_module(&procfs, &command, error),
+                    result => result,
+                }
+            }
+        }
+        .map_err(|error| match error.code() {
+            Errno::ENOENT => error.hint("there is no such profile; apparmor_parser loads one"),
+            Errno::EINVAL => error.hint("the policy does not know this label"),
+            Errno::EACCES | Errno::EPERM => error.hint("the policy does not let ferrun change to it"),
+            _ => error,
+        })
+    }
+
+    /// ENOENT also says that there is no such profile: then the error stays the first.
+    fn first_module(&self, procfs: &Procfs, command: &[u8], error: crate::error::Error) -> Result<()> {
+        match procfs.open(c"thread-self/attr/apparmor/exec", nix::fcntl::OFlag::O_WRONLY) {
+            Ok(_) => Err(error),
+            Err(_) => procfs.write(c"thread-self/attr/exec", command),
+        }
+    }
+}
+
+impl fmt::Display for ExecLabel {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {} on exec", format!("{:?}", self.module).to_lowercase(), self.label.to_string_lossy())
+    }
+}
