@@ -93,7 +93,7 @@ pub fn create(request: &Request) -> Result<Created> {
         created: humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string(),
         annotations: request.bundle.spec.annotations.clone(),
         cgroup: request.plan.cgroup.clone(),
-        shared_pid_namespace: !request.bundle.spec.linux.namespaces.iter().any(|ns| ns.kind == NamespaceKind::Pid),
+        shared_pid_namespace: !has_new_pid_namespace(request.bundle),
         init: None,
         complete: false,
     };
@@ -119,6 +119,16 @@ pub fn create(request: &Request) -> Result<Created> {
     }
 }
 
+/// Without one, other processes of the container outlive its init.
+fn has_new_pid_namespace(bundle: &Bundle) -> bool {
+    bundle
+        .spec
+        .linux
+        .namespaces
+        .iter()
+        .any(|namespace| namespace.kind == NamespaceKind::Pid && namespace.path().is_none())
+}
+
 fn launch(request: &Request, record: &Record) -> Result<Process> {
     let gate = if request.wait_for_start { Some(Gate::make(&record.directory)?) } else { None };
     let launch = Launch {
@@ -127,6 +137,7 @@ fn launch(request: &Request, record: &Record) -> Result<Process> {
         signal_mask: request.signal_mask,
         trace: request.trace,
         fault: request.fault,
+        opened: std::cell::RefCell::default(),
         record: &|pid, process| record.init(&Init::of(pid, process)?),
     };
     let process = launch.run()?;

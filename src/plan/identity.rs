@@ -59,7 +59,8 @@ impl Compiler<'_> {
     /// not refused.
     fn capabilities(&mut self, process: &Process) {
         let Some(wanted) = &process.capabilities else { return };
-        let have = self.host.permitted;
+        // A user namespace comes with all capabilities over what is its own.
+        let have = if self.has_user_namespace() { u64::MAX } else { self.host.permitted };
         let sets = [
             ("/process/capabilities/permitted", wanted.permitted.mask),
             ("/process/capabilities/effective", wanted.effective.mask),

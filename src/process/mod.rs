@@ -3,7 +3,10 @@
 mod diagnose;
 pub mod exec;
 pub mod identity;
+pub mod join;
 pub mod limits;
 pub mod namespaces;
 pub mod session;
 pub mod stdio;
+pub mod time_namespace;
+pub mod user_namespace;

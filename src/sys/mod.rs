@@ -11,6 +11,7 @@ pub mod fd;
 pub mod keyring;
 pub mod link;
 pub mod mount;
+pub mod namespace;
 pub mod pidfd;
 pub mod program;
 pub mod xattr;
