@@ -46,7 +46,8 @@ impl Open {
             Ok(kind) if kind == self.kind => {}
             Ok(kind) => {
                 let (is, wanted) = (names(kind), names(self.kind));
-                return Err(Error::new(format!("{path:?} is a {is} namespace, not {wanted}")));
+                let article = if is.starts_with('i') { "an" } else { "a" };
+                return Err(Error::new(format!("{path:?} is {article} {is} namespace, not {wanted}")));
             }
             Err(_) => {
                 let error = Error::new(format!("{path:?} is not a namespace"));

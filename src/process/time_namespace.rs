@@ -30,7 +30,7 @@ impl NewTime {
         written.what(|| format!("write {:?} to /proc/self/timens_offsets", lines.trim_end())).map_err(|error| {
             let error = error.from_property("/linux/timeOffsets");
             match error.code() {
-                nix::errno::Errno::ERANGE => error.hint("a clock can go neither below 0 nor beyond 146 years"),
+                nix::errno::Errno::ERANGE => error.hint("a clock goes neither below 0 nor beyond 146 years"),
                 _ => error,
             }
         })
