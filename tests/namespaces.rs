@@ -286,3 +286,115 @@ fn the_hosts_own_namespaces_are_joined_by_path() {
     }
     assert!(Path::new("/proc/self/ns/time").exists());
 }
+
+/// `ferrun run` of a bundle in a network namespace of its own, after some commands there; none touches the
+/// host's links. What it prints after the container's end is wanted, too.
+fn run_in_network(bundle: &Bundle, before: &str) -> common::Done {
+    let script = format!(
+        "set -e; {before}\n\"$ferrun\" --root \"$state\" run --bundle \"$bundle\" \"$id\" || status=$?; \
+         echo; echo after:; ip -o link; exit ${{status:-0}}"
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--net", "sh", "-c", &script]).stdin(std::process::Stdio::null());
+    command.env("ferrun", common::ferrun_binary()).env("state", bundle.state_root());
+    command.env("bundle", &bundle.dir).env("id", &bundle.id);
+    common::Done::new(command.output().unwrap())
+}
+
+/// Returns from a test, loudly, where a pair of links cannot be made.
+macro_rules! need_links {
+    () => {
+        need_root!();
+        let try_it = "ip link add v0 type veth peer name v1";
+        let made = std::process::Command::new("unshare").args(["--net", "sh", "-c", try_it]).output().unwrap();
+        if !made.status.success() {
+            return common::skip("this test needs ip (Debian's iproute2) and a kernel with veth");
+        }
+    };
+}
+
+const PAIR: &str = "ip link add v0 type veth peer name v1; ip link set v0 mtu 1400; ip link set v0 address 02:00:00:00:00:77; \
+                    ip addr add 10.1.2.3/24 dev v0; ip addr add 10.9.9.9/32 dev v0 scope host; \
+                    ip -6 addr add fd00::5/64 dev v0 nodad; ip link set v0 up";
+
+#[test]
+fn a_network_device_is_moved_with_what_it_has() {
+    need_links!();
+    for (given, name) in [(json!({}), "v0"), (json!({"name": "eth7"}), "eth7"), (json!({"name": "eth%d"}), "eth0")] {
+        let bundle = Bundle::sh("ip addr; ip -o link").set("/linux/netDevices", json!({ "v0": given }));
+        let done = run_in_network(&bundle, PAIR);
+        let (inside, after) = done.stdout.split_once("after:").unwrap_or_else(|| panic!("{done:?}"));
+        assert_eq!(done.status, 0, "{done:?}");
+        for words in [&format!(": {name}@"), "mtu 1400", "02:00:00:00:00:77", "inet 10.1.2.3/24 ", "inet6 fd00::5/64 "]
+        {
+            assert!(inside.contains(words), "{words}: {done:?}");
+        }
+        assert!(!inside.contains("10.9.9.9"), "only addresses of global scope: {done:?}");
+        let line = inside.lines().rev().find(|line| line.contains(&format!(": {name}@"))).unwrap();
+        assert!(line.contains(",UP"), "{line}");
+        assert!(!after.contains("v0"), "its end is the end of the pair: {after}");
+        bundle.assert_nothing_left("run");
+    }
+}
+
+#[test]
+fn network_devices_are_moved_to_a_joined_network_and_to_a_user_namespaces() {
+    need_links!();
+    let target = Bundle::new(&["sleep", "1000"]);
+    target.run_detached().ok();
+    let pid = target.state()["pid"].as_i64().unwrap();
+    let bundle = Bundle::sh("ip -o addr").set("/linux/netDevices", json!({ "v0": {}, "v1": { "name": "eth%d" } }));
+    let bundle = bundle.with(|config| join(config, "network", &format!("/proc/{pid}/ns/net")));
+    let text = run_in_network(&bundle, PAIR).ok();
+    assert!(text.contains("v0 ") && text.contains("eth0 ") && text.contains("10.1.2.3/24"), "{text}");
+    let mapped = Bundle::sh("ip -o link").set("/linux/netDevices", json!({ "v0": {}, "v1": {} })).with(|config| {
+        set_namespace(config, json!({ "type": "user" }));
+        let all = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+        (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (all.clone(), all);
+    });
+    let text = run_in_network(&mapped, PAIR).ok();
+    let inside = text.split("after:").next().unwrap();
+    assert!(inside.contains(": v0@v1:") && inside.contains(": v1@v0:"), "{text}");
+    mapped.assert_nothing_left("run");
+}
+
+#[test]
+fn network_devices_that_cannot_be_moved_are_told() {
+    need_links!();
+    for (devices, words) in [
+        (json!({"nonesuch": {}}), "find network device \"nonesuch\": no such device"),
+        (json!({"v0": {"name": "lo"}}), "move network device v0 as lo: file exists"),
+        (json!({"lo": {"name": "lo9"}}), "cannot leave their network namespace"),
+        (json!({"v0": {"name": "a/b"}}), "has a character that no name may have"),
+        (json!({"v0": {"name": "0123456789abcdef"}}), "longer than 15 bytes"),
+        (json!({"v0": {"name": "x"}, "v1": {"name": "x"}}), "two network devices are called \"x\" inside"),
+        (json!({"v0": []}), "expected an object"),
+    ] {
+        let bundle = Bundle::new(&["true"]).set("/linux/netDevices", devices);
+        let done = run_in_network(&bundle, PAIR);
+        done.refused(words);
+        done.refused(" /linux/netDevices");
+        assert!(done.stdout.contains("v0@v1"), "it stays where it was: {done:?}");
+        bundle.assert_nothing_left("run");
+    }
+    let bundle = Bundle::new(&["true"]).set("/linux/netDevices", json!({ "v0": {} })).with(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "network");
+    });
+    run_in_network(&bundle, PAIR).refused("netDevices need a network namespace");
+}
+
+#[test]
+fn the_trace_of_a_container_with_other_clocks_has_the_hosts_times() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        set_namespace(config, json!({ "type": "time" }));
+        config["linux"]["timeOffsets"] = json!({ "monotonic": { "secs": 1_000_000 } });
+    });
+    let path = bundle.dir.join("trace.json");
+    bundle.run_with(&["--trace", path.to_str().unwrap()]).ok();
+    let events: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let times: Vec<f64> = events.iter().filter_map(|event| event["ts"].as_f64()).collect();
+    let (first, last) =
+        times.iter().fold((f64::MAX, f64::MIN), |(first, last), time| (first.min(*time), last.max(*time)));
+    assert!(last - first < 60e6, "{events:?}");
+}

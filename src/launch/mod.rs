@@ -105,6 +105,7 @@ impl Launch<'_> {
             (Action::Open(step), ..) => step.run().map(|opened| self.opened.borrow_mut().push(opened)),
             (Action::NewTime(step), ..) => step.run(),
             (Action::WriteMap(step), Ok(process), _) => step.run(process.pid),
+            (Action::MoveLink(step), Ok(process), _) => step.run(process.pid, &self.opened.borrow()),
             (Action::OomScoreAdj(step), Ok(process), _) => step.run_for(process.pid),
             (Action::GiveStreams(step), ..) => {
                 step.run();

@@ -150,6 +150,7 @@ impl Compiler<'_> {
         self.parent(None, Record);
         self.user_namespace()?;
         self.cgroup_meanwhile()?;
+        self.net_devices();
         self.parent(None, Release);
         self.parent(None, AwaitReady);
         Ok(())

@@ -10,6 +10,7 @@ use crate::pointer::Pointer;
 use crate::process::join::{Enter, Open};
 use crate::process::limits::OomScoreAdj;
 use crate::process::namespaces::{Hostname, Loopback, Unshare};
+use crate::process::net_device::MoveLink;
 use crate::process::time_namespace::NewTime;
 use crate::sys::namespace::NEWTIME;
 
@@ -100,6 +101,15 @@ impl Compiler<'_> {
         let cgroup = self.v2_directory().map(|directory| directory.path);
         let new_time = self.new_namespaces().contains(NEWTIME);
         self.parent(Some(FROM), Clone { flags: self.at_birth(), cgroup, enter, between, new_time });
+    }
+
+    /// The links of the host, moved last of all: what fails before costs none.
+    pub(super) fn net_devices(&mut self) {
+        for (name, device) in &self.spec.linux.net_devices {
+            let inside = if device.0.name.is_empty() { name } else { &device.0.name };
+            let step = MoveLink { name: name.clone(), inside: inside.clone() };
+            self.parent(Some(Pointer::new("/linux/netDevices")), step);
+        }
     }
 
     /// The namespaces that the init joins itself; with a user namespace it is born in all of them.

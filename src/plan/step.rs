@@ -13,6 +13,7 @@ use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User}
 use crate::process::join::{Enter, Open};
 use crate::process::limits::{OomScoreAdj, Rlimit};
 use crate::process::namespaces::{Hostname, Loopback, Unshare};
+use crate::process::net_device::MoveLink;
 use crate::process::session::{Isolate, Keyring};
 use crate::process::stdio::Stdio;
 use crate::process::time_namespace::NewTime;
@@ -76,6 +77,8 @@ actions! {
     Clone(Clone) = "clone",
     /// The ids of a new user namespace.
     WriteMap(WriteMap) = "map",
+    /// A network link that becomes the container's.
+    MoveLink(MoveLink) = "network",
     /// The streams, for a container in a user namespace.
     GiveStreams(GiveStreams) = "stdio",
     /// Writes down who the init is.

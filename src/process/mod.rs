@@ -6,6 +6,7 @@ pub mod identity;
 pub mod join;
 pub mod limits;
 pub mod namespaces;
+pub mod net_device;
 pub mod session;
 pub mod stdio;
 pub mod time_namespace;
