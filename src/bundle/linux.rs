@@ -5,9 +5,10 @@ use std::ffi::CStr;
 
 use serde::Deserialize;
 
-use super::idmap::Mappings;
+use super::idmap::mappings;
 use super::text::{NoEntryYet, NotYet, Object, Refused, Text, object, object_or_default, objects, or_default};
 use crate::cgroup::device_rules::Rule;
+use crate::process::ids::Mappings;
 
 /// What only Linux has.
 #[derive(Deserialize, Debug, Default)]
@@ -29,8 +30,10 @@ pub struct Linux {
     #[serde(deserialize_with = "or_default")]
     pub readonly_paths: Vec<Text>,
     /// Users of a user namespace.
+    #[serde(deserialize_with = "mappings")]
     pub uid_mappings: Mappings,
     /// Groups of a user namespace.
+    #[serde(deserialize_with = "mappings")]
     pub gid_mappings: Mappings,
     /// Clocks of a new time namespace.
     #[serde(deserialize_with = "object_or_default")]

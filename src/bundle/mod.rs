@@ -5,7 +5,7 @@ mod check;
 pub mod default;
 pub mod demo;
 mod device;
-pub mod idmap;
+mod idmap;
 pub mod linux;
 pub mod mount;
 mod namespaces;

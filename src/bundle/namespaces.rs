@@ -2,11 +2,11 @@
 
 use super::Spec;
 use super::check::wrong;
-use super::idmap::Mappings;
 use super::linux::NamespaceKind;
 use super::process::User;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
+use crate::process::ids::Mappings;
 
 /// Longest name of a network link: IFNAMSIZ of linux/if.h, less the NUL.
 const LONGEST_LINK: usize = 15;
@@ -93,12 +93,12 @@ fn check_ranges(list: &Mappings, element: &'static str) -> Result<()> {
         }
         // The last id of all, -1, is none.
         let too_far = |first: u32| u64::from(first) + u64::from(range.size) > u64::from(u32::MAX);
-        if too_far(range.container_id) || too_far(range.host_id) {
+        if too_far(range.inside) || too_far(range.outside) {
             return Err(wrong(pointer, "a mapping beyond the last id, 4294967294"));
         }
         let meets = |a: u32, b: u32, b_size: u32| a < b + b_size && b < a + range.size;
         let earlier = list.0[..index].iter().position(|other| {
-            meets(range.container_id, other.container_id, other.size) || meets(range.host_id, other.host_id, other.size)
+            meets(range.inside, other.inside, other.size) || meets(range.outside, other.outside, other.size)
         });
         if let Some(earlier) = earlier {
             return Err(wrong(pointer, format!("the mapping overlaps with mapping {earlier}")));

@@ -5,7 +5,7 @@ use nix::sched::CloneFlags;
 
 use super::Compiler;
 use super::step::Clone;
-use crate::bundle::linux::NamespaceKind;
+use crate::bundle::linux::{NamespaceKind, Offset};
 use crate::pointer::Pointer;
 use crate::process::join::{Enter, Open};
 use crate::process::limits::OomScoreAdj;
@@ -78,7 +78,8 @@ impl Compiler<'_> {
     pub(super) fn new_time(&mut self) {
         if self.new_namespaces().contains(NEWTIME) {
             let offsets = &self.spec.linux.time_offsets;
-            let step = NewTime { monotonic: offsets.monotonic, boottime: offsets.boottime };
+            let given = |offset: Option<Offset>| offset.map(|offset| (offset.secs, offset.nanosecs));
+            let step = NewTime { monotonic: given(offsets.monotonic), boottime: given(offsets.boottime) };
             self.parent(Some(FROM), step);
         }
     }

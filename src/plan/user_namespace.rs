@@ -5,9 +5,9 @@ use nix::sched::CloneFlags;
 
 use super::namespaces::FROM;
 use super::{Action, Compiler};
-use crate::bundle::idmap::Mappings;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
+use crate::process::ids::Mappings;
 use crate::process::user_namespace::{BecomeRoot, CheckMap, GiveStreams, Ids, WriteMap};
 use crate::rootfs::mount::Source;
 

@@ -3,6 +3,7 @@
 mod diagnose;
 pub mod exec;
 pub mod identity;
+pub mod ids;
 pub mod join;
 pub mod limits;
 pub mod namespaces;

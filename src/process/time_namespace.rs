@@ -4,9 +4,11 @@ use std::fmt;
 
 use nix::sched::unshare;
 
-use crate::bundle::linux::Offset;
 use crate::error::{Context, Result};
 use crate::sys::namespace::NEWTIME;
+
+/// What is added to a clock: seconds, and nanoseconds, which always count forward.
+pub type Offset = (i64, u32);
 
 /// Makes a time namespace for the children of this process, and sets its clocks while it has no process:
 /// they cannot be set any more once it has one.
@@ -22,7 +24,7 @@ impl NewTime {
     pub fn run(&self) -> Result<()> {
         unshare(NEWTIME).what(|| "unshare time")?;
         let lines: String =
-            self.clocks().map(|(clock, Offset { secs, nanosecs })| format!("{clock} {secs} {nanosecs}\n")).collect();
+            self.clocks().map(|(clock, (secs, nanosecs))| format!("{clock} {secs} {nanosecs}\n")).collect();
         if lines.is_empty() {
             return Ok(());
         }
@@ -45,6 +47,6 @@ impl NewTime {
 impl fmt::Display for NewTime {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("new namespace")?;
-        self.clocks().try_for_each(|(clock, Offset { secs, nanosecs })| write!(f, ", {clock} {secs:+}.{nanosecs:09} s"))
+        self.clocks().try_for_each(|(clock, (secs, nanosecs))| write!(f, ", {clock} {secs:+}.{nanosecs:09} s"))
     }
 }

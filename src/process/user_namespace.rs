@@ -9,7 +9,7 @@ use nix::sys::prctl;
 use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Pid, Uid, fchown, setgroups, setresgid, setresuid};
 
-use crate::bundle::idmap::{IdMapping, Mappings};
+use super::ids::{Mappings, Range};
 use crate::error::{Context, Error, Result};
 
 /// Ranges that a namespace may have: UID_GID_MAP_MAX_EXTENTS of linux/user_namespace.h.
@@ -52,8 +52,8 @@ impl WriteMap {
     pub fn new(ids: Ids, list: &Mappings) -> Result<WriteMap> {
         let Mappings(ranges) = list.joined();
         let mut text = String::new();
-        for IdMapping { container_id, host_id, size } in &ranges {
-            let _ = writeln!(text, "{container_id} {host_id} {size}");
+        for Range { inside, outside, size } in &ranges {
+            let _ = writeln!(text, "{inside} {outside} {size}");
         }
         if ranges.len() > MOST_RANGES || text.len() > LONGEST_TEXT {
             let (count, bytes) = (ranges.len(), text.len());
@@ -99,7 +99,7 @@ impl CheckMap {
         let text = std::fs::read_to_string(&path).what(|| format!("read {path}"))?;
         let range = |line: &str| {
             let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
-            Some(IdMapping { container_id: numbers.next()??, host_id: numbers.next()??, size: numbers.next()?? })
+            Some(Range { inside: numbers.next()??, outside: numbers.next()??, size: numbers.next()?? })
         };
         let found = Mappings(text.lines().filter_map(range).collect());
         if found.joined() == self.wanted.joined() {
@@ -174,12 +174,12 @@ mod tests {
     #[test]
     fn what_the_kernel_takes_no_more_is_refused() {
         let ranges = |count: u32, step: u32| {
-            Mappings((0..count).map(|n| IdMapping { container_id: n * step, host_id: n * step * 3, size: 1 }).collect())
+            Mappings((0..count).map(|n| Range { inside: n * step, outside: n * step * 3, size: 1 }).collect())
         };
         assert!(WriteMap::new(Ids::Users, &ranges(340, 2)).is_ok());
         assert!(WriteMap::new(Ids::Users, &ranges(341, 2)).is_err());
         assert!(WriteMap::new(Ids::Users, &ranges(340, 1_000_000)).is_err(), "too long as text");
-        let one = Mappings((0..1000).map(|n| IdMapping { container_id: n, host_id: n + 7, size: 1 }).collect());
+        let one = Mappings((0..1000).map(|n| Range { inside: n, outside: n + 7, size: 1 }).collect());
         assert_eq!(WriteMap::new(Ids::Groups, &one).unwrap().to_string(), "gid_map: 0 7 1000");
     }
 }
