@@ -409,3 +409,27 @@ fn podmans_config_with_a_user_namespace_runs() {
     assert!(text.split_whitespace().eq(["0", "0", "100000", "65536", "0", "75891422edba"]), "{text}");
     bundle.assert_nothing_left("run");
 }
+
+#[test]
+fn a_joined_user_namespace_that_denies_setgroups() {
+    need_root!();
+    // util-linux writes "deny" before it maps its own ids.
+    let mut maker = Command::new("unshare").args(["--user", "--map-root-user", "sleep", "1000"]).spawn().unwrap();
+    let pid = maker.id();
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+    common::wait_until("its mappings", || {
+        !read("gid_map").is_empty() && read("setgroups") == "deny\n" && read("comm") == "sleep\n"
+    });
+    let join = |script: &str| {
+        Bundle::sh(script).with(|config| {
+            add_namespace(config, json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") }));
+            // It has one group.
+            config["mounts"][2]["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
+        })
+    };
+    let text = join("id -u; id -g; cat /proc/self/setgroups").run();
+    let with_groups = join("true").set("/process/user/additionalGids", json!([0])).run();
+    maker.kill().and_then(|()| maker.wait()).unwrap();
+    assert_eq!(text.ok(), "0\n0\ndeny");
+    with_groups.refused("set the supplementary groups: operation not permitted");
+}

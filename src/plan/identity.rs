@@ -1,5 +1,6 @@
 //! `process`: who it is, what it may do and use, and the program itself.
 
+use nix::sched::CloneFlags;
 use nix::sys::resource::Resource;
 use nix::unistd::Gid;
 
@@ -52,7 +53,8 @@ impl Compiler<'_> {
         let groups = process.user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
         let (uid, gid) = (process.user.uid, process.user.gid);
         let keep_capabilities = uid != 0 && process.capabilities.is_some();
-        self.init(Some(Pointer::new("/process/user")), User { uid, gid, groups, keep_capabilities });
+        let may_keep_groups = self.joined_namespaces().contains(CloneFlags::CLONE_NEWUSER);
+        self.init(Some(Pointer::new("/process/user")), User { uid, gid, groups, may_keep_groups, keep_capabilities });
     }
 
     /// The sets, less what ferrun itself does not have: config.md of the spec wants that warned about,

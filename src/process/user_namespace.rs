@@ -127,7 +127,11 @@ impl BecomeRoot {
     pub fn run(&self) -> Result<()> {
         let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
         setresgid(gid, gid, gid).what(|| "become group 0 of the user namespace")?;
-        setgroups(&[]).what(|| "leave the host's groups")?;
+        match setgroups(&[]) {
+            // A joined namespace may deny it; the container's own groups are set later, and judged then.
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(errno) => return Err(errno).what(|| "leave the host's groups"),
+        }
         setresuid(uid, uid, uid).what(|| "become user 0 of the user namespace")?;
         prctl::set_dumpable(false).what(|| "make the init undumpable")
     }
