@@ -197,7 +197,7 @@ fn a_rootless_spec_maps_its_caller() {
     chown(&dir, Some(uid), Some(gid)).unwrap();
     // The user cannot reach a binary in root's home.
     let binary = bundle.dir.join("ferrun");
-    std::fs::copy(ferrun_binary(), &binary).unwrap();
+    common::copy_program(&ferrun_binary(), &binary);
     let made = Command::new(binary).args(["spec", "--rootless"]).uid(uid).gid(gid).current_dir(&dir).output().unwrap();
     Done::new(made).ok();
     let config = json_of(&std::fs::read_to_string(dir.join("config.json")).unwrap());

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use super::Spec;
 use super::hooks;
-use super::linux::{Linux, NamespaceKind};
+use super::linux::Linux;
 use super::mount::Mount;
 use super::process::{CapabilitySet, Process};
 use crate::cgroup::directory::names_a_cgroup;
@@ -22,7 +22,7 @@ pub fn check(spec: &Spec, warnings: &mut Vec<Error>) -> Result<()> {
     if root.path.is_empty() {
         return Err(wrong("/root/path", "root.path must not be empty"));
     }
-    check_namespaces(spec)?;
+    super::namespaces::check(spec, warnings)?;
     check_kernel(&spec.linux, warnings)?;
     super::sysctl::check(spec)?;
     check_cgroups_path(spec)?;
@@ -120,32 +120,6 @@ fn check_rlimits(process: &Process) -> Result<()> {
             let message = format!("soft limit {} is above the hard limit {}", limit.soft, limit.hard);
             return Err(wrong(pointer, message));
         }
-    }
-    Ok(())
-}
-
-fn check_namespaces(spec: &Spec) -> Result<()> {
-    let list = &spec.linux.namespaces;
-    for (index, namespace) in list.iter().enumerate() {
-        let pointer = Pointer::at("/linux/namespaces/#", index);
-        if list[..index].iter().any(|earlier| earlier.kind == namespace.kind) {
-            return Err(wrong(pointer, format!("the {:?} namespace is listed twice", namespace.kind)));
-        }
-        if matches!(namespace.kind, NamespaceKind::User | NamespaceKind::Time) {
-            let message = format!("{:?} namespaces are not supported by this version of ferrun", namespace.kind);
-            return Err(wrong(pointer, message));
-        }
-    }
-    let has = |kind| list.iter().any(|namespace| namespace.kind == kind);
-    if !has(NamespaceKind::Mount) {
-        let message = "a container needs a mount namespace of its own: its mounts would appear on the host";
-        return Err(wrong("/linux/namespaces", message).hint("add {\"type\": \"mount\"} to linux.namespaces"));
-    }
-    if !spec.hostname.is_empty() && !has(NamespaceKind::Uts) {
-        return Err(wrong("/hostname", "unable to set hostname without a private UTS namespace"));
-    }
-    if !spec.domainname.is_empty() && !has(NamespaceKind::Uts) {
-        return Err(wrong("/domainname", "unable to set domainname without a private UTS namespace"));
     }
     Ok(())
 }

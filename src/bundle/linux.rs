@@ -1,13 +1,16 @@
 //! The `linux` object.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 
 use serde::Deserialize;
 
+use super::idmap::mappings;
 use super::intel_rdt::IntelRdt;
 use super::scheduling::{MemoryPolicy, Personality};
-use super::text::{NoEntryYet, NotYet, Refused, Text, object, object_or_default, objects, or_default};
+use super::text::{NoEntryYet, NotYet, Object, Refused, Text, object, object_or_default, objects, or_default};
 use crate::cgroup::device_rules::Rule;
+use crate::process::ids::Mappings;
 
 /// What only Linux has.
 #[derive(Deserialize, Debug, Default)]
@@ -43,24 +46,38 @@ pub struct Linux {
     /// As which machine the kernel shows itself; absent: as to ferrun.
     #[serde(deserialize_with = "object")]
     pub personality: Option<Personality>,
-    uid_mappings: NotYet,
-    gid_mappings: NotYet,
-    time_offsets: NotYet,
+    /// Users of a user namespace.
+    #[serde(deserialize_with = "mappings")]
+    pub uid_mappings: Mappings,
+    /// Groups of a user namespace.
+    #[serde(deserialize_with = "mappings")]
+    pub gid_mappings: Mappings,
+    /// Clocks of a new time namespace.
+    #[serde(deserialize_with = "object_or_default")]
+    pub time_offsets: TimeOffsets,
     devices: NotYet,
-    net_devices: NoEntryYet,
+    /// The host's network links that become the container's, by name.
+    #[serde(deserialize_with = "or_default")]
+    pub net_devices: BTreeMap<String, Object<NetDevice>>,
     rootfs_propagation: NotYet,
     seccomp: NotYet,
 }
 
 /// A namespace of the container.
 #[derive(Deserialize, Debug)]
-#[allow(dead_code)] // the `NotYet` fields are read only to be refused
 pub struct Namespace {
     /// Which kind.
     #[serde(rename = "type")]
     pub kind: NamespaceKind,
-    #[serde(default)]
-    path: NotYet,
+    #[serde(default, deserialize_with = "or_default")]
+    path: Text,
+}
+
+impl Namespace {
+    /// The file of the namespace that is joined; none: a new one is made.
+    pub fn path(&self) -> Option<&CStr> {
+        Some(&*self.path).filter(|path| !path.is_empty())
+    }
 }
 
 /// The kinds of namespaces(7).
@@ -76,6 +93,39 @@ pub enum NamespaceKind {
     User,
     Cgroup,
     Time,
+}
+
+/// What is added to the clocks of a time namespace: time_namespaces(7).
+#[derive(Deserialize, Debug, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeOffsets {
+    /// CLOCK_MONOTONIC.
+    #[serde(deserialize_with = "object")]
+    pub monotonic: Option<Offset>,
+    /// CLOCK_BOOTTIME.
+    #[serde(deserialize_with = "object")]
+    pub boottime: Option<Offset>,
+}
+
+/// An amount of time.
+#[derive(Deserialize, Debug, Default, Clone, Copy)]
+#[serde(default)]
+pub struct Offset {
+    /// Seconds.
+    #[serde(deserialize_with = "or_default")]
+    pub secs: i64,
+    /// And nanoseconds, which always count forward.
+    #[serde(deserialize_with = "or_default")]
+    pub nanosecs: u32,
+}
+
+/// A network link that is moved into the container.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct NetDevice {
+    /// Its name there; empty: the same. `%d` stands for the first number that is free.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
 }
 
 /// What the container may use.

@@ -2,7 +2,7 @@
 
 use super::Spec;
 use super::check::wrong;
-use super::linux::NamespaceKind;
+use super::linux::{Namespace, NamespaceKind};
 use crate::error::{Error, Result};
 
 /// Parameters of the ipc namespace by name; those of message queues have a directory: ipc_namespaces(7).
@@ -65,10 +65,13 @@ pub(super) fn check(spec: &Spec) -> Result<()> {
         let Some(kind) = namespace(&file) else {
             return Err(refuse(format!("{name:?} is the whole host's: it belongs to no namespace")));
         };
-        if !spec.linux.namespaces.iter().any(|namespace| namespace.kind == kind) {
+        // A joined namespace may be the host's.
+        let own = |namespace: &&Namespace| namespace.kind == kind && namespace.path().is_none();
+        if spec.linux.namespaces.iter().find(own).is_none() {
             let kind = format!("{kind:?}").to_lowercase();
-            let error =
-                refuse(format!("{name:?} would be changed for the host: the container has no {kind} namespace"));
+            let error = refuse(format!(
+                "{name:?} would be changed for the host: the container has no {kind} namespace of its own"
+            ));
             return Err(error.hint(format!("add {{\"type\": \"{kind}\"}} to linux.namespaces")));
         }
         if seen.contains(&file) {

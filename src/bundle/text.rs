@@ -104,6 +104,7 @@ pub fn names<'de, D: Deserializer<'de>, T: de::DeserializeOwned>(from: D) -> Res
 }
 
 /// What is read only from an object: serde's derived readers would take a list of the values, too.
+#[derive(Debug, Default)]
 pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

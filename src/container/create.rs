@@ -99,7 +99,7 @@ pub fn create(request: &Request) -> Result<Created> {
         annotations: request.bundle.spec.annotations.clone(),
         cgroup: request.plan.cgroup.clone(),
         resctrl: request.plan.resctrl.clone(),
-        shared_pid_namespace: !request.bundle.spec.linux.namespaces.iter().any(|ns| ns.kind == NamespaceKind::Pid),
+        shared_pid_namespace: !has_new_pid_namespace(request.bundle),
         hooks: later_hooks(request.plan),
         init: None,
         complete: false,
@@ -136,6 +136,16 @@ fn later_hooks(plan: &Plan) -> Vec<Hook> {
     plan.later.iter().filter_map(hook).collect()
 }
 
+/// Without one, other processes of the container outlive its init.
+fn has_new_pid_namespace(bundle: &Bundle) -> bool {
+    bundle
+        .spec
+        .linux
+        .namespaces
+        .iter()
+        .any(|namespace| namespace.kind == NamespaceKind::Pid && namespace.path().is_none())
+}
+
 fn launch(request: &Request, record: &Record, state: &State) -> Result<Process> {
     let gate = if request.wait_for_start { Some(Gate::make(&record.directory)?) } else { None };
     let launch = Launch {
@@ -144,6 +154,7 @@ fn launch(request: &Request, record: &Record, state: &State) -> Result<Process> 
         signal_mask: request.signal_mask,
         trace: request.trace,
         fault: request.fault,
+        opened: std::cell::RefCell::default(),
         record: &|pid, process| record.init(&Init::of(pid, process)?),
         state_for: &|kind, pid| state_for(state, kind, Some(pid)),
         bundle: &state.bundle,

@@ -37,7 +37,7 @@ pub fn main(launch: &Launch, channel: Channel) -> ! {
     let mut ready = false;
     for (index, step) in launch.plan.init.iter().enumerate() {
         if let Err(error) = lane.timed(index, step, || init.step(step)) {
-            init.fail(&error, ready);
+            init.fail(&launch.plan.explained(error, &step.action), ready);
         }
         if matches!(step.action, Action::Ready(_)) {
             ready = true;
@@ -57,6 +57,9 @@ impl<'a> Init<'a> {
             Action::Isolate(action) => action.run(),
             Action::Keyring(action) => action.run(),
             Action::OomScoreAdj(action) => action.run(),
+            Action::Enter(action) => action.run(&self.launch.opened.borrow()),
+            Action::CheckMap(action) => action.run(),
+            Action::BecomeRoot(action) => action.run(),
             Action::Unshare(action) => action.run(),
             Action::Loopback(action) => action.run(),
             Action::Hostname(action) => action.run(),

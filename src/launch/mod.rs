@@ -1,5 +1,6 @@
 //! Running a plan: the clone, the two lanes, and the word between parent and init.
 
+mod birth;
 mod channel;
 pub mod fault;
 pub mod gate;
@@ -9,6 +10,7 @@ pub mod seal;
 pub mod signals;
 pub mod trace;
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -17,10 +19,10 @@ use nix::unistd::Pid;
 
 use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
-use crate::plan::step::Clone;
 use crate::plan::{Action, Plan};
 use crate::process::hook::Kind;
-use crate::sys::clone::{Side, clone3};
+use crate::process::join::Opened;
+use crate::sys::clone::Side;
 use crate::sys::{self, pidfd};
 use channel::{Channel, FromInit};
 use fault::Fault;
@@ -48,6 +50,8 @@ pub struct Launch<'a> {
     pub trace: Option<&'a Trace>,
     /// A failure that a test asks for.
     pub fault: Option<Fault>,
+    /// The namespaces to join: empty, until the plan's steps open them.
+    pub opened: RefCell<Vec<Opened>>,
     /// Writes the init's identity to the state directory.
     pub record: &'a dyn Fn(Pid, BorrowedFd) -> Result<()>,
     /// The state that hooks of a kind are given, with the init's pid as they see it.
@@ -74,7 +78,7 @@ impl Launch<'_> {
                 let Action::Clone(clone) = &step.action else {
                     return self.parent_step(&step.action, process.as_ref(), ours.as_ref());
                 };
-                match self.clone(clone)? {
+                match birth::birth(clone, &self.opened.borrow())? {
                     Side::Child => {
                         drop(ours.take());
                         let channel = theirs.take().expect("one clone a plan");
@@ -96,14 +100,6 @@ impl Launch<'_> {
         process.ok_or_else(|| Error::new("the plan makes no process"))
     }
 
-    fn clone(&self, clone: &Clone) -> Result<Side> {
-        let directory = match &clone.cgroup {
-            Some(path) => Some(std::fs::File::open(path).what(|| format!("open cgroup {path}"))?),
-            None => None,
-        };
-        clone3(clone.flags, directory.as_ref().map(AsFd::as_fd)).what(|| "make the container's first process")
-    }
-
     fn parent_step(&self, action: &Action, process: Option<&Process>, channel: Option<&Channel>) -> Result<()> {
         let (process, channel) = (process.ok_or(()), channel.ok_or(()));
         match (action, process, channel) {
@@ -113,6 +109,15 @@ impl Launch<'_> {
             (Action::DevicesV1(step), ..) => step.run(),
             (Action::DevicesV2(step), ..) => step.run(),
             (Action::Resctrl(step), Ok(process), _) => step.run(process.pid),
+            (Action::Open(step), ..) => step.run().map(|opened| self.opened.borrow_mut().push(opened)),
+            (Action::NewTime(step), ..) => step.run(),
+            (Action::WriteMap(step), Ok(process), _) => step.run(process.pid),
+            (Action::MoveLink(step), Ok(process), _) => step.run(process.pid, &self.opened.borrow()),
+            (Action::OomScoreAdj(step), Ok(process), _) => step.run_for(process.pid),
+            (Action::GiveStreams(step), ..) => {
+                step.run();
+                Ok(())
+            }
             (Action::Record(_), Ok(process), _) => (self.record)(process.pid, process.fd.as_fd()),
             (Action::Release(_), _, Ok(channel)) => channel.release(),
             (Action::AwaitMounts(_), Ok(process), Ok(channel)) => self.await_mounts(process, channel),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::lane::PARENT;
 use crate::error::{Context, Result};
 use crate::plan::Step;
-use crate::sys::program::monotonic_nanoseconds;
+use crate::sys::program::nanoseconds;
 
 /// A trace that parent and init write to: each its events in one piece, so that they do not mix.
 pub struct Trace {
@@ -41,7 +41,7 @@ impl Trace {
 
     /// The clock of the trace, in nanoseconds.
     pub fn now(&self) -> u64 {
-        monotonic_nanoseconds()
+        nanoseconds()
     }
 
     /// A step that began at `begin` and ends now.
@@ -62,7 +62,7 @@ impl Trace {
 
     fn event(&self, lane: &str, name: &str, args: &Value, begin: u64) {
         let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
-        let duration = microseconds(self.now() - begin);
+        let duration = microseconds(self.now().saturating_sub(begin));
         let event = json!({ "ph": "X", "name": name, "pid": 1, "tid": lane, "ts": microseconds(begin), "dur": duration, "args": args });
         let mut events = self.events.borrow_mut();
         events.extend_from_slice(event.to_string().as_bytes());

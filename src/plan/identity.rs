@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use nix::sched::CloneFlags;
 use nix::sys::resource::Resource;
 use nix::unistd::Gid;
 
@@ -66,14 +67,16 @@ impl Compiler<'_> {
         let groups = process.user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
         let (uid, gid) = (process.user.uid, process.user.gid);
         let keep_capabilities = uid != 0 && process.capabilities.is_some();
-        self.init(Some(Pointer::new("/process/user")), User { uid, gid, groups, keep_capabilities });
+        let may_keep_groups = self.joined_namespaces().contains(CloneFlags::CLONE_NEWUSER);
+        self.init(Some(Pointer::new("/process/user")), User { uid, gid, groups, may_keep_groups, keep_capabilities });
     }
 
     /// The sets, less what ferrun itself does not have: config.md of the spec wants that warned about,
     /// not refused.
     fn capabilities(&mut self, process: &Process) {
         let Some(wanted) = &process.capabilities else { return };
-        let have = self.host.permitted;
+        // A user namespace comes with all capabilities over what is its own.
+        let have = if self.has_user_namespace() { u64::MAX } else { self.host.permitted };
         let sets = [
             ("/process/capabilities/permitted", wanted.permitted.mask),
             ("/process/capabilities/effective", wanted.effective.mask),

@@ -13,6 +13,7 @@ mod namespaces;
 mod resctrl;
 mod security;
 pub mod step;
+mod user_namespace;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,8 @@ pub struct Plan {
     pub resctrl: Option<OwnDirectory>,
     /// What cannot be had here and is left out.
     pub warnings: Vec<Error>,
+    /// For the hints of errors: what the container has of a user namespace.
+    mapped: Option<user_namespace::Mapped>,
 }
 
 /// What the command line says about how to start.
@@ -77,22 +80,26 @@ pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> 
     Ok(compiler.plan)
 }
 
+impl Plan {
+    /// An error of the init with a hint, where it is a user namespace that is in the way.
+    pub fn explained(&self, error: Error, action: &Action) -> Error {
+        match &self.mapped {
+            Some(mapped) => mapped.explain(error, action),
+            None => error,
+        }
+    }
+}
+
 impl Compiler<'_> {
     fn compile(&mut self) -> Result<()> {
         self.check_mount_label()?;
+        self.plan.mapped = self.mapped();
         self.parent_lane()?;
         self.init(None, Isolate);
-        if !self.options.no_new_keyring {
-            self.init(None, Keyring);
+        match self.has_user_namespace() {
+            true => self.begin_in_user_namespace()?,
+            false => self.begin()?,
         }
-        self.oom_score_adj();
-        self.unshare();
-        self.root();
-        self.mounts(false);
-        // What the parent prepares meanwhile is waited for as late as possible.
-        self.init(None, Wait);
-        self.join_cgroup();
-        self.mounts(true);
         self.devices();
         self.create_hooks();
         self.enter_root();
@@ -106,12 +113,54 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// The init's first steps, up to the last mount.
+    fn begin(&mut self) -> Result<()> {
+        self.keyring();
+        self.oom_score_adj();
+        self.enter();
+        self.unshare();
+        self.root();
+        self.mounts(false);
+        // What the parent prepares meanwhile is waited for as late as possible.
+        self.init(None, Wait);
+        self.join_cgroup();
+        self.mounts(true);
+        Ok(())
+    }
+
+    /// The same in a user namespace. Until its ids are mapped the init is the host's root without any
+    /// rights there: it finds the rootfs, and may enter the cgroups. What belongs to the container is made
+    /// by the container's root.
+    fn begin_in_user_namespace(&mut self) -> Result<()> {
+        self.unshare_mount();
+        self.root();
+        self.init(None, Wait);
+        self.check_maps();
+        self.join_cgroup();
+        self.become_root();
+        self.keyring();
+        self.unshare();
+        self.mounts(false);
+        self.mounts(true);
+        Ok(())
+    }
+
+    fn keyring(&mut self) {
+        if !self.options.no_new_keyring {
+            self.init(None, Keyring);
+        }
+    }
+
     /// What can be done before the init exists is done before only where the init needs it at birth.
     fn parent_lane(&mut self) -> Result<()> {
+        self.open_namespaces();
         self.cgroup_at_birth()?;
+        self.new_time();
         self.clone();
         self.parent(None, Record);
+        self.user_namespace()?;
         self.cgroup_meanwhile()?;
+        self.net_devices();
         self.resctrl()?;
         self.parent(None, Release);
         self.runtime_hooks();

@@ -87,7 +87,8 @@ impl Compiler<'_> {
         let bound =
             self.spec.mounts.iter().any(|entry| entry.is_bind() && entry.clean_destination().as_c_str() == c"/dev");
         if !bound {
-            self.init(Some(Pointer::new("/linux/devices")), DefaultDevices);
+            let bind = self.has_user_namespace();
+            self.init(Some(Pointer::new("/linux/devices")), DefaultDevices { bind });
         }
     }
 

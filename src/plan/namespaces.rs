@@ -1,15 +1,23 @@
-//! `linux.namespaces`: what the init is born into, what it leaves itself, and the names in it.
+//! `linux.namespaces`: what is joined, what the init is born into, what it leaves itself, and the names
+//! in it.
 
 use nix::sched::CloneFlags;
 
 use super::Compiler;
 use super::step::Clone;
-use crate::bundle::linux::NamespaceKind;
+use crate::bundle::linux::{NamespaceKind, Offset};
 use crate::pointer::Pointer;
+use crate::process::join::{Enter, Open};
 use crate::process::limits::OomScoreAdj;
 use crate::process::namespaces::{DomainName, Hostname, Loopback, Unshare};
+use crate::process::net_device::MoveLink;
+use crate::process::time_namespace::NewTime;
+use crate::sys::namespace::NEWTIME;
 
-const FROM: Pointer = Pointer::new("/linux/namespaces");
+pub(super) const FROM: Pointer = Pointer::new("/linux/namespaces");
+
+/// The kinds that only the children of a process enter.
+const OF_CHILDREN: CloneFlags = CloneFlags::CLONE_NEWPID.union(NEWTIME);
 
 fn flag(kind: NamespaceKind) -> CloneFlags {
     match kind {
@@ -19,20 +27,35 @@ fn flag(kind: NamespaceKind) -> CloneFlags {
         NamespaceKind::Ipc => CloneFlags::CLONE_NEWIPC,
         NamespaceKind::Uts => CloneFlags::CLONE_NEWUTS,
         NamespaceKind::Cgroup => CloneFlags::CLONE_NEWCGROUP,
-        // Refused by bundle/check.rs.
-        NamespaceKind::User | NamespaceKind::Time => CloneFlags::empty(),
+        NamespaceKind::User => CloneFlags::CLONE_NEWUSER,
+        NamespaceKind::Time => NEWTIME,
     }
 }
 
 impl Compiler<'_> {
-    /// The kinds of namespaces that are new.
-    fn new_namespaces(&self) -> CloneFlags {
-        self.spec.linux.namespaces.iter().map(|namespace| flag(namespace.kind)).collect()
+    fn namespaces(&self, joined: bool) -> CloneFlags {
+        let list = self.spec.linux.namespaces.iter().filter(|namespace| namespace.path().is_some() == joined);
+        list.map(|namespace| flag(namespace.kind)).collect()
     }
 
-    /// Whether the container has a cgroup namespace of its own.
+    /// The kinds of namespaces that are new.
+    pub(super) fn new_namespaces(&self) -> CloneFlags {
+        self.namespaces(false)
+    }
+
+    /// The kinds of namespaces that are there already.
+    pub(super) fn joined_namespaces(&self) -> CloneFlags {
+        self.namespaces(true)
+    }
+
+    /// Whether the container is in a user namespace of its own.
+    pub(super) fn has_user_namespace(&self) -> bool {
+        (self.new_namespaces() | self.joined_namespaces()).contains(CloneFlags::CLONE_NEWUSER)
+    }
+
+    /// Whether the container has a cgroup namespace that is not ferrun's.
     pub(super) fn has_cgroup_namespace(&self) -> bool {
-        self.new_namespaces().contains(CloneFlags::CLONE_NEWCGROUP)
+        (self.new_namespaces() | self.joined_namespaces()).contains(CloneFlags::CLONE_NEWCGROUP)
     }
 
     /// Whether the cgroup namespace can be had at birth: where the init is born in its cgroup, and not
@@ -41,22 +64,78 @@ impl Compiler<'_> {
         self.host.cgroups.v1.is_empty() && !self.options.no_cgroup
     }
 
-    /// The clone: only the pid namespace must be there at birth. The rest is left to the init, so that
-    /// the parent works on while the kernel makes it (a network namespace takes it 0.5 ms).
-    pub(super) fn clone(&mut self) {
-        let mut at_birth = CloneFlags::CLONE_NEWPID;
+    /// The namespaces to join, before anything is made.
+    pub(super) fn open_namespaces(&mut self) {
+        for (index, namespace) in self.spec.linux.namespaces.iter().enumerate() {
+            if let Some(path) = namespace.path() {
+                let step = Open { kind: flag(namespace.kind), path: path.to_owned(), index };
+                self.parent(Some(Pointer::at("/linux/namespaces/#/path", index)), step);
+            }
+        }
+    }
+
+    /// A new time namespace: the init must be born in it.
+    pub(super) fn new_time(&mut self) {
+        if self.new_namespaces().contains(NEWTIME) {
+            let offsets = &self.spec.linux.time_offsets;
+            let given = |offset: Option<Offset>| offset.map(|offset| (offset.secs, offset.nanosecs));
+            let step = NewTime { monotonic: given(offsets.monotonic), boottime: given(offsets.boottime) };
+            self.parent(Some(FROM), step);
+        }
+    }
+
+    /// Those new namespaces that the init is born into. The user namespace comes first of all, since it
+    /// shall own the others; links of the host are moved into the network namespace meanwhile.
+    fn at_birth(&self) -> CloneFlags {
+        let mut at_birth = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWUSER;
         at_birth.set(CloneFlags::CLONE_NEWCGROUP, self.cgroup_namespace_at_birth());
-        let flags = self.new_namespaces() & at_birth;
+        at_birth.set(CloneFlags::CLONE_NEWNET, !self.spec.linux.net_devices.is_empty());
+        self.new_namespaces() & at_birth
+    }
+
+    /// The clone: only what must be there at birth. The rest is left to the init, so that the parent works
+    /// on while the kernel makes it (a network namespace takes it 0.5 ms).
+    pub(super) fn clone(&mut self) {
+        let joined = self.joined_namespaces();
+        let between = self.has_user_namespace() && !joined.is_empty();
+        let enter = if between { joined } else { joined & OF_CHILDREN };
         let cgroup = self.v2_directory().map(|directory| directory.path);
-        self.parent(Some(FROM), Clone { flags, cgroup });
+        let new_time = self.new_namespaces().contains(NEWTIME);
+        self.parent(Some(FROM), Clone { flags: self.at_birth(), cgroup, enter, between, new_time });
+    }
+
+    /// The links of the host, moved last of all: what fails before costs none.
+    pub(super) fn net_devices(&mut self) {
+        for (name, device) in &self.spec.linux.net_devices {
+            let inside = if device.0.name.is_empty() { name } else { &device.0.name };
+            let step = MoveLink { name: name.clone(), inside: inside.clone() };
+            self.parent(Some(Pointer::new("/linux/netDevices")), step);
+        }
+    }
+
+    /// The namespaces that the init joins itself; with a user namespace it is born in all of them.
+    pub(super) fn enter(&mut self) {
+        let later = self.joined_namespaces() - OF_CHILDREN;
+        if !later.is_empty() {
+            self.init(Some(FROM), Enter(later));
+        }
+    }
+
+    /// The mount namespace alone.
+    pub(super) fn unshare_mount(&mut self) {
+        self.init(Some(FROM), Unshare(CloneFlags::CLONE_NEWNS));
     }
 
     /// The namespaces that the init leaves, and the loopback link in a new network namespace.
     pub(super) fn unshare(&mut self) {
-        let later = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWCGROUP;
-        let flags = self.new_namespaces() - later;
-        self.init(Some(FROM), Unshare(flags));
-        if flags.contains(CloneFlags::CLONE_NEWNET) {
+        let new = self.new_namespaces();
+        let mut elsewhere = self.at_birth() | NEWTIME | CloneFlags::CLONE_NEWCGROUP;
+        elsewhere.set(CloneFlags::CLONE_NEWNS, self.has_user_namespace());
+        let flags = new - elsewhere;
+        if !flags.is_empty() {
+            self.init(Some(FROM), Unshare(flags));
+        }
+        if new.contains(CloneFlags::CLONE_NEWNET) {
             self.init(Some(FROM), Loopback);
         }
         if !self.spec.hostname.is_empty() {
@@ -69,15 +148,18 @@ impl Compiler<'_> {
 
     /// The cgroup namespace, once the init is in its cgroups.
     pub(super) fn unshare_cgroup(&mut self) {
-        if self.has_cgroup_namespace() && !self.cgroup_namespace_at_birth() {
+        if self.new_namespaces().contains(CloneFlags::CLONE_NEWCGROUP) && !self.cgroup_namespace_at_birth() {
             self.init(Some(FROM), Unshare(CloneFlags::CLONE_NEWCGROUP));
         }
     }
 
-    /// `process.oomScoreAdj`, first of all, while /proc is the host's.
+    /// `process.oomScoreAdj`, while /proc is the host's; inside a user namespace there is no right to.
     pub(super) fn oom_score_adj(&mut self) {
-        if let Some(score) = self.spec.process.as_ref().and_then(|process| process.oom_score_adj) {
-            self.init(Some(Pointer::new("/process/oomScoreAdj")), OomScoreAdj(score));
+        let Some(score) = self.spec.process.as_ref().and_then(|process| process.oom_score_adj) else { return };
+        let from = Some(Pointer::new("/process/oomScoreAdj"));
+        match self.has_user_namespace() {
+            true => self.parent(from, OomScoreAdj(score)),
+            false => self.init(from, OomScoreAdj(score)),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use nix::sched::CloneFlags;
+
 use crate::cgroup::directory::{MakeV1, MakeV2};
 use crate::cgroup::join::Join;
 use crate::cgroup::limits::{DevicesV1, DevicesV2, Limit};
@@ -11,13 +13,17 @@ use crate::process::exec::{Program, Umask, WorkingDirectory};
 use crate::process::home::Home;
 use crate::process::hook::Hook;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
+use crate::process::join::{Enter, Open};
 use crate::process::label::ExecLabel;
 use crate::process::limits::{OomScoreAdj, Rlimit};
 use crate::process::namespaces::{DomainName, Hostname, Loopback, Unshare};
+use crate::process::net_device::MoveLink;
 use crate::process::scheduling::{IoPriority, MemoryPolicy, Personality, Scheduler};
 use crate::process::session::{Isolate, Keyring};
 use crate::process::stdio::Stdio;
 use crate::process::sysctl::Sysctl;
+use crate::process::time_namespace::NewTime;
+use crate::process::user_namespace::{BecomeRoot, CheckMap, GiveStreams, WriteMap};
 use crate::rootfs::cgroup::CgroupMount;
 use crate::rootfs::devices::DefaultDevices;
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
@@ -69,8 +75,18 @@ actions! {
     DevicesV1(DevicesV1) = "cgroup",
     /// Sets the device rules of v2.
     DevicesV2(DevicesV2) = "cgroup",
+    /// A namespace to join.
+    Open(Open) = "open",
+    /// A new time namespace.
+    NewTime(NewTime) = "time",
     /// Makes the init.
     Clone(Clone) = "clone",
+    /// The ids of a new user namespace.
+    WriteMap(WriteMap) = "map",
+    /// A network link that becomes the container's.
+    MoveLink(MoveLink) = "network",
+    /// The streams, for a container in a user namespace.
+    GiveStreams(GiveStreams) = "stdio",
     /// Writes down who the init is.
     Record(Record) = "state",
     /// A class of service of caches and memory bandwidth.
@@ -93,6 +109,12 @@ actions! {
     Keyring(Keyring) = "keyring",
     /// The score for when memory runs out.
     OomScoreAdj(OomScoreAdj) = "limit",
+    /// Namespaces that are joined.
+    Enter(Enter) = "join",
+    /// The ids of a joined user namespace.
+    CheckMap(CheckMap) = "map",
+    /// Root in the user namespace.
+    BecomeRoot(BecomeRoot) = "user",
     /// New namespaces.
     Unshare(Unshare) = "unshare",
     /// The loopback link.
@@ -165,16 +187,27 @@ actions! {
 
 /// Makes the init: clone3(2), with those namespaces that a process can only be born into.
 pub struct Clone {
-    /// The namespaces.
-    pub flags: nix::sched::CloneFlags,
+    /// The new namespaces.
+    pub flags: CloneFlags,
     /// The v2 cgroup that it is born in.
     pub cgroup: Option<String>,
+    /// The namespaces that are entered before, since they are its children's.
+    pub enter: CloneFlags,
+    /// Whether a process in between enters them, which ends then: there is no way back from a user
+    /// namespace, and none into the host's namespaces out of one.
+    pub between: bool,
+    /// Whether ferrun's own next children would be in the new time namespace, too.
+    pub new_time: bool,
 }
 
 impl fmt::Display for Clone {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let names = crate::process::namespaces::names(self.flags);
         f.write_str(if names.is_empty() { "a process" } else { &names })?;
+        if !self.enter.is_empty() {
+            write!(f, " in joined {}", crate::process::namespaces::names(self.enter))?;
+        }
+        f.write_str(if self.between { " by a process in between" } else { "" })?;
         if self.cgroup.is_some() { f.write_str(" into the v2 cgroup") } else { Ok(()) }
     }
 }

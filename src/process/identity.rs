@@ -40,6 +40,9 @@ pub struct User {
     pub gid: u32,
     /// The supplementary groups, all of them.
     pub groups: Vec<Gid>,
+    /// Whether the groups stay as they are where the user namespace denies setgroups(2), if none are asked
+    /// for: whoever made the namespace to be joined has decided that (as runc).
+    pub may_keep_groups: bool,
     /// Whether the permitted capabilities survive the change, so that [`Capabilities`] can choose of them.
     pub keep_capabilities: bool,
 }
@@ -51,7 +54,10 @@ impl User {
         if self.keep_capabilities {
             prctl::set_keepcaps(true).what(|| "keep capabilities over the change of user")?;
         }
-        setgroups(&self.groups).what(|| "set the supplementary groups")?;
+        match setgroups(&self.groups) {
+            Err(Errno::EPERM) if self.may_keep_groups && self.groups.is_empty() => {}
+            result => result.what(|| "set the supplementary groups")?,
+        }
         setresgid(gid, gid, gid).what(|| format!("set gid {gid}"))?;
         setresuid(uid, uid, uid).what(|| format!("set uid {uid}"))
     }

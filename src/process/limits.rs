@@ -3,6 +3,7 @@
 use std::fmt;
 
 use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::Pid;
 
 use crate::error::{Context, Result};
 
@@ -49,8 +50,17 @@ pub struct OomScoreAdj(pub i32);
 impl OomScoreAdj {
     /// Runs the step, which comes before any file system of the container is mounted: /proc is the host's.
     pub fn run(&self) -> Result<()> {
-        std::fs::write("/proc/self/oom_score_adj", self.0.to_string())
-            .what(|| format!("write {} to /proc/self/oom_score_adj", self.0))
+        self.write("/proc/self/oom_score_adj")
+    }
+
+    /// Sets it from outside, for a process whose user namespace gives it no right to.
+    pub fn run_for(&self, process: Pid) -> Result<()> {
+        self.write(&format!("/proc/{process}/oom_score_adj"))
+    }
+
+    fn write(&self, path: &str) -> Result<()> {
+        std::fs::write(path, self.0.to_string())
+            .what(|| format!("write {} to {path}", self.0))
             .map_err(|error| error.hint("lowering the score needs CAP_SYS_RESOURCE"))
     }
 }

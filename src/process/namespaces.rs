@@ -34,6 +34,7 @@ pub fn names(flags: CloneFlags) -> String {
         (CloneFlags::CLONE_NEWNS, "mount"),
         (CloneFlags::CLONE_NEWCGROUP, "cgroup"),
         (CloneFlags::CLONE_NEWUSER, "user"),
+        (sys::namespace::NEWTIME, "time"),
     ];
     let named: Vec<&str> = all.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| *name).collect();
     named.join(" ")

@@ -36,7 +36,8 @@ struct CloneArgs {
 }
 
 /// Makes a process that goes on here with a copy of this memory, in the new namespaces of `flags` and,
-/// if given, in the cgroup v2 directory `cgroup` (which spares the lock that a later move takes).
+/// if given, in the cgroup v2 directory `cgroup` (which spares the lock that a later move takes). With
+/// CLONE_PARENT it is the caller's sibling.
 ///
 /// # Errors
 /// Those of clone3(2).
@@ -45,7 +46,8 @@ pub fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> nix::Result<Side
     let mut args = CloneArgs {
         flags: flags.bits() as u32 as u64 | CLONE_PIDFD,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        // A sibling is its parent's child, and has the signal that the caller has.
+        exit_signal: if flags.contains(CloneFlags::CLONE_PARENT) { 0 } else { libc::SIGCHLD as u64 },
         ..CloneArgs::default()
     };
     if let Some(dir) = cgroup {

@@ -12,6 +12,8 @@ pub mod file;
 pub mod keyring;
 pub mod link;
 pub mod mount;
+pub mod namespace;
+pub mod netlink;
 pub mod pidfd;
 pub mod program;
 pub mod task;

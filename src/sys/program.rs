@@ -54,10 +54,11 @@ pub fn default_sigchld() -> nix::Result<()> {
     }
 }
 
-/// The monotonic clock in nanoseconds: clock_gettime(2), which is the same for every process.
-pub fn monotonic_nanoseconds() -> u64 {
+/// A clock in nanoseconds that is the same for every process: clock_gettime(2). Time namespaces shift the
+/// monotonic clock.
+pub fn nanoseconds() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a `struct timespec` that the call fills in.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    unsafe { libc::clock_gettime(libc::CLOCK_TAI, &mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

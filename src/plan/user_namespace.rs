@@ -1,0 +1,108 @@
+//! `linux.uidMappings` and `linux.gidMappings`.
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+
+use super::namespaces::FROM;
+use super::{Action, Compiler};
+use crate::error::{Error, Result};
+use crate::pointer::Pointer;
+use crate::process::ids::Mappings;
+use crate::process::user_namespace::{BecomeRoot, CheckMap, GiveStreams, Ids, WriteMap};
+use crate::rootfs::mount::Source;
+
+/// What stands in the way of a container in a user namespace.
+pub(super) struct Mapped {
+    /// Who its root is on the host, if the config says so.
+    root: Option<(u32, u32)>,
+    /// The kinds of namespaces that are its own.
+    own: CloneFlags,
+}
+
+impl Mapped {
+    /// Adds a hint to an error of the init.
+    pub(super) fn explain(&self, error: Error, action: &Action) -> Error {
+        let file_system = match action {
+            Action::Mount(mount) => match &mount.source {
+                Source::FileSystem { kind, .. } => Some(kind.to_bytes()),
+                Source::Bind(_) => None,
+            },
+            _ => None,
+        };
+        let needs = match file_system {
+            Some(b"sysfs") => Some(("network", CloneFlags::CLONE_NEWNET)),
+            Some(b"proc") => Some(("pid", CloneFlags::CLONE_NEWPID)),
+            Some(b"mqueue") => Some(("ipc", CloneFlags::CLONE_NEWIPC)),
+            _ => None,
+        };
+        match (error.code(), needs) {
+            (Errno::EPERM, Some((name, kind))) if !self.own.contains(kind) => error.hint(format!(
+                "in a user namespace it can only be mounted with a new {name} namespace, which that owns; \
+                 bind the host's instead"
+            )),
+            (Errno::EPERM, Some(_)) => error.hint("in a user namespace that needs one on the host of which nothing is hidden"),
+            (Errno::EACCES | Errno::EOVERFLOW, _) => match self.root {
+                Some((uid, gid)) => error.hint(format!(
+                    "the container's root is uid {uid}, gid {gid} on the host: has it access to the rootfs, the sources \
+                     of mounts and the directories above?"
+                )),
+                None => error.hint("has the root of the user namespace access to it?"),
+            },
+            (Errno::EINVAL, None) if matches!(action, Action::Mount(mount) if matches!(mount.source, Source::Bind(_))) => {
+                error.hint("in a user namespace a source with mounts below it can only be bound with them: rbind")
+            }
+            _ => error,
+        }
+    }
+}
+
+impl Compiler<'_> {
+    /// What errors of the init have to do with its user namespace.
+    pub(super) fn mapped(&self) -> Option<Mapped> {
+        let linux = &self.spec.linux;
+        let root = linux.uid_mappings.on_host(0).zip(linux.gid_mappings.on_host(0));
+        self.has_user_namespace().then(|| Mapped { root, own: self.new_namespaces() })
+    }
+
+    fn mappings(&self) -> [(Pointer, Ids, &Mappings); 2] {
+        let linux = &self.spec.linux;
+        [
+            (Pointer::new("/linux/uidMappings"), Ids::Users, &linux.uid_mappings),
+            (Pointer::new("/linux/gidMappings"), Ids::Groups, &linux.gid_mappings),
+        ]
+    }
+
+    /// What the parent does for an init in a user namespace, which waits for it.
+    pub(super) fn user_namespace(&mut self) -> Result<()> {
+        if !self.has_user_namespace() {
+            return Ok(());
+        }
+        if self.new_namespaces().contains(CloneFlags::CLONE_NEWUSER) {
+            let steps = self.mappings().map(|(from, ids, list)| (from, WriteMap::new(ids, list)));
+            for (from, step) in steps {
+                self.parent(Some(from), step.map_err(|error| error.from_property(from))?);
+            }
+        }
+        self.oom_score_adj();
+        let uid = self.spec.process.as_ref().and_then(|process| self.spec.linux.uid_mappings.on_host(process.user.uid));
+        if let Some(uid) = uid {
+            self.parent(None, GiveStreams { uid });
+        }
+        Ok(())
+    }
+
+    /// That a joined user namespace is as the config says, if it says anything.
+    pub(super) fn check_maps(&mut self) {
+        if self.joined_namespaces().contains(CloneFlags::CLONE_NEWUSER) {
+            let steps = self.mappings().map(|(from, ids, list)| (from, CheckMap { ids, wanted: list.clone() }));
+            for (from, step) in steps.into_iter().filter(|(_, step)| !step.wanted.is_empty()) {
+                self.init(Some(from), step);
+            }
+        }
+    }
+
+    /// The init as the container's root.
+    pub(super) fn become_root(&mut self) {
+        self.init(Some(FROM), BecomeRoot);
+    }
+}

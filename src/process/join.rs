@@ -1,0 +1,118 @@
+//! Namespaces that the container joins: opened and looked at by the parent before anything is made,
+//! entered with setns(2).
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, fstat, stat};
+
+use super::namespaces::names;
+use crate::error::{Context, Error, Result};
+use crate::pointer::Pointer;
+use crate::sys::fd::CWD;
+use crate::sys::namespace;
+
+/// Opens a namespace, which must be of the kind that the config says.
+pub struct Open {
+    /// The kind.
+    pub kind: CloneFlags,
+    /// Its file.
+    pub path: CString,
+    /// Where it stands in the list of namespaces.
+    pub index: usize,
+}
+
+/// A namespace to enter.
+pub struct Opened {
+    kind: CloneFlags,
+    path: CString,
+    index: usize,
+    file: OwnedFd,
+}
+
+impl Open {
+    /// Runs the step.
+    pub fn run(&self) -> Result<Opened> {
+        // Should it be a fifo or a terminal, it must neither block nor become ours.
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let path = &self.path;
+        let file = openat(CWD, path.as_c_str(), flags, Mode::empty()).what(|| format!("open namespace {path:?}"))?;
+        match namespace::kind(&file) {
+            Ok(kind) if kind == self.kind => {}
+            Ok(kind) => {
+                let (is, wanted) = (names(kind), names(self.kind));
+                let article = if is.starts_with('i') { "an" } else { "a" };
+                return Err(Error::new(format!("{path:?} is {article} {is} namespace, not {wanted}")));
+            }
+            Err(_) => {
+                let error = Error::new(format!("{path:?} is not a namespace"));
+                return Err(error.hint("a namespace's file is /proc/PID/ns/NAME, or a bind mount of it"));
+            }
+        }
+        // Nobody can enter the user namespace that he is in.
+        if self.kind == CloneFlags::CLONE_NEWUSER {
+            let own = stat(c"/proc/self/ns/user").what(|| "look at ferrun's own user namespace")?;
+            if fstat(&file).is_ok_and(|other| (other.st_dev, other.st_ino) == (own.st_dev, own.st_ino)) {
+                let error = Error::new(format!("{path:?} is the user namespace that ferrun itself is in"));
+                return Err(error.hint("without a user namespace in the list the container stays in it"));
+            }
+        }
+        Ok(Opened { kind: self.kind, path: path.clone(), index: self.index, file })
+    }
+}
+
+impl fmt::Display for Open {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} namespace {}", names(self.kind), self.path.to_string_lossy())
+    }
+}
+
+impl Opened {
+    fn enter(&self) -> Result<()> {
+        let entered =
+            setns(&self.file, self.kind).what(|| format!("join {} namespace {:?}", names(self.kind), self.path));
+        entered.map_err(|error| {
+            let error = error.from_property(Pointer::at("/linux/namespaces/#/path", self.index));
+            match (error.code(), self.kind) {
+                (Errno::EINVAL, CloneFlags::CLONE_NEWPID) => {
+                    error.hint("a pid namespace can only be joined from itself or from one above it")
+                }
+                (Errno::EPERM, _) => error.hint("that needs CAP_SYS_ADMIN in the user namespace that owns it"),
+                _ => error,
+            }
+        })
+    }
+
+    /// The namespace of a kind, if it is joined.
+    pub fn find(list: &[Opened], kind: CloneFlags) -> Option<&OwnedFd> {
+        list.iter().find(|opened| opened.kind == kind).map(|opened| &opened.file)
+    }
+}
+
+/// Enters the opened namespaces of these kinds, the user namespace last: the others may belong to a user
+/// namespace above it, in which there are no rights any more from then on (as runc).
+pub struct Enter(pub CloneFlags);
+
+impl Enter {
+    /// Runs the step.
+    pub fn run(&self, list: &[Opened]) -> Result<()> {
+        let is_user = |opened: &&Opened| opened.kind == CloneFlags::CLONE_NEWUSER;
+        let (user, others): (Vec<&Opened>, Vec<&Opened>) =
+            list.iter().filter(|opened| self.0.contains(opened.kind)).partition(is_user);
+        let has_user = !user.is_empty();
+        others.into_iter().chain(user).try_for_each(Opened::enter)?;
+        // New credentials make a process dumpable where the host says so (fs.suid_dumpable).
+        if has_user { prctl::set_dumpable(false).what(|| "stay undumpable") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Enter {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&names(self.0))
+    }
+}

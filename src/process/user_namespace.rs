@@ -1,0 +1,189 @@
+//! A user namespace: its mappings, and who the init is in it.
+
+use std::fmt;
+use std::fmt::Write;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::stat::fstat;
+use nix::unistd::{Gid, Pid, Uid, fchown, setgroups, setresgid, setresuid};
+
+use super::ids::{Mappings, Range};
+use crate::error::{Context, Error, Result};
+
+/// Ranges that a namespace may have: UID_GID_MAP_MAX_EXTENTS of linux/user_namespace.h.
+const MOST_RANGES: usize = 340;
+/// The kernel takes the text in one write of less than a page.
+const LONGEST_TEXT: usize = 4095;
+
+/// Which of the two lists.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ids {
+    /// User ids.
+    Users,
+    /// Group ids.
+    Groups,
+}
+
+impl Ids {
+    fn file(self) -> &'static str {
+        match self {
+            Ids::Users => "uid_map",
+            Ids::Groups => "gid_map",
+        }
+    }
+}
+
+/// Writes a list of mappings to the init's new user namespace.
+pub struct WriteMap {
+    /// Which list.
+    pub ids: Ids,
+    /// How many ranges it has.
+    ranges: usize,
+    text: String,
+}
+
+impl WriteMap {
+    /// The step for a list.
+    ///
+    /// # Errors
+    /// More ranges than the kernel takes.
+    pub fn new(ids: Ids, list: &Mappings) -> Result<WriteMap> {
+        let Mappings(ranges) = list.joined();
+        let mut text = String::new();
+        for Range { inside, outside, size } in &ranges {
+            let _ = writeln!(text, "{inside} {outside} {size}");
+        }
+        if ranges.len() > MOST_RANGES || text.len() > LONGEST_TEXT {
+            let (count, bytes) = (ranges.len(), text.len());
+            return Err(Error::new(format!(
+                "{count} mappings ({bytes} bytes) are more than a user namespace can have"
+            ))
+            .hint(format!("the kernel takes {MOST_RANGES} ranges, and {LONGEST_TEXT} bytes of them as text")));
+        }
+        Ok(WriteMap { ids, ranges: ranges.len(), text })
+    }
+
+    /// Runs the step. That ferrun may map groups leaves setgroups(2) allowed: user_namespaces(7).
+    pub fn run(&self, init: Pid) -> Result<()> {
+        let path = format!("/proc/{init}/{}", self.ids.file());
+        std::fs::write(&path, &self.text).what(|| format!("write {path}")).map_err(|error| match error.code() {
+            Errno::EPERM => error.hint("ferrun may only map ids that are mapped in its own user namespace"),
+            _ => error,
+        })
+    }
+}
+
+impl fmt::Display for WriteMap {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let first = self.text.lines().next().unwrap_or_default();
+        write!(f, "{}: {first}", self.ids.file())?;
+        if self.ranges > 1 { write!(f, " and {} more", self.ranges - 1) } else { Ok(()) }
+    }
+}
+
+/// Looks whether the user namespace that was joined has the mappings that the config gives, too: engines
+/// write both.
+pub struct CheckMap {
+    /// Which list.
+    pub ids: Ids,
+    /// What the config gives.
+    pub wanted: Mappings,
+}
+
+impl CheckMap {
+    /// Runs the step, in the namespace.
+    pub fn run(&self) -> Result<()> {
+        let path = format!("/proc/self/{}", self.ids.file());
+        let text = std::fs::read_to_string(&path).what(|| format!("read {path}"))?;
+        let range = |line: &str| {
+            let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
+            Some(Range { inside: numbers.next()??, outside: numbers.next()??, size: numbers.next()?? })
+        };
+        let found = Mappings(text.lines().filter_map(range).collect());
+        if found.joined() == self.wanted.joined() {
+            return Ok(());
+        }
+        let shown: Vec<String> =
+            text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let message = format!("these are not the mappings of the user namespace that is joined ({})", shown.join(", "));
+        Err(Error::new(message).hint("leave the mappings out: a joined namespace has its own"))
+    }
+}
+
+impl fmt::Display for CheckMap {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} is as given", self.ids.file())
+    }
+}
+
+/// Makes the init root in its user namespace: what it makes from now on belongs to the container.
+pub struct BecomeRoot;
+
+impl BecomeRoot {
+    /// Runs the step. A change of user makes a process dumpable where the host says so
+    /// (fs.suid_dumpable), which the init must not be.
+    pub fn run(&self) -> Result<()> {
+        let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+        setresgid(gid, gid, gid).what(|| "become group 0 of the user namespace")?;
+        match setgroups(&[]) {
+            // A joined namespace may deny it; the container's own groups are set later, and judged then.
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(errno) => return Err(errno).what(|| "leave the host's groups"),
+        }
+        setresuid(uid, uid, uid).what(|| "become user 0 of the user namespace")?;
+        prctl::set_dumpable(false).what(|| "make the init undumpable")
+    }
+}
+
+impl fmt::Display for BecomeRoot {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("root in the user namespace")
+    }
+}
+
+/// Gives the standard streams to the container's user, which nobody inside of a user namespace can: they
+/// belong to users of the host.
+pub struct GiveStreams {
+    /// The user's id on the host.
+    pub uid: u32,
+}
+
+impl GiveStreams {
+    /// Runs the step. Not every file can be given away; the program may still use what it has.
+    pub fn run(&self) {
+        let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        for stream in [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()] {
+            let Ok(stat) = fstat(stream) else { continue };
+            // A device is everybody's: the host's /dev/null, the terminal that ferrun runs in.
+            let is_device = matches!(stat.st_mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK);
+            if !is_device && stat.st_uid != self.uid {
+                let _ = fchown(stream, Some(Uid::from_raw(self.uid)), None);
+            }
+        }
+    }
+}
+
+impl fmt::Display for GiveStreams {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "streams to uid {} of the host", self.uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_takes_no_more_is_refused() {
+        let ranges = |count: u32, step: u32| {
+            Mappings((0..count).map(|n| Range { inside: n * step, outside: n * step * 3, size: 1 }).collect())
+        };
+        assert!(WriteMap::new(Ids::Users, &ranges(340, 2)).is_ok());
+        assert!(WriteMap::new(Ids::Users, &ranges(341, 2)).is_err());
+        assert!(WriteMap::new(Ids::Users, &ranges(340, 1_000_000)).is_err(), "too long as text");
+        let one = Mappings((0..1000).map(|n| Range { inside: n, outside: n + 7, size: 1 }).collect());
+        assert_eq!(WriteMap::new(Ids::Groups, &one).unwrap().to_string(), "gid_map: 0 7 1000");
+    }
+}

@@ -1,0 +1,435 @@
+//! Containers in a user namespace, new and joined: ids, what belongs to whom, and what is not permitted.
+
+mod common;
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use common::{Bundle, Done, mount_lines, mounted_on};
+use serde_json::{Value, json};
+
+/// Where the container's ids begin on the host, and how many there are.
+const FIRST: u32 = 100_000;
+const COUNT: u32 = 65_536;
+
+fn range(container: u32, host: u32, size: u32) -> Value {
+    json!({ "containerID": container, "hostID": host, "size": size })
+}
+
+fn map(config: &mut Value, ranges: &Value) {
+    config["linux"]["uidMappings"] = ranges.clone();
+    config["linux"]["gidMappings"] = ranges.clone();
+}
+
+fn add_namespace(config: &mut Value, entry: Value) {
+    let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+    list.retain(|namespace| namespace["type"] != entry["type"]);
+    list.push(entry);
+}
+
+fn give(path: &Path, id: u32) {
+    chown(path, Some(id), Some(id)).unwrap();
+    for entry in std::fs::read_dir(path).unwrap().flatten() {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => give(&entry.path(), id),
+            // What is linked (busybox) is the host's own.
+            _ => {}
+        }
+    }
+}
+
+/// A bundle in a new user namespace, whose root owns the rootfs.
+fn mapped(script: &str) -> Bundle {
+    let bundle = Bundle::sh(script).with(|config| {
+        add_namespace(config, json!({ "type": "user" }));
+        map(config, &json!([range(0, FIRST, COUNT)]));
+    });
+    give(&bundle.rootfs(), FIRST);
+    bundle
+}
+
+fn writable(config: &mut Value) {
+    config["root"]["readonly"] = json!(false);
+}
+
+#[test]
+fn the_ids_are_mapped_and_setgroups_is_allowed() {
+    need_root!();
+    let script =
+        "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; grep Groups /proc/self/status";
+    let text = mapped(script).run().ok();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(words, ["0", "0", "0", "100000", "65536", "0", "100000", "65536", "allow", "Groups:"]);
+}
+
+#[test]
+fn the_process_is_another_user_on_the_host() {
+    need_root!();
+    let bundle = mapped("sleep 1000").with(|config| {
+        config["process"]["args"] = json!(["sleep", "1000"]);
+        config["process"]["user"] = json!({ "uid": 1000, "gid": 1001, "additionalGids": [5, 6] });
+    });
+    bundle.run_detached().ok();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bundle.state()["pid"])).unwrap();
+    let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned();
+    assert_eq!(line("Uid:"), "101000\t101000\t101000\t101000");
+    assert_eq!(line("Gid:"), "101001\t101001\t101001\t101001");
+    assert_eq!(line("Groups:"), "100005 100006");
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn every_namespace_is_owned_by_the_user_namespace() {
+    need_root!();
+    let bundle = mapped("").with(|config| config["process"]["args"] = json!(["sleep", "1000"]));
+    bundle.run_detached().ok();
+    let pid = bundle.state()["pid"].to_string();
+    let listed =
+        Command::new("lsns").args(["--noheadings", "--output", "TYPE,NS,ONS", "--task", &pid]).output().unwrap();
+    let listed = Done::new(listed).ok();
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    let user = rows.iter().find(|row| row[0] == "user").unwrap()[1];
+    for kind in ["pid", "net", "ipc", "uts", "mnt", "cgroup"] {
+        let row = rows.iter().find(|row| row[0] == kind).unwrap();
+        assert_eq!(row[2], user, "{kind} in {listed}");
+    }
+}
+
+#[test]
+fn what_is_made_belongs_to_the_containers_root() {
+    need_root!();
+    let script =
+        "touch /made; stat -c '%u:%g %n' /made /dev /dev/pts /dev/shm /dev/mqueue /sys/fs/cgroup /proc/self/ns";
+    let bundle = mapped(script).with(writable);
+    let text = bundle.run().ok();
+    assert!(text.lines().all(|line| line.starts_with("0:0 ")), "{text}");
+    use std::os::unix::fs::MetadataExt;
+    let made = std::fs::metadata(bundle.rootfs().join("made")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (FIRST, FIRST));
+}
+
+#[test]
+fn the_default_mounts_hold_and_paths_are_masked() {
+    need_root!();
+    let bundle = mapped("cat /proc/self/mountinfo");
+    let mounts = mount_lines(&bundle.run().ok());
+    for (point, kind) in
+        [("/proc", "proc"), ("/dev", "tmpfs"), ("/dev/pts", "devpts"), ("/sys", "sysfs"), ("/dev/mqueue", "mqueue")]
+    {
+        assert_eq!(mounted_on(&mounts, point).kind, kind);
+    }
+    assert!(mounted_on(&mounts, "/proc/sys").has("ro"), "a read-only path");
+    assert!(mounted_on(&mounts, "/").has("ro"));
+    let refused = mapped("echo x > /proc/sys/kernel/domainname; touch /x; cat /proc/keys; ls -A /sys/firmware").run();
+    assert_eq!(refused.stderr.matches("Read-only file system").count(), 2, "{refused:?}");
+    assert_eq!(refused.stdout, "");
+}
+
+#[test]
+fn the_default_devices_are_the_hosts_and_work() {
+    need_root!();
+    let script = "for d in null zero full random urandom tty; do stat -c '%n %F %t:%T %a' /dev/$d; done; \
+                  echo x > /dev/null && head -c 3 /dev/zero | wc -c; echo x > /dev/full || echo full; readlink /dev/ptmx";
+    let text = mapped(script).run().ok();
+    for (name, number) in
+        [("null", "1:3"), ("zero", "1:5"), ("full", "1:7"), ("random", "1:8"), ("urandom", "1:9"), ("tty", "5:0")]
+    {
+        assert!(text.contains(&format!("/dev/{name} character special file {number} 666\n")), "{text}");
+    }
+    assert!(text.ends_with("\n3\nfull\npts/ptmx"), "{text}");
+    // Without a /dev of its own the places are made in the rootfs, and found again.
+    let bundle = mapped("echo x > /dev/null; stat -c %t:%T /dev/zero").with(|config| {
+        writable(config);
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    });
+    for _ in 0..2 {
+        assert_eq!(bundle.run().ok(), "1:5");
+    }
+    std::fs::write(bundle.rootfs().join("dev/null"), "something").unwrap();
+    bundle.run().refused("that is another thing");
+}
+
+#[test]
+fn capabilities_are_those_of_the_config_whatever_ferrun_has() {
+    need_root!();
+    let all = ["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_NET_ADMIN"];
+    let bundle = mapped("grep ^Cap /proc/self/status").with(|config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(all);
+        }
+    });
+    let done = bundle.run();
+    let mask = format!("{:016x}", 1u64 | 1 << 21 | 1 << 24 | 1 << 12);
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        assert!(done.stdout.contains(&format!("{set}:\t{mask}")), "{done:?}");
+    }
+    assert_eq!(done.stderr, "", "nothing is left out");
+}
+
+#[test]
+fn the_oom_score_is_set_from_outside() {
+    need_root!();
+    let bundle = mapped("cat /proc/self/oom_score_adj").set("/process/oomScoreAdj", json!(77));
+    assert_eq!(bundle.run().ok(), "77");
+}
+
+#[test]
+fn hundreds_of_mappings() {
+    need_root!();
+    let apart = |count: u32| (0..count).map(|n| range(n, FIRST + 2 * n, 1)).collect::<Vec<_>>();
+    let bundle = mapped("cat /proc/self/uid_map").with(|config| map(config, &json!(apart(300))));
+    let text = bundle.run().ok();
+    assert_eq!(text.lines().count(), 300);
+    assert!(text.lines().last().unwrap().split_whitespace().eq(["299", "100598", "1"]), "{text}");
+    let too_many = bundle.with(|config| map(config, &json!(apart(341))));
+    let done = too_many.run();
+    done.refused("341 mappings (4323 bytes) are more than a user namespace can have");
+    done.refused(" /linux/uidMappings\n");
+    // Those that follow each other are one to the kernel.
+    let whole: Vec<Value> = (0..1000).map(|n| range(n, FIRST + n, 1)).collect();
+    let bundle = too_many.with(|config| map(config, &json!(whole)));
+    assert!(bundle.run().ok().split_whitespace().eq(["0", "100000", "1000"]));
+}
+
+#[test]
+fn several_ranges() {
+    need_root!();
+    let bundle = mapped("chown 1000:5 /tmp/file; stat -c %u:%g /tmp/file; cat /proc/self/gid_map").with(|config| {
+        writable(config);
+        config["process"]["capabilities"]["effective"].as_array_mut().unwrap().push(json!("CAP_CHOWN"));
+        config["process"]["capabilities"]["permitted"].as_array_mut().unwrap().push(json!("CAP_CHOWN"));
+        config["process"]["capabilities"]["bounding"].as_array_mut().unwrap().push(json!("CAP_CHOWN"));
+        map(config, &json!([range(0, FIRST, 1), range(1, 300_000, 999), range(1000, 1000, 1)]));
+    });
+    let file = bundle.rootfs().join("tmp/file");
+    std::fs::write(&file, "").unwrap();
+    chown(&file, Some(FIRST), Some(FIRST)).unwrap();
+    std::os::unix::fs::symlink("busybox", bundle.rootfs().join("bin/chown")).unwrap();
+    assert!(bundle.run().ok().starts_with("1000:5\n"));
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::metadata(&file).unwrap();
+    assert_eq!((meta.uid(), meta.gid()), (1000, 300_004));
+}
+
+#[test]
+fn mappings_that_make_no_sense_are_refused_with_their_place() {
+    need_root!();
+    for (pointer, value, words) in [
+        ("/linux/uidMappings/1", range(0, 5, 0), "size is 0"),
+        ("/linux/uidMappings/1", range(COUNT - 1, 5, 1), "overlaps with mapping 0"),
+        ("/linux/gidMappings/1", range(COUNT, FIRST + COUNT - 1, 1), "overlaps with mapping 0"),
+        ("/linux/gidMappings/1", range(u32::MAX - 1, 5, 2), "beyond the last id"),
+        ("/linux/gidMappings/0/containerID", json!(1), "id 0 of the container is not mapped"),
+        ("/linux/gidMappings", json!([]), "needs both uidMappings and gidMappings"),
+        ("/linux/uidMappings", json!(null), "needs both uidMappings and gidMappings"),
+        ("/linux/uidMappings/0/hostID", json!(-1), "invalid value"),
+        ("/linux/uidMappings/0/size", json!(null), "invalid type"),
+        ("/process/user/uid", json!(COUNT), "id 65536 of the container is not mapped"),
+        ("/process/user/additionalGids", json!([5, COUNT]), "id 65536 of the container is not mapped"),
+        ("/linux/gidMappings/0/size", json!(5), "gid=5 of the terminals is not mapped"),
+    ] {
+        let bundle = mapped("true").set(pointer, value);
+        let done = bundle.run();
+        done.refused(words);
+        done.refused("config.json:");
+        bundle.assert_nothing_left("run");
+    }
+    let incomplete = mapped("true").with(|config| {
+        config["linux"]["uidMappings"][0].as_object_mut().unwrap().remove("size");
+    });
+    incomplete.run().refused("missing field `size`");
+}
+
+#[test]
+fn mappings_without_a_user_namespace_are_warned_about() {
+    need_root!();
+    let bundle =
+        Bundle::sh("id -u; cat /proc/self/uid_map").with(|config| map(config, &json!([range(0, FIRST, COUNT)])));
+    let done = bundle.run();
+    assert!(done.stderr.contains("mappings without a user namespace change nothing"), "{done:?}");
+    assert!(done.ok().split_whitespace().eq(["0", "0", "0", "4294967295"]));
+}
+
+#[test]
+fn what_needs_a_namespace_of_the_user_namespace_says_so() {
+    need_root!();
+    for (kind, words) in
+        [("network", "mount sysfs on /sys"), ("pid", "mount proc on /proc"), ("ipc", "mount mqueue on /dev/mqueue")]
+    {
+        let bundle = mapped("true").with(|config| {
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
+        });
+        let done = bundle.run();
+        done.refused(words);
+        done.refused(&format!("hint: in a user namespace it can only be mounted with a new {kind} namespace"));
+        bundle.assert_nothing_left("run");
+    }
+}
+
+#[test]
+fn a_rootfs_that_the_containers_root_may_not_enter() {
+    need_root!();
+    let bundle = mapped("true");
+    let mode = |mode| std::fs::set_permissions(bundle.rootfs(), std::fs::Permissions::from_mode(mode)).unwrap();
+    chown(bundle.rootfs(), Some(0), Some(0)).unwrap();
+    mode(0o700);
+    let done = bundle.run();
+    done.refused("permission denied");
+    done.refused("hint: the container's root is uid 100000, gid 100000 on the host");
+    bundle.assert_nothing_left("run");
+    // The directories above are the host's, and in nobody's way.
+    give(&bundle.rootfs(), FIRST);
+    std::fs::set_permissions(&bundle.dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+    bundle.run().ok();
+}
+
+#[test]
+fn the_streams_can_be_opened_again() {
+    need_root!();
+    let bundle = mapped("echo out > /dev/stdout; echo err > /dev/stderr").set("/process/user/uid", json!(1000));
+    let done = bundle.run();
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("out\n", "err\n"));
+}
+
+/// A container with a user namespace that runs, and its pid.
+fn target() -> (Bundle, i64) {
+    let bundle = mapped("").with(|config| config["process"]["args"] = json!(["sleep", "1000"]));
+    bundle.run_detached().ok();
+    let pid = bundle.state()["pid"].as_i64().unwrap();
+    (bundle, pid)
+}
+
+const PRINT: &str = "for ns in pid net ipc uts cgroup user; do echo $ns $(readlink /proc/self/ns/$ns); done; id -u; cat /proc/self/uid_map";
+
+fn link(pid: i64, name: &str) -> String {
+    std::fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap().to_str().unwrap().to_owned()
+}
+
+fn join_user(bundle: Bundle, pid: i64) -> Bundle {
+    let bundle =
+        bundle.with(|config| add_namespace(config, json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") })));
+    give(&bundle.rootfs(), FIRST);
+    bundle
+}
+
+#[test]
+fn a_user_namespace_is_joined_with_new_ones_that_it_owns() {
+    need_root!();
+    let (_target, pid) = target();
+    let given = json!([range(0, FIRST, COUNT)]);
+    for mappings in [json!([]), given] {
+        let bundle = join_user(Bundle::sh(PRINT), pid).with(|config| map(config, &mappings));
+        let text = bundle.run().ok();
+        assert!(text.contains(&format!("user {}\n0\n", link(pid, "user"))), "{text}");
+        assert!(!text.contains(&link(pid, "pid")) && !text.contains(&link(pid, "net")), "{text}");
+        bundle.assert_nothing_left("run");
+    }
+}
+
+#[test]
+fn mappings_that_are_not_the_joined_namespaces_are_refused() {
+    need_root!();
+    let (_target, pid) = target();
+    let bundle = join_user(Bundle::sh(PRINT), pid).with(|config| map(config, &json!([range(0, FIRST + 1, COUNT)])));
+    let done = bundle.run();
+    done.refused("these are not the mappings of the user namespace that is joined (0 100000 65536)");
+    done.refused(" /linux/uidMappings\n");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn all_namespaces_of_a_container_are_joined() {
+    need_root!();
+    let (target, pid) = target();
+    let bundle = join_user(Bundle::sh(PRINT), pid).with(|config| {
+        for (kind, name) in [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")] {
+            add_namespace(config, json!({ "type": kind, "path": format!("/proc/{pid}/ns/{name}") }));
+        }
+    });
+    let text = bundle.run().ok();
+    for name in ["pid", "net", "ipc", "uts", "cgroup", "user"] {
+        assert!(text.contains(&format!("{name} {}\n", link(pid, name))), "{name}: {text}");
+    }
+    assert_eq!(target.status(), "running");
+    bundle.assert_nothing_left("run");
+}
+
+/// Engines make network namespaces of their own, and user namespaces later.
+#[test]
+fn a_new_user_namespace_with_a_joined_network_of_the_host() {
+    need_root!();
+    let other = Bundle::new(&["sleep", "1000"]);
+    other.run_detached().ok();
+    let pid = other.state()["pid"].as_i64().unwrap();
+    let bundle = mapped(PRINT).with(|config| {
+        add_namespace(config, json!({ "type": "network", "path": format!("/proc/{pid}/ns/net") }));
+        add_namespace(config, json!({ "type": "time" }));
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/sys"));
+    });
+    let text = bundle.run().ok();
+    assert!(text.contains(&format!("net {}\n", link(pid, "net"))), "{text}");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn podmans_config_with_a_user_namespace_runs() {
+    need_root!();
+    let bundle =
+        mapped("id -u; cat /proc/self/uid_map; df -k /run >/dev/null; cat /dev/null; stat -c %u /dev/shm; hostname");
+    let text = include_bytes!("data/podman-userns.json");
+    let mut config: Value = serde_json::from_slice(text).unwrap();
+    config["root"]["path"] = json!("rootfs");
+    config["process"]["args"] = bundle.config["process"]["args"].clone();
+    config["linux"]["cgroupsPath"] = bundle.config["linux"]["cgroupsPath"].clone();
+    // Of podman's own files only the shared memory is made here; what ferrun does not have yet is left out.
+    config["linux"]["seccomp"] = json!(null);
+    config["linux"]["sysctl"] = json!(null);
+    config["linux"]["resources"]["pids"] = json!(null);
+    config["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|mount| mount["type"] != "bind" || mount["destination"] == "/dev/shm");
+    let shm = bundle.dir.join("shm");
+    std::fs::create_dir(&shm).unwrap();
+    chown(&shm, Some(FIRST), Some(FIRST)).unwrap();
+    for mount in config["mounts"].as_array_mut().unwrap().iter_mut().filter(|mount| mount["destination"] == "/dev/shm")
+    {
+        mount["source"] = json!(shm);
+    }
+    let bundle = bundle.with(|own| *own = config);
+    let text = bundle.run().ok();
+    assert!(text.split_whitespace().eq(["0", "0", "100000", "65536", "0", "75891422edba"]), "{text}");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn a_joined_user_namespace_that_denies_setgroups() {
+    need_root!();
+    // util-linux writes "deny" before it maps its own ids.
+    let mut maker = Command::new("unshare").args(["--user", "--map-root-user", "sleep", "1000"]).spawn().unwrap();
+    let pid = maker.id();
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+    common::wait_until("its mappings", || {
+        !read("gid_map").is_empty() && read("setgroups") == "deny\n" && read("comm") == "sleep\n"
+    });
+    let join = |script: &str| {
+        Bundle::sh(script).with(|config| {
+            add_namespace(config, json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") }));
+            // It has one group.
+            config["mounts"][2]["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
+        })
+    };
+    let text = join("id -u; id -g; cat /proc/self/setgroups").run();
+    let with_groups = join("true").set("/process/user/additionalGids", json!([0])).run();
+    maker.kill().and_then(|()| maker.wait()).unwrap();
+    assert_eq!(text.ok(), "0\n0\ndeny");
+    with_groups.refused("set the supplementary groups: operation not permitted");
+}
