@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 
+use super::device::Device;
 use super::text::{NoEntryYet, NotYet, Refused, Text, object_or_default, objects, or_default};
 use crate::cgroup::device_rules::Rule;
+use crate::rootfs::propagation::Propagation;
 
 /// What only Linux has.
 #[derive(Deserialize, Debug, Default)]
@@ -27,15 +29,23 @@ pub struct Linux {
     uid_mappings: NotYet,
     gid_mappings: NotYet,
     time_offsets: NotYet,
-    devices: NotYet,
+    /// Device nodes beside the default ones.
+    #[serde(deserialize_with = "objects")]
+    pub devices: Vec<Device>,
     net_devices: NoEntryYet,
-    rootfs_propagation: NotYet,
+    /// Whether mounts travel between the root and the host.
+    #[serde(deserialize_with = "propagation")]
+    pub rootfs_propagation: Option<Propagation>,
     seccomp: NotYet,
     mount_label: NotYet,
     sysctl: NotYet,
     intel_rdt: NotYet,
     memory_policy: NotYet,
     personality: NotYet,
+}
+
+fn propagation<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Propagation>, D::Error> {
+    super::text::parsed(from, |text| if text.is_empty() { Ok(None) } else { Propagation::parse(text).map(Some) })
 }
 
 /// A namespace of the container.

@@ -106,6 +106,7 @@ impl Launch<'_> {
             (Action::Limit(step), ..) => step.run(),
             (Action::DevicesV1(step), ..) => step.run(),
             (Action::DevicesV2(step), ..) => step.run(),
+            (Action::MakeUserNamespace(step), ..) => step.run(),
             (Action::Record(_), Ok(process), _) => (self.record)(process.pid, process.fd.as_fd()),
             (Action::Release(_), _, Ok(channel)) => channel.release(),
             (Action::AwaitReady(_), Ok(process), Ok(channel)) => self.await_ready(process, channel),

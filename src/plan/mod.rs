@@ -2,6 +2,7 @@
 //! subject; what runs the steps is in launch/, what they do in rootfs/, process/ and cgroup/.
 
 mod cgroups;
+mod devices;
 pub mod explain;
 pub mod host;
 mod identity;
@@ -10,6 +11,7 @@ mod namespaces;
 pub mod step;
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 pub use host::Host;
 pub use step::{Action, Step};
@@ -20,6 +22,7 @@ use crate::cgroup::directory::Directory;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::session::{Isolate, Keyring};
+use crate::rootfs::idmap::UserNamespace;
 use step::{AwaitReady, Ready, Record, Release, Wait};
 
 /// The program that starts a container: two processes run it side by side.
@@ -57,6 +60,8 @@ struct Compiler<'a> {
     host: &'a Host,
     options: &'a Options,
     plan: Plan,
+    /// The maps of mounts, each once.
+    maps: Vec<Rc<UserNamespace>>,
 }
 
 /// Compiles a bundle's spec for a host.
@@ -64,7 +69,8 @@ struct Compiler<'a> {
 /// # Errors
 /// A property that this host cannot honour, with its pointer.
 pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> {
-    let mut compiler = Compiler { spec: &bundle.spec, bundle: &bundle.dir, host, options, plan: Plan::default() };
+    let plan = Plan::default();
+    let mut compiler = Compiler { spec: &bundle.spec, bundle: &bundle.dir, host, options, plan, maps: Vec::new() };
     compiler.compile()?;
     Ok(compiler.plan)
 }
@@ -87,7 +93,7 @@ impl Compiler<'_> {
         self.join_cgroup();
         self.mounts(true);
         self.devices();
-        self.enter_root();
+        self.enter_root()?;
         self.paths();
         self.identity();
         self.init(None, Ready);
@@ -98,6 +104,7 @@ impl Compiler<'_> {
     /// What can be done before the init exists is done before only where the init needs it at birth.
     fn parent_lane(&mut self) -> Result<()> {
         self.cgroup_at_birth()?;
+        self.mapped_mounts();
         self.clone();
         self.parent(None, Record);
         self.cgroup_meanwhile()?;

@@ -14,8 +14,12 @@ use crate::process::session::{Isolate, Keyring};
 use crate::process::stdio::Stdio;
 use crate::rootfs::cgroup::CgroupMount;
 use crate::rootfs::devices::DefaultDevices;
+use crate::rootfs::idmap::MakeUserNamespace;
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
 use crate::rootfs::mount::{Mount, SealReadOnly};
+use crate::rootfs::node::Node;
+use crate::rootfs::propagation::PropagateRoot;
+use crate::rootfs::remount::Remount;
 use crate::rootfs::root::{BindRoot, MoveRoot, Pivot, ReadOnlyRoot};
 
 /// One thing to do, and the property that asked for it.
@@ -63,6 +67,8 @@ actions! {
     DevicesV1(DevicesV1) = "cgroup",
     /// Sets the device rules of v2.
     DevicesV2(DevicesV2) = "cgroup",
+    /// Maps for mounts.
+    MakeUserNamespace(MakeUserNamespace) = "idmap",
     /// Makes the init.
     Clone(Clone) = "clone",
     /// Writes down who the init is.
@@ -89,10 +95,14 @@ actions! {
     BindRoot(BindRoot) = "bind",
     /// A mount.
     Mount(Mount) = "mount",
+    /// Other options for an earlier mount.
+    Remount(Remount) = "mount",
     /// The container's view of its cgroups.
     CgroupMount(CgroupMount) = "mount",
     /// The devices that every container has.
     Devices(DefaultDevices) = "dev",
+    /// A device of `linux.devices`.
+    Node(Node) = "dev",
     /// Waits for the parent's [`Release`].
     Wait(Wait) = "wait",
     /// Enters the v1 cgroups.
@@ -109,6 +119,8 @@ actions! {
     SealReadOnly(SealReadOnly) = "ro",
     /// The root made read-only.
     ReadOnlyRoot(ReadOnlyRoot) = "ro",
+    /// The propagation of the root.
+    PropagateRoot(PropagateRoot) = "root",
     /// A limit of setrlimit(2).
     Rlimit(Rlimit) = "limit",
     /// The working directory.

@@ -13,7 +13,7 @@ use super::Rootfs;
 use crate::error::{Context, Error, Result};
 
 /// Names and numbers: "Default Devices" of the OCI runtime spec, config-linux.md.
-const NODES: &[(&CStr, u64, u64)] =
+pub const NODES: &[(&CStr, u64, u64)] =
     &[(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)];
 
 /// "Dev symbolic links" of runtime-linux.md, and ptmx.
