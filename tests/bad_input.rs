@@ -334,7 +334,11 @@ fn values_out_of_range_are_refused() {
         ("/linux/namespaces", json!([{"type": "pid"}, {"type": "uts"}]), "mount namespace"),
         ("/hostname", json!("a".repeat(65)), "hostname"),
         ("/linux/maskedPaths/0", json!("proc/kcore"), "is not an absolute path"),
-        ("/linux/rootfsPropagation", json!("rsharedd"), "private, rprivate, rshared, rslave, runbindable, shared, slave"),
+        (
+            "/linux/rootfsPropagation",
+            json!("rsharedd"),
+            "private, rprivate, rshared, rslave, runbindable, shared, slave",
+        ),
         ("/linux/readonlyPaths/0", json!("proc/sys"), "is not an absolute path"),
     ] {
         refused_at(pointer, value, words);

@@ -1,6 +1,6 @@
 //! The devices and links that every container has in /dev.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::OwnedFd;
 
@@ -10,6 +10,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, makedev, mknodat};
 use nix::unistd::symlinkat;
 
 use super::Rootfs;
+use super::node::Node;
 use crate::error::{Context, Error, Result};
 
 /// Names and numbers: "Default Devices" of the OCI runtime spec, config-linux.md.
@@ -57,6 +58,11 @@ fn make_node(dev: &OwnedFd, name: &CStr, number: u64) -> Result<()> {
             } else {
                 Err(Error::new(format!("the container's /dev has a {name:?} that is another thing")))
             }
+        }
+        Err(Errno::EPERM) => {
+            let path = CString::new([b"/dev/", name.to_bytes()].concat()).expect("made of two strings without NUL");
+            let node = Node { path, kind: SFlag::S_IFCHR, number, mode: None, uid: None, gid: None };
+            node.bind(dev, name)
         }
         result => result.what(|| format!("mknod /dev/{}", name.to_string_lossy())),
     }

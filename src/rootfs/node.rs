@@ -50,10 +50,12 @@ impl Node {
         if !self.is_same(&stat) {
             return Err(Error::new(format!("device {self}: the container has another thing of that name")));
         }
-        self.own(&node, &stat)?;
+        let owned = self.own(&node, &stat)?;
         match self.mode {
-            // There is no umask: what was made has its mode.
-            Some(mode) if !made => set_mode(&node, mode).what(|| format!("chmod {self}")),
+            // There is no umask: what was made has its mode, but for what a new owner takes away.
+            Some(mode) if !made || (owned && mode & 0o6000 != 0) => {
+                set_mode(&node, mode).what(|| format!("chmod {self}"))
+            }
             _ => Ok(()),
         }
     }
@@ -63,18 +65,19 @@ impl Node {
         stat.st_mode & libc::S_IFMT == self.kind.bits() && number == self.number
     }
 
-    /// Sets the owner if it is another.
-    fn own(&self, node: &OwnedFd, stat: &FileStat) -> Result<()> {
+    /// Sets the owner, and says so, if it is another.
+    fn own(&self, node: &OwnedFd, stat: &FileStat) -> Result<bool> {
         let uid = self.uid.filter(|uid| *uid != stat.st_uid).map(Uid::from_raw);
         let gid = self.gid.filter(|gid| *gid != stat.st_gid).map(Gid::from_raw);
         if uid.is_none() && gid.is_none() {
-            return Ok(());
+            return Ok(false);
         }
-        fchownat(node, c"", uid, gid, AtFlags::AT_EMPTY_PATH).what(|| format!("chown {self}"))
+        fchownat(node, c"", uid, gid, AtFlags::AT_EMPTY_PATH).what(|| format!("chown {self}"))?;
+        Ok(true)
     }
 
     /// Where no devices may be made, the host's own is shown, with the host's owner and mode.
-    fn bind(&self, directory: &OwnedFd, name: &CStr) -> Result<()> {
+    pub(super) fn bind(&self, directory: &OwnedFd, name: &CStr) -> Result<()> {
         let source = self.of_host().ok_or_else(|| {
             let error = Error::os(format!("mknod {self}"), Errno::EPERM);
             error.hint("the host has no such device there that could be bound in its place")

@@ -78,9 +78,9 @@ impl Propagation {
     }
 }
 
-/// Makes the mount that `place` lies on private: what is attached there would else appear on the host.
-pub(super) fn make_mount_of_private(place: &OwnedFd) -> nix::Result<()> {
-    let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+/// Makes the mount that `place` lies on a slave: what is attached there would else appear on the host. So
+/// binds of that mount are slaves, too, whatever is asked for; runc even makes it private.
+pub(super) fn cut_off_mount_of(place: &OwnedFd) -> nix::Result<()> {
     let up = |at: &OwnedFd| {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         openat(at, c"..", flags, Mode::empty())
@@ -91,7 +91,7 @@ pub(super) fn make_mount_of_private(place: &OwnedFd) -> nix::Result<()> {
     };
     let mut at = place.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
     loop {
-        match mount::mount_setattr(&at, false, &private) {
+        match mount::mount_setattr(&at, false, &SLAVE) {
             // Not the root of a mount: its parent directory is nearer to one.
             Err(Errno::EINVAL) => {
                 let above = up(&at)?;

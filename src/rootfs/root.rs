@@ -34,7 +34,7 @@ impl BindRoot {
         let place = mount::open_tree(CWD, &self.path, 0).what(|| format!("open {self}"))?;
         let root = mount::clone_tree(&place, true).what(|| format!("bind {self}"))?;
         if shared {
-            propagation::make_mount_of_private(&place).what(|| format!("make the mount of {self} private"))?;
+            propagation::cut_off_mount_of(&place).what(|| format!("cut the mount of {self} off from the host's"))?;
         }
         if self.propagation.is_none_or(|value| !value.keeps_master()) {
             // The mounts inside are slaves by now, or must not lead to the host's at all.
