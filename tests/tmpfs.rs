@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
-use common::{Bundle, Done};
+use common::Bundle;
+use ferrun::sys::xattr;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
@@ -59,7 +61,7 @@ fn fill(bundle: &Bundle) {
     std::fs::write(data.join("setuid"), "").unwrap();
     chown(data.join("setuid"), Some(7), Some(8)).unwrap();
     std::fs::set_permissions(data.join("setuid"), std::fs::Permissions::from_mode(0o6755)).unwrap();
-    std::fs::set_permissions(data.join("file"), std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(data.join("file"), std::fs::Permissions::from_mode(0o000)).unwrap();
     symlink("/etc/passwd", data.join("link")).unwrap();
     std::os::unix::fs::lchown(data.join("link"), Some(9), Some(9)).unwrap();
     mknod(&data.join("zero"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o604), makedev(1, 5)).unwrap();
@@ -118,26 +120,35 @@ fn what_is_copied_must_fit_and_must_be_there() {
 #[test]
 fn extended_attributes_are_copied() {
     need_root!();
-    let bundle = bundle("getfattr -d -m - /data/file /data/sub || true", &[tmpfs("/data", &["tmpcopyup"])]);
+    let bundle = bundle("sleep 100", &[tmpfs("/data", &["tmpcopyup"])]);
     fill(&bundle);
-    // Looked at from outside, through the init's root: busybox has no getfattr.
-    let bundle = bundle.with(|config| config["process"]["args"] = json!(["sleep", "100"]));
-    let set = |path: &str| {
-        let mut command = std::process::Command::new("setfattr");
-        command.args(["-n", "trusted.ferrun", "-v", "kept"]).arg(bundle.rootfs().join(path));
-        command.status().is_ok_and(|status| status.success())
-    };
-    if !(set("data/file") && set("data/sub")) {
-        return common::skip("this test needs setfattr (Debian's attr) and trusted attributes in /tmp");
+    let name = c"trusted.ferrun";
+    let data = bundle.rootfs().join("data");
+    for path in [data.clone(), data.join("file"), data.join("sub")] {
+        if xattr::set(File::open(path).unwrap(), name, b"kept\0").is_err() {
+            return common::skip("this test needs trusted attributes in /tmp");
+        }
     }
     bundle.run_detached().ok();
-    for path in ["file", "sub"] {
-        let path = format!("/proc/{}/root/data/{path}", bundle.state()["pid"]);
-        let look =
-            std::process::Command::new("getfattr").args(["--only-values", "-n", "trusted.ferrun", &path]).output();
-        assert_eq!(Done::new(look.unwrap()).ok(), "kept", "{path}");
+    let data = format!("/proc/{}/root/data", bundle.state()["pid"]);
+    for path in ["", "/file", "/sub"] {
+        let value = xattr::get(File::open(format!("{data}{path}")).unwrap(), name);
+        assert_eq!(value.unwrap(), b"kept\0", "{path}");
     }
-    bundle.delete_force().ok();
+    assert!(xattr::get(File::open(format!("{data}/setuid")).unwrap(), name).is_err());
+}
+
+#[test]
+fn what_the_kernel_makes_up_is_not_copied() {
+    need_root!();
+    for path in ["/proc", "/x", "/y"] {
+        let bundle = bundle("true", &[tmpfs(path, &["tmpcopyup"])]).with(|config| {
+            let mount = json!({ "destination": "/y/z", "source": "/sys", "options": ["bind"] });
+            config["mounts"].as_array_mut().unwrap().insert(7, mount);
+        });
+        symlink("proc", bundle.rootfs().join("x")).unwrap();
+        bundle.run().refused("a file system of the kernel's own, which cannot be copied");
+    }
 }
 
 #[test]

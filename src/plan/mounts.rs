@@ -46,8 +46,8 @@ impl Compiler<'_> {
             return self.init(from, Remount { destination, options: entry.options.clone() });
         }
         if is_cgroup(entry) {
-            let view = self.cgroup_view();
-            return self.init(from, CgroupMount { view, destination, options: entry.options.clone() });
+            let (view, cut_off) = (self.cgroup_view(), self.shares_with_host());
+            return self.init(from, CgroupMount { view, destination, options: entry.options.clone(), cut_off });
         }
         let mut options = entry.options.clone();
         let source = match (&entry.source, entry.is_bind()) {

@@ -14,8 +14,19 @@ use crate::sys::mount::{self, attr};
 
 /// The kernel's own file systems, for which read-only is a matter of the mount. Any other is told, too:
 /// a device must not be written to by a read-only mount, not even to replay its journal.
-const WITHOUT_DEVICE: &[&CStr] =
-    &[c"binfmt_misc", c"bpf", c"debugfs", c"devpts", c"mqueue", c"proc", c"ramfs", c"sysfs", c"tmpfs", c"tracefs"];
+const WITHOUT_DEVICE: &[&CStr] = &[
+    c"binfmt_misc",
+    c"bpf",
+    c"cgroup2",
+    c"debugfs",
+    c"devpts",
+    c"mqueue",
+    c"proc",
+    c"ramfs",
+    c"sysfs",
+    c"tmpfs",
+    c"tracefs",
+];
 
 /// A new file system.
 pub struct FileSystem<'a> {
@@ -83,7 +94,8 @@ pub(super) fn tmpfs_place(rootfs: &Rootfs, path: &CStr, options: &Options) -> ni
         return Ok(None);
     }
     match rootfs.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
-        Err(Errno::ENOENT) => Ok(None),
+        // What is wrong with it is told when it is mounted on.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
         result => result.map(Some),
     }
 }

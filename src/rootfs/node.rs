@@ -10,6 +10,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor, mknodat};
 use nix::unistd::{Gid, Uid, fchownat};
 
 use super::mount::attach;
+use super::propagation::SLAVE;
 use super::{Rootfs, split};
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
@@ -89,6 +90,8 @@ impl Node {
         };
         let place = place.what(|| format!("mount point of {self}"))?;
         let copy = mount::clone_tree(&source, false).what(|| format!("bind {self}"))?;
+        // Whatever the root's propagation is, the container mounts nothing over the host's device.
+        mount::mount_setattr(&copy, false, &SLAVE).what(|| format!("cut off {self}"))?;
         attach(&copy, &place, &self.path)
     }
 

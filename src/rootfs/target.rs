@@ -1,6 +1,7 @@
 //! Where a mount goes: its mount point, and what must not be mounted over.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -46,24 +47,23 @@ impl Mount {
             }
             _ => Error::os(format!("mount point {path:?}"), errno),
         })?;
-        self.guard_proc(tree, &target)?;
+        guard_proc(path, tree, &target, self)?;
         Ok(target)
     }
+}
 
-    /// Nothing but a procfs on /proc, and nothing inside of it but over a few files, whether the path or
-    /// what was found there says that it is /proc.
-    fn guard_proc(&self, tree: &OwnedFd, target: &OwnedFd) -> Result<()> {
-        let path = self.destination.as_c_str();
-        let is_proc = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
-        let inside = path.to_bytes().starts_with(b"/proc/") || (path != c"/proc" && is_proc(target));
-        if path == c"/proc" && !is_proc(tree) {
-            return Err(Error::new(format!("mount {self}: only a procfs may be mounted on /proc")));
-        }
-        if inside && !OVER_PROC.contains(&path) {
-            return Err(Error::new(format!("mount {self}: inside of /proc only a few files may be mounted over")));
-        }
-        Ok(())
+/// Nothing but a procfs on /proc, and nothing inside of it but over a few files, whether the path or
+/// what was found there says that it is /proc.
+pub(super) fn guard_proc(path: &CStr, tree: &OwnedFd, target: &OwnedFd, what: &dyn fmt::Display) -> Result<()> {
+    let is_proc = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
+    let inside = path.to_bytes().starts_with(b"/proc/") || (path != c"/proc" && is_proc(target));
+    if path == c"/proc" && !is_proc(tree) {
+        return Err(Error::new(format!("mount {what}: only a procfs may be mounted on /proc")));
     }
+    if inside && !OVER_PROC.contains(&path) {
+        return Err(Error::new(format!("mount {what}: inside of /proc only a few files may be mounted over")));
+    }
+    Ok(())
 }
 
 fn is_directory(tree: &OwnedFd) -> bool {
