@@ -1,11 +1,8 @@
 //! What types cannot say: ranges, duplicates, and properties that need or exclude each other.
 
-use std::ffi::CStr;
-
 use super::Spec;
 use super::hooks;
 use super::linux::Linux;
-use super::mount::Mount;
 use super::process::{CapabilitySet, Process};
 use crate::cgroup::directory::names_a_cgroup;
 use crate::error::{Error, Result};
@@ -27,9 +24,7 @@ pub fn check(spec: &Spec, warnings: &mut Vec<Error>) -> Result<()> {
     super::sysctl::check(spec)?;
     check_cgroups_path(spec)?;
     hooks::check(&spec.hooks)?;
-    for (index, mount) in spec.mounts.iter().enumerate() {
-        check_mount(mount, index, warnings)?;
-    }
+    super::check_mounts::check(spec, warnings)?;
     for (pattern, paths) in
         [("/linux/maskedPaths/#", &spec.linux.masked_paths), ("/linux/readonlyPaths/#", &spec.linux.readonly_paths)]
     {
@@ -140,34 +135,4 @@ fn check_cgroups_path(spec: &Spec) -> Result<()> {
         }
         Err(_) => Err(wrong("/linux/cgroupsPath", format!("cgroupsPath {path:?} is not text"))),
     }
-}
-
-fn check_mount(mount: &Mount, index: usize, warnings: &mut Vec<Error>) -> Result<()> {
-    let at = |pattern| Pointer::at(pattern, index);
-    let destination = mount.clean_destination();
-    if destination.as_bytes() == b"/" {
-        return Err(wrong(at("/mounts/#/destination"), "mounting on top of the root \"/\" is not supported"));
-    }
-    if mount.destination.bytes().first() != Some(&b'/') {
-        let message = format!("destination {:?} is not absolute; it is taken from /", mount.destination);
-        warnings.push(wrong(at("/mounts/#/destination"), message));
-    }
-    if mount.is_bind() {
-        if mount.source.as_ref().is_none_or(|source| source.is_empty()) {
-            return Err(wrong(at("/mounts/#/source"), "a bind mount needs a source"));
-        }
-        if let Some(data) = mount.options.data.first() {
-            let key = data.key.to_string_lossy();
-            let message = format!("a bind mount takes no options of a file system, as \"{key}\" would be");
-            return Err(wrong(at("/mounts/#/options"), message));
-        }
-    } else if let (Some(b"cgroup" | b"cgroup2"), Some(data)) =
-        (mount.kind().map(CStr::to_bytes), mount.options.data.first())
-    {
-        let key = data.key.to_string_lossy();
-        return Err(wrong(at("/mounts/#/options"), format!("a cgroup mount takes no option \"{key}\"")));
-    } else if mount.kind().is_none() {
-        return Err(wrong(at("/mounts/#/type"), "a mount that is no bind needs a type"));
-    }
-    Ok(())
 }

@@ -1,10 +1,54 @@
-//! `linux.resources.devices`: the device rules of the cgroup.
+//! `linux.devices`: device nodes; `linux.resources.devices`: the device rules of the cgroup.
 
+use nix::sys::stat::SFlag;
 use serde::Deserialize;
 use serde::de::Deserializer;
 
-use super::text::{Object, parsed};
+use super::text::{Object, Text, parsed};
 use crate::cgroup::device_rules::{Access, Kind, Rule};
+
+/// An entry of `linux.devices`.
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// Where, inside the container.
+    pub path: Text,
+    /// A character or block device, or a named pipe.
+    #[serde(rename = "type", deserialize_with = "node_kind")]
+    pub kind: SFlag,
+    /// Absent for a pipe.
+    #[serde(default, deserialize_with = "number")]
+    pub major: Option<u32>,
+    /// The same.
+    #[serde(default, deserialize_with = "number")]
+    pub minor: Option<u32>,
+    /// Permissions; engines copy the bits of the type along.
+    pub file_mode: Option<u32>,
+    /// The owner.
+    pub uid: Option<u32>,
+    /// The owner's group.
+    pub gid: Option<u32>,
+}
+
+impl Device {
+    /// The number as the kernel has it; none for a pipe.
+    pub fn number(&self) -> Option<u64> {
+        match (self.kind, self.major, self.minor) {
+            (SFlag::S_IFIFO, ..) => Some(0),
+            (_, Some(major), Some(minor)) => Some(nix::sys::stat::makedev(major.into(), minor.into())),
+            _ => None,
+        }
+    }
+}
+
+fn node_kind<'de, D: Deserializer<'de>>(from: D) -> Result<SFlag, D::Error> {
+    parsed(from, |text| match text {
+        "c" | "u" => Ok(SFlag::S_IFCHR),
+        "b" => Ok(SFlag::S_IFBLK),
+        "p" => Ok(SFlag::S_IFIFO),
+        other => Err(format!("device type {other:?} is none of c, b, u, p")),
+    })
+}
 
 /// A rule as the config spells it.
 #[derive(Deserialize)]

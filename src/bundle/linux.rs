@@ -5,12 +5,14 @@ use std::ffi::CStr;
 
 use serde::Deserialize;
 
+use super::device::Device;
 use super::idmap::mappings;
 use super::intel_rdt::IntelRdt;
 use super::scheduling::{MemoryPolicy, Personality};
 use super::text::{NoEntryYet, NotYet, Object, Refused, Text, object, object_or_default, objects, or_default};
 use crate::cgroup::device_rules::Rule;
 use crate::process::ids::Mappings;
+use crate::rootfs::propagation::Propagation;
 
 /// What only Linux has.
 #[derive(Deserialize, Debug, Default)]
@@ -55,12 +57,20 @@ pub struct Linux {
     /// Clocks of a new time namespace.
     #[serde(deserialize_with = "object_or_default")]
     pub time_offsets: TimeOffsets,
-    devices: NotYet,
+    /// Device nodes beside the default ones.
+    #[serde(deserialize_with = "objects")]
+    pub devices: Vec<Device>,
     /// The host's network links that become the container's, by name.
     #[serde(deserialize_with = "or_default")]
     pub net_devices: BTreeMap<String, Object<NetDevice>>,
-    rootfs_propagation: NotYet,
+    /// Whether mounts travel between the root and the host.
+    #[serde(deserialize_with = "propagation")]
+    pub rootfs_propagation: Option<Propagation>,
     seccomp: NotYet,
+}
+
+fn propagation<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Propagation>, D::Error> {
+    super::text::parsed(from, |text| if text.is_empty() { Ok(None) } else { Propagation::parse(text).map(Some) })
 }
 
 /// A namespace of the container.

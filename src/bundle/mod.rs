@@ -2,6 +2,7 @@
 //! stands for a number, a flag or an enum.
 
 mod check;
+mod check_mounts;
 pub mod default;
 pub mod demo;
 mod device;

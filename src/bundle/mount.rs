@@ -6,13 +6,12 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
-use super::text::{NotYet, Text};
+use super::text::{Text, objects};
 use crate::rootfs::options::Options;
 
 /// An entry of `mounts`.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-#[allow(dead_code)] // the `NotYet` fields are read only to be refused
 pub struct Mount {
     /// Where, inside the container.
     pub destination: Text,
@@ -24,16 +23,36 @@ pub struct Mount {
     /// The options, parsed.
     #[serde(default, deserialize_with = "options")]
     pub options: Options,
-    #[serde(default)]
-    uid_mappings: NotYet,
-    #[serde(default)]
-    gid_mappings: NotYet,
+    /// How the owners of the source appear.
+    #[serde(default, deserialize_with = "objects")]
+    pub uid_mappings: Vec<IdMapping>,
+    /// How its groups appear.
+    #[serde(default, deserialize_with = "objects")]
+    pub gid_mappings: Vec<IdMapping>,
+}
+
+/// A range of ids: "User namespace mappings" of the OCI runtime spec, config-linux.md.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMapping {
+    /// The first id in the source.
+    #[serde(rename = "containerID")]
+    pub container_id: u32,
+    /// The id that it appears as.
+    #[serde(rename = "hostID")]
+    pub host_id: u32,
+    /// How many ids follow one another.
+    pub size: u32,
 }
 
 impl Mount {
     /// Whether it shows a part of the host's tree rather than a file system of its own.
     pub fn is_bind(&self) -> bool {
         self.options.bind.is_some() || self.kind().is_some_and(|kind| kind == c"bind")
+    }
+
+    /// Whether its owners are mapped: asked for by an option, or by mappings alone, as for runc.
+    pub fn is_mapped(&self) -> bool {
+        self.options.idmap.is_some() || !self.uid_mappings.is_empty() || !self.gid_mappings.is_empty()
     }
 
     /// The file system type, if one is named.
@@ -44,18 +63,23 @@ impl Mount {
     /// The destination as an absolute path without `.`, `..` and doubled slashes; a relative one is
     /// taken from `/`, as runc does.
     pub fn clean_destination(&self) -> CString {
-        let mut parts: Vec<&[u8]> = Vec::new();
-        for part in self.destination.bytes().split(|byte| *byte == b'/') {
-            match part {
-                b"" | b"." => {}
-                b".." => drop(parts.pop()),
-                _ => parts.push(part),
-            }
-        }
-        let mut clean = vec![b'/'];
-        clean.extend(parts.join(&b'/'));
-        CString::new(clean).expect("cut from a string without NUL")
+        clean(&self.destination)
     }
+}
+
+/// A path from the root without `.`, `..` and doubled slashes.
+pub fn clean(path: &CStr) -> CString {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.to_bytes().split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+    }
+    let mut clean = vec![b'/'];
+    clean.extend(parts.join(&b'/'));
+    CString::new(clean).expect("cut from a string without NUL")
 }
 
 /// Reads the option list straight into its parsed form; an error points at the option.

@@ -118,6 +118,7 @@ impl Launch<'_> {
                 step.run();
                 Ok(())
             }
+            (Action::MakeUserNamespace(step), ..) => step.run(),
             (Action::Record(_), Ok(process), _) => (self.record)(process.pid, process.fd.as_fd()),
             (Action::Release(_), _, Ok(channel)) => channel.release(),
             (Action::AwaitMounts(_), Ok(process), Ok(channel)) => self.await_mounts(process, channel),

@@ -2,6 +2,7 @@
 //! subject; what runs the steps is in launch/, what they do in rootfs/, process/ and cgroup/.
 
 mod cgroups;
+mod devices;
 pub mod diff;
 pub mod explain;
 mod hooks;
@@ -16,6 +17,7 @@ pub mod step;
 mod user_namespace;
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 pub use host::Host;
 pub use step::{Action, Step};
@@ -27,6 +29,7 @@ use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::session::{Isolate, Keyring};
+use crate::rootfs::idmap::UserNamespace;
 use step::{AwaitReady, Ready, Record, Release, Wait};
 
 /// The program that starts a container: two processes run it side by side.
@@ -68,6 +71,8 @@ struct Compiler<'a> {
     host: &'a Host,
     options: &'a Options,
     plan: Plan,
+    /// The maps of mounts, each once.
+    maps: Vec<Rc<UserNamespace>>,
 }
 
 /// Compiles a bundle's spec for a host.
@@ -75,7 +80,8 @@ struct Compiler<'a> {
 /// # Errors
 /// A property that this host cannot honour, with its pointer.
 pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> {
-    let mut compiler = Compiler { spec: &bundle.spec, bundle: &bundle.dir, host, options, plan: Plan::default() };
+    let plan = Plan::default();
+    let mut compiler = Compiler { spec: &bundle.spec, bundle: &bundle.dir, host, options, plan, maps: Vec::new() };
     compiler.compile()?;
     Ok(compiler.plan)
 }
@@ -102,7 +108,7 @@ impl Compiler<'_> {
         }
         self.devices();
         self.create_hooks();
-        self.enter_root();
+        self.enter_root()?;
         self.sysctl();
         self.paths();
         self.identity()?;
@@ -156,6 +162,7 @@ impl Compiler<'_> {
         self.open_namespaces();
         self.cgroup_at_birth()?;
         self.new_time();
+        self.mapped_mounts();
         self.clone();
         self.parent(None, Record);
         self.user_namespace()?;

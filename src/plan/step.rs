@@ -26,8 +26,12 @@ use crate::process::time_namespace::NewTime;
 use crate::process::user_namespace::{BecomeRoot, CheckMap, GiveStreams, WriteMap};
 use crate::rootfs::cgroup::CgroupMount;
 use crate::rootfs::devices::DefaultDevices;
+use crate::rootfs::idmap::MakeUserNamespace;
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
 use crate::rootfs::mount::{Mount, SealReadOnly};
+use crate::rootfs::node::Node;
+use crate::rootfs::propagation::PropagateRoot;
+use crate::rootfs::remount::Remount;
 use crate::rootfs::root::{BindRoot, MoveRoot, Pivot, ReadOnlyRoot};
 
 /// One thing to do, and the property that asked for it.
@@ -79,6 +83,8 @@ actions! {
     Open(Open) = "open",
     /// A new time namespace.
     NewTime(NewTime) = "time",
+    /// Maps for mounts.
+    MakeUserNamespace(MakeUserNamespace) = "idmap",
     /// Makes the init.
     Clone(Clone) = "clone",
     /// The ids of a new user namespace.
@@ -127,10 +133,14 @@ actions! {
     BindRoot(BindRoot) = "bind",
     /// A mount.
     Mount(Mount) = "mount",
+    /// Other options for an earlier mount.
+    Remount(Remount) = "mount",
     /// The container's view of its cgroups.
     CgroupMount(CgroupMount) = "mount",
     /// The devices that every container has.
     Devices(DefaultDevices) = "dev",
+    /// A device of `linux.devices`.
+    Node(Node) = "dev",
     /// Waits for the parent's [`Release`].
     Wait(Wait) = "wait",
     /// Tells the parent that it is time for its hooks.
@@ -151,6 +161,8 @@ actions! {
     SealReadOnly(SealReadOnly) = "ro",
     /// The root made read-only.
     ReadOnlyRoot(ReadOnlyRoot) = "ro",
+    /// The propagation of the root.
+    PropagateRoot(PropagateRoot) = "root",
     /// A limit of setrlimit(2).
     Rlimit(Rlimit) = "limit",
     /// The working directory.

@@ -9,9 +9,12 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{fchdir, symlinkat};
 
 use super::Rootfs;
-use super::mount::{attach, finish, guard_proc};
+use super::file_system::FileSystem;
+use super::mount::{attach, set_mount_options};
 use super::options::Options;
-use crate::error::{Context, Result};
+use super::propagation::SLAVE;
+use super::target::guard_proc;
+use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
 
@@ -46,6 +49,8 @@ pub struct CgroupMount {
     pub destination: CString,
     /// How.
     pub options: Options,
+    /// What is bound of the host's does not stay shared with it.
+    pub cut_off: bool,
 }
 
 impl CgroupMount {
@@ -53,20 +58,33 @@ impl CgroupMount {
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let target = rootfs.make_directory(&self.destination).what(|| format!("mount point {:?}", self.destination))?;
         let tree = match &self.view {
-            View::V1(_) => file_system(c"tmpfs", Some(c"755"), BASE),
-            View::V2 => file_system(c"cgroup2", None, BASE | self.options.here.set),
-            View::HostV2(path) => mount::open_tree(CWD, path, mount::OPEN_TREE_CLONE),
+            View::V2 => {
+                let made = FileSystem { kind: c"cgroup2", source: c"cgroup2", place: None, writable: false };
+                made.make(&self.options, || format!("mount {self}"))?
+            }
+            _ if !self.options.data.is_empty() => {
+                let key = self.options.data[0].key.to_string_lossy();
+                return Err(Error::new(format!(
+                    "mount {self}: no file system is made here to take the option \"{key}\""
+                )));
+            }
+            View::V1(_) => tmpfs().what(|| format!("mount {self}"))?,
+            View::HostV2(path) => {
+                mount::open_tree(CWD, path, mount::OPEN_TREE_CLONE).what(|| format!("mount {self}"))?
+            }
         };
-        let tree = tree.what(|| format!("mount {self}"))?;
-        guard_proc(&self.destination, &tree, &target)?;
+        guard_proc(&self.destination, &tree, &target, self)?;
         attach(&tree, &target, &self.destination)?;
         if let View::V1(hierarchies) = &self.view {
             self.fill(&tree, hierarchies)?;
         }
+        if self.cut_off {
+            mount::mount_setattr(&tree, true, &SLAVE).what(|| format!("cut off {self}"))?;
+        }
         let change =
             MountAttr { set: BASE | self.options.here.set, clear: self.options.here.clear, ..MountAttr::default() };
         mount::mount_setattr(&tree, false, &change).what(|| format!("set options of {self}"))?;
-        finish(&tree, &self.options).what(|| format!("set options of {self}"))
+        set_mount_options(&tree, &self.options, false, self)
     }
 
     /// Mounts each hierarchy by a name relative to the new tmpfs: nothing else can reach that yet, and
@@ -101,14 +119,12 @@ fn bind(path: &std::ffi::CStr, name: &std::ffi::CStr, flags: MsFlags) -> nix::Re
     nix::mount::mount(none, name, none, flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT, none)
 }
 
-fn file_system(kind: &std::ffi::CStr, mode: Option<&std::ffi::CStr>, attributes: u64) -> nix::Result<OwnedFd> {
-    let context = mount::fsopen(kind)?;
-    mount::fsconfig_string(&context, c"source", kind)?;
-    if let Some(mode) = mode {
-        mount::fsconfig_string(&context, c"mode", mode)?;
-    }
+fn tmpfs() -> nix::Result<OwnedFd> {
+    let context = mount::fsopen(c"tmpfs")?;
+    mount::fsconfig_string(&context, c"source", c"tmpfs")?;
+    mount::fsconfig_string(&context, c"mode", c"755")?;
     mount::fsconfig_create(&context)?;
-    mount::fsmount(&context, attributes)
+    mount::fsmount(&context, BASE)
 }
 
 impl fmt::Display for CgroupMount {

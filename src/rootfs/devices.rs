@@ -11,12 +11,13 @@ use nix::unistd::symlinkat;
 
 use super::Rootfs;
 use super::mount::attach;
+use super::node::Node;
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::mount;
 
 /// Names and numbers: "Default Devices" of the OCI runtime spec, config-linux.md.
-const NODES: &[(&CStr, u64, u64)] =
+pub const NODES: &[(&CStr, u64, u64)] =
     &[(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)];
 
 /// "Dev symbolic links" of runtime-linux.md, and ptmx.
@@ -60,6 +61,11 @@ fn make_node(dev: &OwnedFd, name: &CStr, number: u64) -> Result<()> {
     match mknodat(dev, name, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), number) {
         Err(Errno::EEXIST) if is_there(dev, name, number)? => Ok(()),
         Err(Errno::EEXIST) => Err(another_thing(name)),
+        Err(Errno::EPERM) => {
+            let path = CString::new([b"/dev/", name.to_bytes()].concat()).expect("made of two strings without NUL");
+            let node = Node { path, kind: SFlag::S_IFCHR, number, mode: None, uid: None, gid: None };
+            node.bind(dev, name)
+        }
         result => result.what(|| format!("mknod /dev/{}", name.to_string_lossy())),
     }
 }

@@ -2,13 +2,20 @@
 //! openat2(RESOLVE_IN_ROOT) to a descriptor, once, and used by that descriptor.
 
 pub mod cgroup;
+mod copy_up;
 pub mod devices;
+mod file_system;
+pub mod idmap;
 pub mod mask;
 pub mod mount;
+pub mod node;
 pub mod options;
+pub mod propagation;
+pub mod remount;
 pub mod root;
+mod target;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -26,12 +33,14 @@ pub struct Rootfs {
     root: OwnedFd,
     /// The empty file system that hides directories, made for the first of them.
     empty: OnceCell<OwnedFd>,
+    /// The mounts that later ones change, by destination.
+    kept: RefCell<Vec<(CString, OwnedFd)>>,
 }
 
 impl Rootfs {
     /// The tree below this mount.
     pub fn new(root: OwnedFd) -> Rootfs {
-        Rootfs { root, empty: OnceCell::new() }
+        Rootfs { root, empty: OnceCell::new(), kept: RefCell::default() }
     }
 
     /// The root directory.
@@ -135,6 +144,18 @@ impl Rootfs {
                 result => return result.map(|found| (found, parent, missing)),
             }
         }
+    }
+
+    /// Remembers a mount for [`Rootfs::kept`].
+    fn keep(&self, destination: CString, mount: OwnedFd) {
+        self.kept.borrow_mut().push((destination, mount));
+    }
+
+    /// The last mount that was remembered under a destination.
+    fn kept(&self, destination: &CStr) -> Option<OwnedFd> {
+        let kept = self.kept.borrow();
+        let (_, mount) = kept.iter().rev().find(|(path, _)| path.as_c_str() == destination)?;
+        mount.try_clone().ok()
     }
 
     /// The file system that hides directories: empty, read-only, one for all of them.

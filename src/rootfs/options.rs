@@ -27,8 +27,12 @@ pub enum Effect {
     Superblock(&'static CStr),
     /// Propagation (`MS_*`), for the mounts below too if true.
     Propagation(u64, bool),
-    /// Known, and refused until it is supported.
-    NotYet,
+    /// Changes the mount that is there already, in place of a new one.
+    Remount,
+    /// Shows the files with other owners, in the mounts below too if true.
+    IdMap(bool),
+    /// A new tmpfs begins with what its mount point holds.
+    CopyUp,
 }
 
 use Effect::*;
@@ -45,7 +49,7 @@ pub const OPTIONS: &[(&str, Effect)] = &[
     ("diratime", Clear(attr::NODIRATIME)),
     ("dirsync", Superblock(c"dirsync")),
     ("exec", Clear(attr::NOEXEC)),
-    ("idmap", NotYet),
+    ("idmap", IdMap(false)),
     ("iversion", Nothing),
     ("lazytime", Superblock(c"lazytime")),
     ("loud", Nothing),
@@ -67,9 +71,9 @@ pub const OPTIONS: &[(&str, Effect)] = &[
     ("rdev", ClearAll(attr::NODEV)),
     ("rdiratime", ClearAll(attr::NODIRATIME)),
     ("relatime", Atime(RELATIME)),
-    ("remount", NotYet),
+    ("remount", Remount),
     ("rexec", ClearAll(attr::NOEXEC)),
-    ("ridmap", NotYet),
+    ("ridmap", IdMap(true)),
     ("rnoatime", AtimeAll(attr::NOATIME)),
     ("rnodev", SetAll(attr::NODEV)),
     ("rnodiratime", SetAll(attr::NODIRATIME)),
@@ -97,7 +101,7 @@ pub const OPTIONS: &[(&str, Effect)] = &[
     ("suid", Clear(attr::NOSUID)),
     ("symfollow", Clear(attr::NOSYMFOLLOW)),
     ("sync", Superblock(c"sync")),
-    ("tmpcopyup", NotYet),
+    ("tmpcopyup", CopyUp),
     ("unbindable", Propagation(libc::MS_UNBINDABLE, false)),
 ];
 
@@ -157,13 +161,19 @@ pub struct Options {
     pub propagation: Vec<(u64, bool)>,
     /// What only the file system understands.
     pub data: Vec<Data>,
+    /// An earlier mount is changed.
+    pub remount: bool,
+    /// Owners are mapped, and whether in the mounts below too.
+    pub idmap: Option<bool>,
+    /// A tmpfs begins with what its mount point holds.
+    pub copy_up: bool,
 }
 
 impl Options {
     /// Adds an option.
     ///
     /// # Errors
-    /// A sentence, for an option that is known but not supported yet and for one with a NUL byte.
+    /// A sentence, for an option with a NUL byte.
     pub fn add(&mut self, option: &str) -> Result<(), String> {
         let Ok(known) = OPTIONS.binary_search_by_key(&option, |(name, _)| name) else {
             return self.add_data(option);
@@ -179,7 +189,9 @@ impl Options {
             AtimeAll(mode) => self.all.atime(mode),
             Superblock(name) => self.superblock.push(name),
             Propagation(kind, recursive) => self.propagation.push((kind, recursive)),
-            NotYet => return Err(format!("mount option \"{option}\" is not supported yet")),
+            Remount => self.remount = true,
+            IdMap(recursive) => self.idmap = Some(recursive),
+            CopyUp => self.copy_up = true,
         }
         Ok(())
     }
@@ -194,9 +206,15 @@ impl Options {
         Ok(())
     }
 
-    /// Whether the mount is asked to be read-only.
+    /// Whether the mount is asked to be read-only; what holds for all mounts below is set last.
     pub fn read_only(&self) -> bool {
-        (self.here.set | self.all.set) & attr::RDONLY != 0
+        let Attributes { set, clear } = self.all;
+        (self.here.set & !clear | set) & attr::RDONLY != 0
+    }
+
+    /// Whether there is data of this name.
+    pub fn has_data(&self, key: &CStr) -> bool {
+        self.data.iter().any(|data| data.key.as_c_str() == key)
     }
 }
 
@@ -230,6 +248,19 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_for_all_mounts_is_set_last() {
+        for (list, read_only) in [
+            (&["ro"][..], true),
+            (&["rro"], true),
+            (&["ro", "rrw"], false),
+            (&["rro", "rw"], true),
+            (&["ro", "rw"], false),
+        ] {
+            assert_eq!(options(list).read_only(), read_only, "{list:?}");
+        }
+    }
+
+    #[test]
     fn unknown_options_are_data() {
         let o = options(&["mode=755", "newinstance", "context=\"a=b\""]);
         let text = |d: &Data| (d.key.clone().into_string().unwrap(), d.value.clone().map(|v| v.into_string().unwrap()));
@@ -237,6 +268,6 @@ mod tests {
         assert_eq!(text(&o.data[1]), ("newinstance".into(), None));
         assert_eq!(text(&o.data[2]), ("context".into(), Some("\"a=b\"".into())));
         assert!(Options::default().add("a\0").is_err());
-        assert!(Options::default().add("idmap").unwrap_err().contains("not supported yet"));
+        assert!(o.has_data(c"mode") && !o.has_data(c"size"));
     }
 }

@@ -8,27 +8,41 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 use nix::unistd::{chroot, fchdir};
 
 use super::Rootfs;
+use super::propagation::{self, Propagation, SLAVE};
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
 
-/// Cuts this mount namespace off from the host's (mounts still arrive from there, none goes back), and
-/// makes the root file system a mount of its own, which pivot_root(2) demands.
+/// Makes the root file system a mount of its own, which pivot_root(2) demands, in a tree from which no
+/// mount goes to the host.
 pub struct BindRoot {
     /// The root file system on the host.
     pub path: CString,
+    /// What the config says of its propagation.
+    pub propagation: Option<Propagation>,
 }
 
 impl BindRoot {
     /// Runs the step.
     pub fn run(&self) -> Result<Rootfs> {
-        let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
-        let host = mount::open_tree(CWD, c"/", 0).what(|| "open the host's root")?;
-        mount::mount_setattr(&host, true, &slave).what(|| "make the host's mounts slaves")?;
+        let shared = self.propagation.is_some_and(Propagation::is_shared);
+        if !shared {
+            let change = self.propagation.map_or(libc::MS_SLAVE, Propagation::of_host);
+            let change = MountAttr { propagation: change, ..MountAttr::default() };
+            mount::mount_setattr_on(c"/", true, &change).what(|| "cut the mounts off from the host's")?;
+        }
         // A link in its place is not followed, whatever was seen there before.
         let place =
             mount::open_tree(CWD, &self.path, libc::AT_SYMLINK_NOFOLLOW as u32).what(|| format!("open {self}"))?;
         let root = mount::clone_tree(&place, true).what(|| format!("bind {self}"))?;
+        if shared {
+            propagation::cut_off_mount_of(&place).what(|| format!("cut the mount of {self} off from the host's"))?;
+        }
+        if self.propagation.is_none_or(|value| !value.keeps_master()) {
+            // The mounts inside are slaves by now, or must not lead to the host's at all.
+            let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+            mount::mount_setattr(&root, shared, &private).what(|| format!("make {self} private"))?;
+        }
         super::mount::attach(&root, &place, &self.path)?;
         Ok(Rootfs::new(root))
     }
@@ -41,15 +55,26 @@ impl fmt::Display for BindRoot {
 }
 
 /// Makes the root file system the root directory and lets go of the host's tree: pivot_root(2).
-pub struct Pivot;
+pub struct Pivot {
+    /// The host's tree is not cut off yet: its unmounting would reach the host.
+    pub cut_off: bool,
+}
 
 impl Pivot {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        // Before: afterwards the container's mounts would be below it.
+        let host = match self.cut_off {
+            true => Some(mount::open_tree(CWD, c"/", 0).what(|| "open the host's root")?),
+            false => None,
+        };
         fchdir(rootfs.root()).what(|| "enter the rootfs")?;
         mount::pivot_root_here()
             .what(|| "pivot_root")
             .map_err(|error| error.hint("pivot_root does not work on an initramfs; --no-pivot is for that"))?;
+        if let Some(host) = host {
+            mount::mount_setattr(host, true, &SLAVE).what(|| "cut the host's tree off from the host's")?;
+        }
         // The old root now lies on top of the new one, as the working directory.
         umount2(".", MntFlags::MNT_DETACH).what(|| "unmount the host's tree")?;
         nix::unistd::chdir("/").what(|| "enter the new root")
@@ -64,21 +89,33 @@ impl fmt::Display for Pivot {
 
 /// Moves the root file system over the host's root, for `--no-pivot`: the host's tree stays mounted
 /// below, so that what could be reached of it matters; /proc and /sys of the host are taken away first.
-pub struct MoveRoot;
+pub struct MoveRoot {
+    /// As in [`Pivot`].
+    pub cut_off: bool,
+}
 
 impl MoveRoot {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         fchdir(rootfs.root()).what(|| "enter the rootfs")?;
-        for tree in ["/proc", "/sys"] {
+        let host = mount::open_tree(CWD, c"/", 0).what(|| "open the host's root")?;
+        if self.cut_off {
+            mount::mount_setattr(&host, false, &SLAVE).what(|| "cut the root off from the host's")?;
+        }
+        for tree in [c"/proc", c"/sys"] {
+            if self.cut_off {
+                // One that is no mount is none of the host's either.
+                let _ = mount::mount_setattr_on(tree, true, &SLAVE);
+            }
             let _ = umount2(tree, MntFlags::MNT_DETACH);
             // One that stays (locked, or mounted twice) would be a way around the masked paths.
             let kind = statfs(tree).map(|fs| fs.filesystem_type());
             if matches!(kind, Ok(PROC_SUPER_MAGIC | SYSFS_MAGIC)) {
-                return Err(Error::new(format!("the host's {tree} cannot be unmounted, which --no-pivot needs")));
+                let message =
+                    format!("the host's {} cannot be unmounted, which --no-pivot needs", tree.to_string_lossy());
+                return Err(Error::new(message));
             }
         }
-        let host = mount::open_tree(CWD, c"/", 0).what(|| "open the host's root")?;
         super::mount::attach(rootfs.root(), &host, c"/")?;
         chroot(".").what(|| "chroot to the rootfs")?;
         nix::unistd::chdir("/").what(|| "enter the new root")

@@ -17,6 +17,7 @@ pub mod netlink;
 pub mod pidfd;
 pub mod program;
 pub mod task;
+pub mod userns;
 pub mod xattr;
 
 use nix::errno::Errno;

@@ -18,6 +18,9 @@ const FSMOUNT_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+const FSPICK_CLOEXEC: u32 = 1;
+const FSPICK_EMPTY_PATH: u32 = 8;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 
@@ -33,6 +36,7 @@ pub mod attr {
     pub const NOATIME: u64 = 0x10;
     pub const STRICTATIME: u64 = 0x20;
     pub const NODIRATIME: u64 = 0x80;
+    pub const IDMAP: u64 = 0x10_0000;
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
 }
 
@@ -46,7 +50,7 @@ pub struct MountAttr {
     pub clear: u64,
     /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`, or 0 to leave it.
     pub propagation: u64,
-    /// A user namespace whose maps the mount shall use, with `MOUNT_ATTR_IDMAP`.
+    /// A user namespace whose maps the mount shall use, with [`attr::IDMAP`].
     pub userns_fd: u64,
 }
 
@@ -59,6 +63,13 @@ fn fd(ret: libc::c_long) -> nix::Result<OwnedFd> {
 pub fn fsopen(kind: &CStr) -> nix::Result<OwnedFd> {
     // SAFETY: `kind` is a NUL-terminated string that outlives the call.
     fd(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })
+}
+
+/// The configuration context of the superblock of a mount, whose root `at` is open on: fspick(2).
+pub fn fspick(at: impl AsFd) -> nix::Result<OwnedFd> {
+    let flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+    // SAFETY: the path is the empty NUL-terminated string.
+    fd(unsafe { libc::syscall(libc::SYS_fspick, at.as_fd().as_raw_fd(), c"".as_ptr(), flags) })
 }
 
 /// Sets a parameter without a value, such as `memory` of cgroup v1.
@@ -74,6 +85,11 @@ pub fn fsconfig_string(context: impl AsFd, key: &CStr, value: &CStr) -> nix::Res
 /// Creates the superblock from what was configured.
 pub fn fsconfig_create(context: impl AsFd) -> nix::Result<()> {
     fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
+}
+
+/// Changes the superblock as configured.
+pub fn fsconfig_reconfigure(context: impl AsFd) -> nix::Result<()> {
+    fsconfig(context, FSCONFIG_CMD_RECONFIGURE, None, None)
 }
 
 fn fsconfig(context: impl AsFd, command: u32, key: Option<&CStr>, value: Option<&CStr>) -> nix::Result<()> {
@@ -112,21 +128,22 @@ pub fn move_mount(from: impl AsFd, to: impl AsFd) -> nix::Result<()> {
 }
 
 /// Changes the attributes of the mount that `at` is open on, and of those below it if `recursive`.
+/// EINVAL: `at` is not the root of a mount.
 pub fn mount_setattr(at: impl AsFd, recursive: bool, attr: &MountAttr) -> nix::Result<()> {
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    let at = at.as_fd().as_raw_fd();
-    // SAFETY: `attr` points to a `struct mount_attr` of the size given, which the kernel only reads.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            at,
-            c"".as_ptr(),
-            flags,
-            std::ptr::from_ref(attr),
-            size_of::<MountAttr>(),
-        )
-    };
-    check(ret).map(drop)
+    set_attributes(at.as_fd().as_raw_fd(), c"", libc::AT_EMPTY_PATH, recursive, attr)
+}
+
+/// The same for the mount on an absolute path.
+pub fn mount_setattr_on(path: &CStr, recursive: bool, attr: &MountAttr) -> nix::Result<()> {
+    set_attributes(libc::AT_FDCWD, path, 0, recursive, attr)
+}
+
+fn set_attributes(at: i32, path: &CStr, flags: i32, recursive: bool, attr: &MountAttr) -> nix::Result<()> {
+    let flags = flags | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let (path, attr) = (path.as_ptr(), std::ptr::from_ref(attr));
+    // SAFETY: `path` is a NUL-terminated string, `attr` points to a `struct mount_attr` of the size given,
+    // which the kernel only reads; both outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_mount_setattr, at, path, flags, attr, size_of::<MountAttr>()) }).map(drop)
 }
 
 /// pivot_root(2) with the same directory for the new root and the old: the old root is then mounted

@@ -1,0 +1,134 @@
+//! The option `tmpcopyup`: a tmpfs begins with what its mount point holds. The tmpfs is still detached
+//! while it is filled, so that nothing sees it half full and no path leads there.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{
+    FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, mknodat, utimensat,
+};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchown, fchownat, symlinkat};
+
+use crate::error::{Context, Error, Result};
+use crate::sys::xattr;
+
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(FILE);
+const FILE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
+
+/// Copies what is in a directory, with owners, modes, times and extended attributes. Names are used only
+/// relative to the descriptor of their directory, and no link is followed.
+pub(super) fn copy_up(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+    let from = openat(from, c".", DIRECTORY, Mode::empty()).what(|| "open the mount point")?;
+    let to = openat(to, c".", DIRECTORY, Mode::empty()).what(|| "open the new tmpfs")?;
+    // The top's own mode and owner are options of the tmpfs.
+    let attributes = copy_attributes(&from, &to).what(|| "copy extended attributes of the mount point");
+    attributes.and_then(|()| copy_entries(from, &to))
+}
+
+fn copy_entries(from: OwnedFd, to: &OwnedFd) -> Result<()> {
+    // Whose files have no end, and no contents of their own.
+    let kind = fstatfs(&from).what(|| "look at the mount point")?.filesystem_type();
+    if matches!(kind, PROC_SUPER_MAGIC | SYSFS_MAGIC | CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC) {
+        return Err(Error::new("there is a file system of the kernel's own, which cannot be copied"));
+    }
+    let mut from = Dir::from_fd(from).what(|| "read the mount point")?;
+    let mut names = Vec::new();
+    for entry in from.iter() {
+        let name = entry.what(|| "read the mount point")?.file_name().to_owned();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(name);
+        }
+    }
+    names.iter().try_for_each(|name| copy_entry(&from, to, name))
+}
+
+fn copy_entry(from: &Dir, to: &OwnedFd, name: &CStr) -> Result<()> {
+    let copied = || -> nix::Result<Option<(OwnedFd, OwnedFd, FileStat)>> {
+        let stat = fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        match stat.st_mode & libc::S_IFMT {
+            libc::S_IFDIR => {
+                let source = openat(from, name, DIRECTORY, Mode::empty())?;
+                mkdirat(to, name, Mode::S_IRWXU)?;
+                let made = openat(to, name, DIRECTORY, Mode::empty())?;
+                return Ok(Some((source, made, stat)));
+            }
+            libc::S_IFREG => copy_file(from, to, name)?,
+            libc::S_IFLNK => {
+                let target = readlinkat(from, name)?;
+                symlinkat(target.as_os_str(), to, name)?;
+                finish(to, name, &stat)?;
+            }
+            kind => {
+                let mode = Mode::from_bits_truncate(stat.st_mode);
+                mknodat(to, name, SFlag::from_bits_truncate(kind), mode, stat.st_rdev)?;
+                finish(to, name, &stat)?;
+            }
+        }
+        Ok(None)
+    };
+    let Some((source, made, stat)) = copied().what(|| format!("copy {name:?} to the tmpfs"))? else { return Ok(()) };
+    copy_attributes(&source, &made).what(|| format!("copy {name:?} to the tmpfs"))?;
+    copy_entries(source, &made)?;
+    finish_open(&made, &stat).what(|| format!("copy {name:?} to the tmpfs"))
+}
+
+fn copy_file(from: &Dir, to: &OwnedFd, name: &CStr) -> nix::Result<()> {
+    let source = openat(from, name, FILE, Mode::empty())?;
+    let stat = fstat(&source)?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(Errno::EAGAIN); // replaced since it was looked at
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | FILE;
+    let made = openat(to, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let (mut source, mut made) = (File::from(source), File::from(made));
+    let code = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+    std::io::copy(&mut source, &mut made).map_err(code)?;
+    copy_attributes(&source, &made)?;
+    finish_open(&made, &stat)
+}
+
+fn owner(stat: &FileStat) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
+}
+
+fn times(stat: &FileStat) -> [TimeSpec; 2] {
+    [TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec)]
+}
+
+/// Owner, mode (after the owner, whose change takes set-user-ID bits away) and times.
+fn finish_open(made: impl AsFd, stat: &FileStat) -> nix::Result<()> {
+    let (uid, gid) = owner(stat);
+    fchown(&made, uid, gid)?;
+    fchmod(&made, Mode::from_bits_truncate(stat.st_mode))?;
+    let [accessed, modified] = times(stat);
+    futimens(&made, &accessed, &modified)
+}
+
+/// The same for what is not opened: links, whose mode means nothing, and nodes, which were made with theirs.
+fn finish(to: &OwnedFd, name: &CStr, stat: &FileStat) -> nix::Result<()> {
+    let (uid, gid) = owner(stat);
+    fchownat(to, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    let [accessed, modified] = times(stat);
+    utimensat(to, name, &accessed, &modified, UtimensatFlags::NoFollowSymlink)
+}
+
+/// Those that a tmpfs can have: before Linux 6.6 none of `user.`.
+fn copy_attributes(from: impl AsFd, to: impl AsFd) -> nix::Result<()> {
+    let names = match xattr::list(&from) {
+        Err(Errno::ENOTSUP) => return Ok(()),
+        names => names?,
+    };
+    for name in names {
+        match xattr::get(&from, &name).and_then(|value| xattr::set(&to, &name, &value)) {
+            Err(Errno::ENOTSUP | Errno::ENODATA) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! New instances of file systems, detached: fsopen(2), fsconfig(2), fsmount(2).
+
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, fstat};
+
+use super::Rootfs;
+use super::options::{Data, Options};
+use crate::error::{Error, Result};
+use crate::sys::mount::{self, attr};
+
+/// The kernel's own file systems, for which read-only is a matter of the mount. Any other is told, too:
+/// a device must not be written to by a read-only mount, not even to replay its journal.
+const WITHOUT_DEVICE: &[&CStr] = &[
+    c"binfmt_misc",
+    c"bpf",
+    c"cgroup2",
+    c"debugfs",
+    c"devpts",
+    c"mqueue",
+    c"proc",
+    c"ramfs",
+    c"sysfs",
+    c"tmpfs",
+    c"tracefs",
+];
+
+/// A new file system.
+pub struct FileSystem<'a> {
+    /// Its type.
+    pub kind: &'a CStr,
+    /// Its device or name.
+    pub source: &'a CStr,
+    /// Where it will be mounted, if that is there already; a tmpfs takes mode and owner from it.
+    pub place: Option<&'a OwnedFd>,
+    /// Mount points must still be made in it.
+    pub writable: bool,
+}
+
+impl FileSystem<'_> {
+    /// Makes it. `what` is for errors: `mount tmpfs on /a`.
+    pub fn make(&self, options: &Options, what: impl FnOnce() -> String) -> Result<OwnedFd> {
+        let fail = |errno, context: Option<&OwnedFd>| {
+            let error = Error::os(what(), errno);
+            match context.and_then(mount::kernel_message) {
+                Some(said) => error.detail(said),
+                None => error,
+            }
+        };
+        let context = match mount::fsopen(self.kind) {
+            Ok(context) => context,
+            Err(errno) => return Err(fail(errno, None)),
+        };
+        let keep = if self.writable { attr::RDONLY } else { 0 };
+        let made = self.configure(&context, options);
+        let made = made.and_then(|()| mount::fsmount(&context, options.here.set & !keep));
+        made.map_err(|errno| fail(errno, Some(&context)))
+    }
+
+    fn configure(&self, context: &OwnedFd, options: &Options) -> nix::Result<()> {
+        mount::fsconfig_string(context, c"source", self.source)?;
+        if options.here.set & attr::RDONLY != 0 && !self.writable && !WITHOUT_DEVICE.contains(&self.kind) {
+            mount::fsconfig_flag(context, c"ro")?;
+        }
+        if let Some(place) = self.place {
+            like(context, &fstat(place)?, options)?;
+        }
+        configure(context, options)?;
+        mount::fsconfig_create(context)
+    }
+}
+
+/// Hands over what the options say of the file system.
+pub(super) fn configure(context: &OwnedFd, options: &Options) -> nix::Result<()> {
+    for flag in &options.superblock {
+        mount::fsconfig_flag(context, flag)?;
+    }
+    for Data { key, value } in &options.data {
+        match value {
+            Some(value) => mount::fsconfig_string(context, key, value)?,
+            None => mount::fsconfig_flag(context, key)?,
+        }
+    }
+    Ok(())
+}
+
+/// The directory that a tmpfs is like: its mount point, unless that is still to be made or the options say
+/// all of it. runc and crun take the mode from there; an owner other than root belongs to it.
+pub(super) fn tmpfs_place(rootfs: &Rootfs, path: &CStr, options: &Options) -> nix::Result<Option<OwnedFd>> {
+    if options.has_data(c"mode") && !options.copy_up {
+        return Ok(None);
+    }
+    match rootfs.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+        // What is wrong with it is told when it is mounted on.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Mode and owner, where the options do not say them.
+fn like(context: &OwnedFd, place: &FileStat, options: &Options) -> nix::Result<()> {
+    let text = |text: String| CString::new(text).expect("digits");
+    if !options.has_data(c"mode") {
+        mount::fsconfig_string(context, c"mode", &text(format!("{:o}", place.st_mode & 0o7777)))?;
+    }
+    for (key, id) in [(c"uid", place.st_uid), (c"gid", place.st_gid)] {
+        if id != 0 && !options.has_data(key) {
+            mount::fsconfig_string(context, key, &text(id.to_string()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! `linux.devices`: device nodes anywhere in the container.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor, mknodat};
+use nix::unistd::{Gid, Uid, fchownat};
+
+use super::mount::attach;
+use super::propagation::SLAVE;
+use super::{Rootfs, split};
+use crate::error::{Context, Error, Result};
+use crate::sys::fd::CWD;
+use crate::sys::mount;
+
+/// Makes a device node or a named pipe. One that is there already is kept if it is the same device.
+pub struct Node {
+    /// Where: absolute and clean, inside the container.
+    pub path: CString,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
+    pub kind: SFlag,
+    /// Its number; 0 for a pipe.
+    pub number: u64,
+    /// Permissions, if the config says them.
+    pub mode: Option<u32>,
+    /// Owner, if the config says it.
+    pub uid: Option<u32>,
+    /// The owner's group, if the config says it.
+    pub gid: Option<u32>,
+}
+
+const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+impl Node {
+    /// Runs the step.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        let (parent, name) = split(&self.path);
+        let directory = rootfs.make_directory(&parent).what(|| format!("open directory {parent:?}"))?;
+        let mode = Mode::from_bits_truncate(self.mode.unwrap_or(0o666));
+        let made = match mknodat(&directory, name.as_c_str(), self.kind, mode, self.number) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
+            Err(Errno::EPERM) => return self.bind(&directory, &name),
+            Err(errno) => return Err(Error::os(format!("mknod {self}"), errno)),
+        };
+        let node = openat(&directory, name.as_c_str(), HANDLE, Mode::empty()).what(|| format!("open {self}"))?;
+        let stat = fstat(&node).what(|| format!("stat {self}"))?;
+        if !self.is_same(&stat) {
+            return Err(Error::new(format!("device {self}: the container has another thing of that name")));
+        }
+        let owned = self.own(&node, &stat)?;
+        match self.mode {
+            // There is no umask: what was made has its mode, but for what a new owner takes away.
+            Some(mode) if !made || (owned && mode & 0o6000 != 0) => {
+                set_mode(&node, mode).what(|| format!("chmod {self}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_same(&self, stat: &FileStat) -> bool {
+        let number = if self.kind == SFlag::S_IFIFO { 0 } else { stat.st_rdev };
+        stat.st_mode & libc::S_IFMT == self.kind.bits() && number == self.number
+    }
+
+    /// Sets the owner, and says so, if it is another.
+    fn own(&self, node: &OwnedFd, stat: &FileStat) -> Result<bool> {
+        let uid = self.uid.filter(|uid| *uid != stat.st_uid).map(Uid::from_raw);
+        let gid = self.gid.filter(|gid| *gid != stat.st_gid).map(Gid::from_raw);
+        if uid.is_none() && gid.is_none() {
+            return Ok(false);
+        }
+        fchownat(node, c"", uid, gid, AtFlags::AT_EMPTY_PATH).what(|| format!("chown {self}"))?;
+        Ok(true)
+    }
+
+    /// Where no devices may be made, the host's own is shown, with the host's owner and mode.
+    pub(super) fn bind(&self, directory: &OwnedFd, name: &CStr) -> Result<()> {
+        let source = self.of_host().ok_or_else(|| {
+            let error = Error::os(format!("mknod {self}"), Errno::EPERM);
+            error.hint("the host has no such device there that could be bound in its place")
+        })?;
+        let flags = OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let place = match openat(directory, name, flags | OFlag::O_EXCL, Mode::empty()) {
+            Err(Errno::EEXIST) => openat(directory, name, HANDLE, Mode::empty()),
+            result => result,
+        };
+        let place = place.what(|| format!("mount point of {self}"))?;
+        let copy = mount::clone_tree(&source, false).what(|| format!("bind {self}"))?;
+        // Whatever the root's propagation is, the container mounts nothing over the host's device.
+        mount::mount_setattr(&copy, false, &SLAVE).what(|| format!("cut off {self}"))?;
+        attach(&copy, &place, &self.path)
+    }
+
+    /// The same device on the host: of the same path, or where udev has it by its number.
+    fn of_host(&self) -> Option<OwnedFd> {
+        let class = if self.kind == SFlag::S_IFBLK { "block" } else { "char" };
+        let by_number = format!("/dev/{class}/{}:{}", major(self.number), minor(self.number));
+        [self.path.clone(), CString::new(by_number).ok()?].into_iter().find_map(|path| {
+            let found = openat(CWD, path.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+            fstat(&found).is_ok_and(|stat| self.is_same(&stat)).then_some(found)
+        })
+    }
+}
+
+/// chmod(2) of a handle: Linux before 6.6 knows no way but the host's /proc.
+fn set_mode(node: &OwnedFd, mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(format!("/proc/self/fd/{}", node.as_raw_fd()), std::fs::Permissions::from_mode(mode))
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let path = self.path.to_string_lossy();
+        let kind = match self.kind {
+            SFlag::S_IFBLK => "b",
+            SFlag::S_IFCHR => "c",
+            _ => return write!(f, "{path} (p)"),
+        };
+        write!(f, "{path} ({kind} {}:{})", major(self.number), minor(self.number))
+    }
+}

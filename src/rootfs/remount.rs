@@ -1,0 +1,79 @@
+//! The option `remount`: an earlier mount gets other options.
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use nix::sys::stat::fstat;
+
+use super::Rootfs;
+use super::mount::set_mount_options;
+use super::options::Options;
+use crate::error::{Context, Error, Result};
+use crate::sys::mount::{self, MountAttr, attr};
+
+/// Changes what is mounted on a destination. The flags of the mount change as named, the rest stays, as
+/// with mount(8). The file system itself changes only if `mounts` made it: any other is the host's, too.
+pub struct Remount {
+    /// Where: absolute and clean, inside the container.
+    pub destination: CString,
+    /// What changes.
+    pub options: Options,
+}
+
+impl Remount {
+    /// Runs the step.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        let target = rootfs.find(&self.destination).what(|| self.to_string())?;
+        // EINVAL: nothing is mounted there.
+        let context = mount::fspick(&target).what(|| self.to_string())?;
+        self.file_system(rootfs, &target, &context)?;
+        let change = MountAttr { set: self.options.here.set, clear: self.options.here.clear, ..MountAttr::default() };
+        if !self.options.here.is_empty() {
+            mount::mount_setattr(&target, false, &change).what(|| self.to_string())?;
+        }
+        set_mount_options(&target, &self.options, false, self)
+    }
+
+    fn file_system(&self, rootfs: &Rootfs, target: &OwnedFd, context: &OwnedFd) -> Result<()> {
+        let Options { bind, here, superblock, data, .. } = &self.options;
+        let read_only = [(here.set, c"ro"), (here.clear, c"rw")];
+        let read_only = read_only.iter().find(|(bits, _)| bits & attr::RDONLY != 0);
+        if bind.is_some() || (superblock.is_empty() && data.is_empty() && read_only.is_none()) {
+            return Ok(());
+        }
+        if !self.is_own(rootfs, target)? {
+            if superblock.is_empty() && data.is_empty() {
+                return Ok(());
+            }
+            let message = format!("{self}: the file system there is not the container's own");
+            return Err(
+                Error::new(message).hint("only flags of the mount, such as ro and nosuid, can be changed there")
+            );
+        }
+        let configure = || {
+            read_only.map_or(Ok(()), |(_, flag)| mount::fsconfig_flag(context, flag))?;
+            super::file_system::configure(context, &self.options)?;
+            mount::fsconfig_reconfigure(context)
+        };
+        configure().map_err(|errno| match mount::kernel_message(context) {
+            Some(said) => Error::os(self.to_string(), errno).detail(said),
+            None => Error::os(self.to_string(), errno),
+        })
+    }
+
+    /// Whether it is the file system that an earlier entry made here, and no link or bind leads elsewhere.
+    fn is_own(&self, rootfs: &Rootfs, target: &OwnedFd) -> Result<bool> {
+        let device = |fd: &OwnedFd| fstat(fd).map(|stat| stat.st_dev).what(|| self.to_string());
+        match rootfs.kept(&self.destination) {
+            Some(made) => Ok(device(&made)? == device(target)?),
+            None => Ok(false),
+        }
+    }
+}
+
+impl fmt::Display for Remount {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "remount {}", self.destination.to_string_lossy())
+    }
+}

@@ -1,0 +1,71 @@
+//! Where a mount goes: its mount point, and what must not be mounted over.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, ResolveFlag};
+use nix::sys::stat::fstat;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use super::Rootfs;
+use super::mount::{Mount, Source};
+use crate::error::{Error, Result};
+
+/// What may be mounted over inside /proc, as runc: anything else could fake what the kernel says of
+/// processes and security labels (CVE-2019-16884).
+const OVER_PROC: &[&CStr] = &[
+    c"/proc/cpuinfo",
+    c"/proc/diskstats",
+    c"/proc/meminfo",
+    c"/proc/stat",
+    c"/proc/swaps",
+    c"/proc/uptime",
+    c"/proc/loadavg",
+    c"/proc/slabinfo",
+    c"/proc/sys/kernel/ns_last_pid",
+    c"/proc/sys/crypto/fips_enabled",
+];
+
+impl Mount {
+    /// The place to mount on, made if it is missing.
+    pub(super) fn target(&self, rootfs: &Rootfs, tree: &OwnedFd) -> Result<OwnedFd> {
+        let path = &self.destination;
+        let target = match &self.source {
+            Source::FileSystem { kind, .. } if matches!(kind.to_bytes(), b"proc" | b"sysfs") => {
+                rootfs.make_directory(path).and_then(|_| {
+                    rootfs.open_with(path, OFlag::O_PATH | OFlag::O_DIRECTORY, ResolveFlag::RESOLVE_NO_SYMLINKS)
+                })
+            }
+            Source::Bind(_) if !is_directory(tree) => rootfs.make_file(path),
+            _ => rootfs.make_directory(path),
+        };
+        let target = target.map_err(|errno| match &self.source {
+            Source::FileSystem { kind, .. } if matches!(errno, Errno::ELOOP | Errno::ENOTDIR) => {
+                Error::new(format!("filesystem {kind:?} must be mounted on ordinary directory, which {path:?} is not"))
+            }
+            _ => Error::os(format!("mount point {path:?}"), errno),
+        })?;
+        guard_proc(path, tree, &target, self)?;
+        Ok(target)
+    }
+}
+
+/// Nothing but a procfs on /proc, and nothing inside of it but over a few files, whether the path or
+/// what was found there says that it is /proc.
+pub(super) fn guard_proc(path: &CStr, tree: &OwnedFd, target: &OwnedFd, what: &dyn fmt::Display) -> Result<()> {
+    let is_proc = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
+    let inside = path.to_bytes().starts_with(b"/proc/") || (path != c"/proc" && is_proc(target));
+    if path == c"/proc" && !is_proc(tree) {
+        return Err(Error::new(format!("mount {what}: only a procfs may be mounted on /proc")));
+    }
+    if inside && !OVER_PROC.contains(&path) {
+        return Err(Error::new(format!("mount {what}: inside of /proc only a few files may be mounted over")));
+    }
+    Ok(())
+}
+
+fn is_directory(tree: &OwnedFd) -> bool {
+    fstat(tree).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}

@@ -1,0 +1,196 @@
+//! `linux.devices`: nodes in /dev and elsewhere, those that are there already, and hosts without mknod(2).
+
+mod common;
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+
+use common::{Bundle, Done};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use serde_json::{Value, json};
+
+fn device(path: &str, kind: &str, major: u64, minor: u64) -> Value {
+    json!({ "path": path, "type": kind, "major": major, "minor": minor })
+}
+
+/// A device with further properties.
+fn with(mut device: Value, more: &Value) -> Value {
+    device.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    device
+}
+
+fn bundle(script: &str, devices: &[Value]) -> Bundle {
+    Bundle::sh(script).with(|config| {
+        config["linux"]["devices"] = json!(devices);
+        config["root"]["readonly"] = json!(false);
+    })
+}
+
+#[test]
+fn devices_have_their_numbers_modes_and_owners() {
+    need_root!();
+    let devices = [
+        device("/dev/fuse", "c", 10, 229),
+        with(device("/dev/disk", "b", 7, 250), &json!({ "fileMode": 0o640, "uid": 5, "gid": 6 })),
+        with(device("/dev/raw", "u", 1, 3), &json!({ "fileMode": 0o20_600 })),
+        with(json!({ "path": "/dev/pipe", "type": "p" }), &json!({ "fileMode": 0o4622, "gid": 7 })),
+        with(device("/dev/none", "c", 1, 5), &json!({ "fileMode": 0 })),
+        device("/srv/deep/../er/zero", "c", 1, 5),
+        device("/tmp/full", "c", 1, 7),
+    ];
+    let script =
+        "stat -c '%n %F %t:%T %a %u:%g' /dev/fuse /dev/disk /dev/raw /dev/pipe /dev/none /srv/er/zero /tmp/full";
+    // The modes are exact, whatever the caller's umask is.
+    let wanted = "/dev/fuse character special file a:e5 666 0:0\n\
+                  /dev/disk block special file 7:fa 640 5:6\n\
+                  /dev/raw character special file 1:3 600 0:0\n\
+                  /dev/pipe fifo 0:0 4622 0:7\n\
+                  /dev/none character special file 1:5 0 0:0\n\
+                  /srv/er/zero character special file 1:5 666 0:0\n\
+                  /tmp/full character special file 1:7 666 0:0";
+    assert_eq!(bundle(script, &devices).run_after("umask 077").ok(), wanted);
+    assert_eq!(bundle("head -c 3 /srv/er/zero | wc -c; echo x > /dev/raw", &devices).run().ok(), "3");
+}
+
+#[test]
+fn a_default_device_may_be_given_another_mode_but_no_other_number() {
+    need_root!();
+    let mode = json!({ "fileMode": 0o600, "uid": 1 });
+    let bundle_of = |device: Value| bundle("stat -c '%a %u %t:%T' /dev/null; stat -c %a /dev/zero", &[device]);
+    let same = with(device("/dev/null", "c", 1, 3), &mode);
+    assert_eq!(bundle_of(same).run().ok(), "600 1 1:3\n666");
+    let without = device("/dev/../dev/null", "c", 1, 3);
+    assert_eq!(bundle_of(without).run().ok(), "666 0 1:3\n666");
+    for other in [device("/dev/null", "c", 1, 5), device("/dev/null", "b", 1, 3), device("/tmp/..//dev/tty", "c", 1, 3)]
+    {
+        let done = bundle_of(other).run();
+        assert!(done.stderr.contains("/linux/devices/0"), "{done:?}");
+        done.refused("in every container");
+    }
+}
+
+#[test]
+fn what_the_image_has_in_the_place_of_a_device() {
+    need_root!();
+    let node = |bundle: &Bundle, number: u64| {
+        mknod(&bundle.rootfs().join("srv"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), number).unwrap();
+    };
+    let wanted = || device("/srv", "c", 1, 5);
+    // The same device is kept as it is, but for what the config says of it.
+    let kept = bundle("stat -c '%t:%T %a %u' /srv", &[wanted()]);
+    node(&kept, makedev(1, 5));
+    assert_eq!(kept.run().ok(), "1:5 600 0");
+    let changed = bundle("stat -c '%t:%T %a %u' /srv", &[with(wanted(), &json!({ "fileMode": 0o644, "uid": 3 }))]);
+    node(&changed, makedev(1, 5));
+    assert_eq!(changed.run().ok(), "1:5 644 3");
+
+    let other = bundle("true", &[wanted()]);
+    node(&other, makedev(1, 3));
+    other.run().refused("another thing of that name");
+    let file = bundle("true", &[wanted()]);
+    std::fs::write(file.rootfs().join("srv"), "").unwrap();
+    file.run().refused("another thing of that name");
+    let pipe = bundle("true", &[json!({ "path": "/etc", "type": "p" })]);
+    pipe.run().refused("another thing of that name");
+}
+
+#[test]
+fn links_of_the_image_lead_no_device_out_of_it() {
+    need_root!();
+    let bundle = bundle("stat -c %t:%T /link/sub/zero /srv/canary/zero", &[device("/link/sub/zero", "c", 1, 5)]);
+    let canary = common::Canary::beside(&bundle);
+    std::fs::create_dir_all(bundle.rootfs().join("srv/canary")).unwrap();
+    std::os::unix::fs::symlink("../../srv", bundle.rootfs().join("link")).unwrap();
+    std::os::unix::fs::symlink("/../../canary", bundle.rootfs().join("srv/sub")).unwrap();
+    std::os::unix::fs::symlink("srv/canary", bundle.rootfs().join("canary")).unwrap();
+    assert_eq!(bundle.run().ok(), "1:5\n1:5");
+    canary.assert_alive("a directory of a device that is a link");
+    // The name itself is not followed.
+    std::fs::remove_file(bundle.rootfs().join("srv/canary/zero")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", bundle.rootfs().join("srv/canary/zero")).unwrap();
+    bundle.run().refused("another thing of that name");
+}
+
+#[test]
+fn a_device_listed_twice() {
+    need_root!();
+    let twice = [device("/dev/x", "c", 1, 5), with(device("/dev//x", "u", 1, 5), &json!({ "fileMode": 0o604 }))];
+    assert_eq!(bundle("stat -c %a /dev/x", &twice).run().ok(), "604");
+    let differently = [device("/dev/x", "c", 1, 5), device("/dev/./x", "c", 1, 7)];
+    let done = bundle("true", &differently).run();
+    assert!(done.stderr.contains("/linux/devices/1"), "{done:?}");
+    done.refused("listed twice, as different devices");
+}
+
+#[test]
+fn devices_that_make_no_sense_are_refused() {
+    need_root!();
+    for (wrong, place, words) in [
+        (json!({ "path": "dev/x", "type": "c", "major": 1, "minor": 3 }), "/path", "is not an absolute path"),
+        (json!({ "path": "/dev/x", "type": "x", "major": 1, "minor": 3 }), "/type", "is none of c, b, u, p"),
+        (json!({ "path": "/dev/x", "type": "c", "major": 1 }), "", "needs major and minor numbers"),
+        (json!({ "path": "/dev/x", "type": "b", "major": -1, "minor": 3 }), "", "needs major and minor numbers"),
+        (json!({ "path": "/dev/x", "type": "c", "major": -2, "minor": 3 }), "/major", "-2 is no device number"),
+        (json!({ "path": "/dev/x", "type": "p", "uid": 4294967295u32 }), "/uid", "is no id"),
+        (json!({ "path": "/dev/x", "type": "p", "fileMode": 0o200_000 }), "/fileMode", "fileMode has bits"),
+        (json!({ "type": "p" }), "", "missing field `path`"),
+    ] {
+        let done = bundle("true", &[device("/dev/y", "c", 1, 5), wrong]).run();
+        assert!(done.stderr.contains(&format!(" /linux/devices/1{place}\n")), "{done:?}");
+        done.refused(words);
+    }
+}
+
+#[test]
+fn ptmx_is_the_containers_own() {
+    need_root!();
+    let done = bundle("readlink /dev/ptmx", &[with(device("/dev/ptmx", "c", 5, 2), &json!({ "fileMode": 0o600 }))]);
+    assert_eq!(done.run().ok(), "pts/ptmx");
+}
+
+#[test]
+fn nothing_is_made_in_a_dev_that_is_bound() {
+    need_root!();
+    let devices = [device("/dev/new", "c", 1, 5), device("/srv/new", "c", 1, 5)];
+    let bundle = bundle("ls /dev; ls /srv", &devices).with(|config| {
+        let list = config["mounts"].as_array_mut().unwrap();
+        list.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        list.push(json!({ "destination": "/dev", "source": "host", "options": ["bind"] }));
+        // Masks need a /dev/null.
+        config["linux"]["maskedPaths"] = json!([]);
+    });
+    std::fs::create_dir(bundle.dir.join("host")).unwrap();
+    std::fs::write(bundle.dir.join("host/file"), "").unwrap();
+    assert_eq!(bundle.run().ok(), "file\nnew");
+    assert_eq!(std::fs::read_dir(bundle.dir.join("host")).unwrap().count(), 1);
+}
+
+/// As in a user namespace: ferrun may mount, and not make devices.
+fn run_without_mknod(bundle: &Bundle) -> Done {
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set", "-mknod"]).arg(common::ferrun_binary());
+    command.arg("--root").arg(bundle.state_root()).args(["run", "--bundle"]).arg(&bundle.dir).arg(&bundle.id);
+    Done::new(command.stdin(std::process::Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn where_devices_cannot_be_made_the_hosts_are_bound() {
+    need_root!();
+    if !std::path::Path::new("/dev/fuse").exists() {
+        return common::skip("this test needs a /dev/fuse");
+    }
+    let number = std::fs::metadata("/dev/fuse").unwrap().rdev();
+    let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    let script = "stat -c %t:%T /dev/null /dev/tty /dev/fuse; echo x > /dev/null; head -c 2 /dev/zero | wc -c;
+                  [ -p /tmp/pipe ] && echo pipe";
+    let pipe = json!({ "path": "/tmp/pipe", "type": "p" });
+    let bound = bundle(script, &[device("/dev/fuse", "c", major, minor), pipe]);
+    let mode = std::fs::metadata("/dev/fuse").unwrap().permissions().mode();
+    assert_eq!(run_without_mknod(&bound).ok(), format!("1:3\n5:0\n{major:x}:{minor:x}\n2\npipe"));
+    assert_eq!(std::fs::metadata("/dev/fuse").unwrap().permissions().mode(), mode, "the host's is as it was");
+    assert!(std::fs::metadata("/dev/fuse").unwrap().file_type().is_char_device());
+    bound.assert_nothing_left("run");
+    // What the host has there is looked at: another device does not do.
+    let other = bundle("true", &[device("/dev/fuse", "c", 240, 7)]);
+    run_without_mknod(&other).refused("operation not permitted");
+    other.assert_nothing_left("run");
+}

@@ -1,0 +1,146 @@
+//! `idmap`, `ridmap`, `uidMappings` and `gidMappings` of a mount: whose files appear as whose.
+
+mod common;
+
+use std::os::unix::fs::chown;
+
+use common::{Bundle, mount_lines, mounted_on};
+use serde_json::{Value, json};
+
+fn ranges(list: &[(u32, u32, u32)]) -> Value {
+    list.iter()
+        .map(|(inside, outside, size)| json!({ "containerID": inside, "hostID": outside, "size": size }))
+        .collect()
+}
+
+fn mapped(destination: &str, options: &[&str], uids: &[(u32, u32, u32)], gids: &[(u32, u32, u32)]) -> Value {
+    let mut mount = json!({ "destination": destination, "source": "host", "options": options });
+    mount["uidMappings"] = ranges(uids);
+    mount["gidMappings"] = ranges(gids);
+    mount
+}
+
+/// A bundle with files of several owners, and a mount among them.
+fn bundle(script: &str, mounts: &[Value]) -> Bundle {
+    let bundle = Bundle::sh(script).with(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["mounts"].as_array_mut().unwrap().extend_from_slice(mounts);
+    });
+    let host = bundle.dir.join("host");
+    std::fs::create_dir_all(host.join("sub")).unwrap();
+    for (name, uid, gid) in [("root", 0, 0), ("one", 1, 2), ("thousand", 1000, 1001)] {
+        std::fs::write(host.join(name), "").unwrap();
+        chown(host.join(name), Some(uid), Some(gid)).unwrap();
+    }
+    bundle
+}
+
+/// `/tmp` may be a file system that cannot be mapped; a tmpfs can, since Linux 6.3.
+const TMPFS: &str =
+    "cp -a $bundle/host $bundle/copy; mount -t tmpfs top $bundle/host; cp -a $bundle/copy/. $bundle/host
+    mount -t tmpfs below $bundle/host/sub; touch $bundle/host/sub/file; chown 1:2 $bundle/host/sub/file";
+
+const TEN: [(u32, u32, u32); 1] = [(0, 100_000, 10)];
+
+#[test]
+fn owners_appear_mapped() {
+    need_root!();
+    let two: [(u32, u32, u32); 2] = [(0, 5000, 1), (1, 2000, 1000)];
+    let mounts = [
+        mapped("/a", &["bind", "idmap"], &TEN, &TEN),
+        mapped("/b", &["rbind", "ridmap"], &two, &TEN),
+        mapped("/c", &["rbind", "idmap"], &TEN, &TEN),
+        // The mappings alone ask for it, too.
+        mapped("/d", &["rbind"], &TEN, &[(0, 7, 1)]),
+        json!({ "destination": "/plain", "source": "host", "options": ["rbind"] }),
+    ];
+    let script = "stat -c '%n %u:%g' /a/root /a/one /a/thousand /b/root /b/one /b/thousand /b/sub/file /c/one /c/sub/file \
+                  /d/root /d/one /d/sub/file /plain/one";
+    let wanted = "/a/root 100000:100000\n/a/one 100001:100002\n/a/thousand 65534:65534\n\
+                  /b/root 5000:100000\n/b/one 2000:100002\n/b/thousand 2999:65534\n/b/sub/file 2000:100002\n\
+                  /c/one 100001:100002\n/c/sub/file 1:2\n\
+                  /d/root 100000:7\n/d/one 100001:65534\n/d/sub/file 1:2\n/plain/one 1:2";
+    let bundle = bundle(script, &mounts);
+    assert_eq!(bundle.run_after(TMPFS).ok(), wanted);
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn what_is_written_has_the_owner_of_the_source() {
+    need_root!();
+    let mount = mapped("/a", &["bind", "idmap"], &[(500, 0, 1)], &[(600, 0, 1)]);
+    // The file of the source itself is looked at through a second mount, which is not mapped.
+    let plain = json!({ "destination": "/plain", "source": "host", "options": ["bind"] });
+    let bundle = bundle("touch /a/new && stat -c %u:%g /a/new /plain/new", &[mount, plain]);
+    assert_eq!(bundle.run_after(&format!("{TMPFS}; chown 500:600 $bundle/host")).ok(), "0:0\n500:600");
+}
+
+#[test]
+fn other_options_hold_beside_the_mapping() {
+    need_root!();
+    let mount = mapped("/a", &["rbind", "ridmap", "ro", "rnosuid"], &TEN, &TEN);
+    let mounts = mount_lines(&bundle("cat /proc/self/mountinfo", &[mount]).run_after(TMPFS).ok());
+    let (top, below) = (mounted_on(&mounts, "/a"), mounted_on(&mounts, "/a/sub"));
+    assert!(top.has("ro") && top.has("nosuid") && top.has("idmapped"), "{top:?}");
+    assert!(below.has("rw") && below.has("nosuid") && below.has("idmapped"), "{below:?}");
+}
+
+#[test]
+fn equal_maps_share_one_user_namespace() {
+    need_root!();
+    let bundle = bundle(
+        "true",
+        &[
+            mapped("/a", &["bind", "idmap"], &TEN, &TEN),
+            mapped("/b", &["bind", "idmap"], &TEN, &TEN),
+            mapped("/c", &["bind", "idmap"], &TEN, &[(0, 7, 1)]),
+        ],
+    );
+    let plan = bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    assert_eq!(plan.matches("user namespace for mapped mounts").count(), 2, "{plan}");
+}
+
+#[test]
+fn mappings_that_make_no_sense_are_refused() {
+    need_root!();
+    let without = |key: &str| {
+        let mut mount = mapped("/a", &["bind", "idmap"], &TEN, &TEN);
+        mount.as_object_mut().unwrap().remove(key);
+        mount
+    };
+    let mut tmpfs = mapped("/a", &["idmap"], &TEN, &TEN);
+    tmpfs["type"] = json!("tmpfs");
+    for (mount, place, words) in [
+        (without("uidMappings"), "/gidMappings", "gidMappings must come with uidMappings"),
+        (without("gidMappings"), "/uidMappings", "uidMappings must come with gidMappings"),
+        (
+            mapped("/a", &["bind", "idmap"], &[], &[]),
+            "/options",
+            "the container has no user namespace to take them from",
+        ),
+        (mapped("/a", &["rbind", "ridmap"], &[], &[]), "/options", "no user namespace to take them from"),
+        (tmpfs, "/options", "id-mapped mounts are only supported for bind mounts"),
+        (mapped("/a", &["bind", "idmap"], &[(0, 1, 0)], &TEN), "/uidMappings", "write uid_map \"0 1 0\""),
+        (mapped("/a", &["bind", "idmap"], &TEN, &[(0, 1, 9), (5, 50, 1)]), "/uidMappings", "write gid_map"),
+    ] {
+        let bundle = bundle("true", &[mount]);
+        let done = bundle.run();
+        assert!(done.stderr.contains(&format!(" /mounts/7{place}\n")), "{done:?}");
+        done.refused(words);
+        bundle.assert_nothing_left(words);
+    }
+}
+
+#[test]
+fn what_cannot_be_mapped_is_told() {
+    need_root!();
+    let mut proc = mapped("/a", &["bind", "idmap"], &TEN, &TEN);
+    proc["source"] = json!("/proc/sys");
+    let done = bundle("true", &[proc]).run();
+    assert!(done.stderr.contains("the file system of the source cannot be mapped by this kernel"), "{done:?}");
+    done.refused("map the owners of bind /proc/sys on /a: invalid argument");
+    let below = mapped("/a", &["rbind", "ridmap"], &TEN, &TEN);
+    let done = bundle("true", &[below])
+        .run_after("mount -t tmpfs top $bundle/host; mkdir $bundle/host/p; mount -t proc p $bundle/host/p");
+    assert!(done.stderr.contains("or one mounted below it, cannot be mapped"), "{done:?}");
+}

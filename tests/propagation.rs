@@ -1,0 +1,179 @@
+//! `linux.rootfsPropagation`: what the container's root becomes, what arrives from the host, and that
+//! nothing goes there. Each test is in a mount namespace of its own whose mounts are all shared, as those of
+//! a host with systemd are.
+
+mod common;
+
+use common::{Bundle, Done, MountLine, mount_lines, mounted_on};
+use serde_json::json;
+
+const VALUES: [&str; 9] =
+    ["", "private", "rprivate", "rshared", "rslave", "runbindable", "shared", "slave", "unbindable"];
+
+/// What the root is in the end.
+fn wanted_root(value: &str) -> &'static str {
+    match value.trim_start_matches('r') {
+        "shared" => "shared",
+        "slave" => "master",
+        "unbindable" => "unbindable",
+        _ => "",
+    }
+}
+
+fn bundle(script: &str, value: &str) -> Bundle {
+    let bundle = Bundle::sh(script).with(|config| {
+        config["linux"]["rootfsPropagation"] = json!(value);
+        config["root"]["readonly"] = json!(false);
+    });
+    std::fs::create_dir_all(bundle.dir.join("host/late")).unwrap();
+    bundle
+}
+
+/// Runs a script on a host of its own, all shared; the bundle is a mount of it.
+fn on_shared_host(bundle: &Bundle, script: &str) -> Done {
+    let script = format!("set -e; mount --bind $bundle $bundle; mount --make-rshared /\n{script}");
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script.as_str()]).stdin(std::process::Stdio::null());
+    command.env("bundle", &bundle.dir).env("ferrun", common::ferrun_binary());
+    Done::new(command.output().unwrap())
+}
+
+fn kind(mount: &MountLine) -> String {
+    let words = mount.propagation.iter().map(|field| field.split(':').next().unwrap());
+    words.filter(|word| *word != "propagate_from").collect::<Vec<_>>().join(" ")
+}
+
+const RUN: &str = "$ferrun --root $bundle/state run --bundle $bundle c";
+
+#[test]
+fn the_root_becomes_what_the_value_says() {
+    need_root!();
+    for value in VALUES {
+        let bundle = bundle("cat /proc/self/mountinfo", value);
+        let mounts = mount_lines(&on_shared_host(&bundle, RUN).ok());
+        assert_eq!(kind(mounted_on(&mounts, "/")), wanted_root(value), "{value}");
+        // Those with an r reach what is mounted in the container.
+        let below = match value {
+            "rshared" | "runbindable" => wanted_root(value),
+            _ => "",
+        };
+        for path in ["/proc", "/dev", "/dev/shm", "/proc/sys"] {
+            assert_eq!(kind(mounted_on(&mounts, path)), below, "{path} with {value}");
+        }
+    }
+}
+
+#[test]
+fn the_root_belongs_to_no_peer_group_of_the_host() {
+    need_root!();
+    for value in ["shared", "rshared"] {
+        let bundle = bundle("cat /proc/self/mountinfo", value);
+        let said = on_shared_host(&bundle, &format!("cat /proc/self/mountinfo; echo --; {RUN}")).ok();
+        let (host, container) = said.split_once("--\n").unwrap();
+        let (host, container) = (mount_lines(host), mount_lines(container));
+        let groups: Vec<&String> = host.iter().flat_map(|mount| &mount.propagation).collect();
+        let root = mounted_on(&container, "/");
+        assert!(!groups.contains(&&root.propagation[0]), "{root:?}");
+    }
+}
+
+/// Whether a mount that is made on the host while the container runs, inside its root and inside a bind,
+/// arrives.
+#[test]
+fn mounts_of_the_host_arrive_in_a_slave_alone() {
+    need_root!();
+    let wait = "i=0; while [ ! -e /go ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done
+                ls /late /data/late /slave/late | sort | tr '\\n' ' '";
+    let script = "mkdir $bundle/rootfs/late
+        $ferrun --root $bundle/state run --bundle $bundle --pid-file $bundle/pid c &
+        i=0; while [ ! -e $bundle/pid ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done
+        mount -t tmpfs late $bundle/rootfs/late; touch $bundle/rootfs/late/in-root
+        mount -t tmpfs late $bundle/host/late; touch $bundle/host/late/in-bind; touch $bundle/rootfs/go; wait $!";
+    for (value, root, binds) in [
+        ("", false, 2),
+        ("private", false, 2),
+        ("rprivate", false, 0),
+        ("slave", true, 2),
+        ("rslave", true, 2),
+        ("shared", false, 2),
+        ("rshared", false, 2),
+        ("unbindable", false, 2),
+    ] {
+        let bundle = bundle(wait, value).with(|config| {
+            let list = config["mounts"].as_array_mut().unwrap();
+            list.push(json!({ "destination": "/data", "source": "host", "options": ["rbind"] }));
+            list.push(json!({ "destination": "/slave", "source": "host", "options": ["rbind", "rslave"] }));
+        });
+        let said = on_shared_host(&bundle, script).ok();
+        assert_eq!(said.contains("in-root"), root, "{value}: {said}");
+        assert_eq!(said.matches("in-bind").count(), binds, "{value}: {said}");
+    }
+}
+
+/// Nothing that ferrun mounts shows on a host whose mounts are all shared, also not below a root that has
+/// shared mounts itself, and nothing of the host is unmounted.
+#[test]
+fn no_mount_reaches_the_host() {
+    need_root!();
+    let script = "mount -t tmpfs inside $bundle/rootfs/tmp; mkdir $bundle/rootfs/tmp/below
+        cat /proc/self/mountinfo; echo --
+        $ferrun --root $bundle/state create FLAG --bundle $bundle c >/dev/null
+        cat /proc/self/mountinfo; echo --
+        $ferrun --root $bundle/state delete --force c; cat /proc/self/mountinfo";
+    for value in VALUES {
+        for flag in ["", "--no-pivot"] {
+            if flag == "--no-pivot" && value.ends_with("private") {
+                continue;
+            }
+            let bundle = bundle("true", value).with(|config| {
+                let list = config["mounts"].as_array_mut().unwrap();
+                list.push(json!({ "destination": "/tmp/below", "type": "tmpfs", "source": "x" }));
+                list.push(json!({ "destination": "/data", "source": "host", "options": ["rbind"] }));
+                list.push(json!({ "destination": "/data/late", "type": "tmpfs", "source": "x" }));
+                list.push(json!({ "destination": "/peer", "source": "host", "options": ["rbind", "rshared"] }));
+            });
+            let said = on_shared_host(&bundle, &script.replace("FLAG", flag)).ok();
+            let tables: Vec<&str> = said.split("--\n").map(str::trim_end).collect();
+            assert_eq!(tables[1], tables[0], "while a container is there, {value} {flag}");
+            assert_eq!(tables[2], tables[0], "after it, {value} {flag}");
+        }
+    }
+}
+
+/// What rshared is asked for: a mount that the container makes in a bind of its own wish shows on the host.
+#[test]
+fn mounts_of_the_container_reach_the_host_through_a_shared_bind_alone() {
+    need_root!();
+    for value in ["shared", "rshared", ""] {
+        let container = "mount -t tmpfs out /peer/late; mount -t tmpfs out /data/late; mount -t tmpfs out /tmp";
+        let bundle = bundle(container, value).with(|config| {
+            let list = config["mounts"].as_array_mut().unwrap();
+            list.push(json!({ "destination": "/data", "source": "host", "options": ["rbind"] }));
+            list.push(json!({ "destination": "/peer", "source": "peer", "options": ["rbind", "rshared"] }));
+            for set in ["bounding", "effective", "permitted"] {
+                config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SYS_ADMIN"));
+            }
+        });
+        std::fs::create_dir_all(bundle.dir.join("peer/late")).unwrap();
+        let script =
+            format!("mount -t tmpfs peer $bundle/peer; mkdir $bundle/peer/late; {RUN}; cat /proc/self/mountinfo");
+        let mounts = mount_lines(&on_shared_host(&bundle, &script).ok());
+        let out: Vec<&str> =
+            mounts.iter().filter(|mount| mount.source == "out").map(|mount| mount.point.as_str()).collect();
+        let peer = format!("{}/peer/late", bundle.dir.display());
+        let wanted = if value.is_empty() { vec![] } else { vec![peer.as_str()] };
+        assert_eq!(out, wanted, "{value}");
+    }
+}
+
+#[test]
+fn a_private_root_is_not_only_moved() {
+    need_root!();
+    for value in ["private", "rprivate"] {
+        let bundle = bundle("true", value);
+        let done = bundle.run_with(&["--no-pivot"]);
+        assert!(done.stderr.contains("/linux/rootfsPropagation"), "{done:?}");
+        done.refused("rootfsPropagation of [r]private is not safe without pivot_root");
+        bundle.assert_nothing_left("run");
+    }
+}
