@@ -56,6 +56,9 @@ fn check_list(spec: &Spec) -> Result<()> {
     if !spec.hostname.is_empty() && find(spec, NamespaceKind::Uts).is_none() {
         return Err(wrong("/hostname", "unable to set hostname without a private UTS namespace"));
     }
+    if !spec.domainname.is_empty() && find(spec, NamespaceKind::Uts).is_none() {
+        return Err(wrong("/domainname", "unable to set domainname without a private UTS namespace"));
+    }
     Ok(())
 }
 

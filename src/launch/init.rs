@@ -101,6 +101,8 @@ impl<'a> Init<'a> {
             Action::Umask(action) => action.run(),
             Action::Ready(_) => self.ready(),
             Action::Execute(program) => {
+                // No directory is open any more that a path such as /proc/self/fd/7 could begin at.
+                self.rootfs = None;
                 signals::restore(&self.launch.signal_mask).what(|| "restore the signal mask")?;
                 Err(program.execute(self.home.as_deref()))
             }
