@@ -378,7 +378,6 @@ fn what_is_not_supported_yet_is_refused_and_never_run_without() {
         ("/linux/devices", json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}])),
         ("/linux/netDevices", json!({"eth0": {}})),
         ("/linux/rootfsPropagation", json!("shared")),
-        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
         ("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0")),
         ("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"})),
         ("/linux/intelRdt", json!({"closID": "guaranteed"})),

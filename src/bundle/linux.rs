@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::text::{NoEntryYet, NotYet, Refused, Text, object_or_default, objects, or_default};
 use crate::cgroup::device_rules::Rule;
+use crate::seccomp::Profile;
 
 /// What only Linux has.
 #[derive(Deserialize, Debug, Default)]
@@ -30,7 +31,9 @@ pub struct Linux {
     devices: NotYet,
     net_devices: NoEntryYet,
     rootfs_propagation: NotYet,
-    seccomp: NotYet,
+    /// Which system calls may be made.
+    #[serde(deserialize_with = "super::seccomp::profile")]
+    pub seccomp: Option<Profile>,
     mount_label: NotYet,
     sysctl: NotYet,
     intel_rdt: NotYet,

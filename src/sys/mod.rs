@@ -13,6 +13,7 @@ pub mod link;
 pub mod mount;
 pub mod pidfd;
 pub mod program;
+pub mod seccomp;
 pub mod xattr;
 
 use nix::errno::Errno;
