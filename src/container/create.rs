@@ -8,6 +8,7 @@ use nix::sys::signal::SigSet;
 
 use super::delete::destroy;
 use super::id::Id;
+use super::listener;
 use super::state::{Init, Record, Root, State};
 use crate::bundle::Bundle;
 use crate::bundle::linux::NamespaceKind;
@@ -105,7 +106,7 @@ pub fn create(request: &Request) -> Result<Created> {
         let _ = std::fs::remove_dir_all(&record.directory);
         return Err(error);
     }
-    match launch(request, &record) {
+    match launch(request, &record, &state) {
         Ok(process) => {
             state.init = Init::of(process.pid, &process.fd).ok();
             state.complete = true;
@@ -119,7 +120,7 @@ pub fn create(request: &Request) -> Result<Created> {
     }
 }
 
-fn launch(request: &Request, record: &Record) -> Result<Process> {
+fn launch(request: &Request, record: &Record, state: &State) -> Result<Process> {
     let gate = if request.wait_for_start { Some(Gate::make(&record.directory)?) } else { None };
     let launch = Launch {
         plan: request.plan,
@@ -128,6 +129,8 @@ fn launch(request: &Request, record: &Record) -> Result<Process> {
         trace: request.trace,
         fault: request.fault,
         record: &|pid, process| record.init(&Init::of(pid, process)?),
+        hand_over: &|pid, descriptor, to| listener::hand_over(state, pid, &descriptor, to),
+        listener: None,
     };
     let process = launch.run()?;
     let finish = || {

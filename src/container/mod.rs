@@ -5,6 +5,7 @@ pub mod delete;
 pub mod id;
 pub mod kill;
 pub mod list;
+mod listener;
 pub mod run;
 pub mod start;
 pub mod state;

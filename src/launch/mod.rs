@@ -17,8 +17,10 @@ use nix::unistd::Pid;
 use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
 use crate::plan::step::Clone;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Step};
+use crate::seccomp::profile::Listener;
 use crate::sys::clone::{Side, clone3};
+use crate::sys::seccomp::{self, SharedNumber};
 use crate::sys::{self, pidfd};
 use channel::{Channel, FromInit};
 use fault::Fault;
@@ -48,7 +50,14 @@ pub struct Launch<'a> {
     pub fault: Option<Fault>,
     /// Writes the init's identity to the state directory.
     pub record: &'a dyn Fn(Pid, BorrowedFd) -> Result<()>,
+    /// Gives the descriptor of a filter to whoever answers its calls.
+    pub hand_over: &'a dyn Fn(Pid, OwnedFd, &Listener) -> Result<()>,
+    /// Where the init tells the number of that descriptor.
+    pub listener: Option<SharedNumber>,
 }
+
+/// What the parent makes of that number once the descriptor is handed over.
+const TAKEN: i32 = -2;
 
 impl Launch<'_> {
     /// Runs the plan. On return the init has executed the program, or waits at the gate.
@@ -57,6 +66,9 @@ impl Launch<'_> {
     /// The step that failed, in either lane. The init is then gone; what was made on the host (cgroups)
     /// is for the caller to remove.
     pub fn run(mut self) -> Result<Process> {
+        if self.listener_step().is_some() {
+            self.listener = Some(SharedNumber::new().what(|| "make memory for a number")?);
+        }
         sys::program::default_sigchld().what(|| "set SIGCHLD to its default action")?;
         let (ours, theirs) = channel::pair()?;
         let mut theirs = Some(theirs);
@@ -121,12 +133,45 @@ impl Launch<'_> {
             match channel.receive()? {
                 FromInit::Ready if self.gate.is_some() => return Ok(()),
                 FromInit::Ready => ready = true,
+                FromInit::Listener => {
+                    if self.hand_over_listener(process, channel)? {
+                        if self.gate.is_some() {
+                            return Ok(());
+                        }
+                        ready = true;
+                    }
+                }
                 FromInit::Failed(error) => return Err(error),
                 FromInit::KillMe => Fault::kill_myself(),
                 FromInit::Closed if ready => return Ok(()),
                 FromInit::Closed => return Err(process.died_during_set_up(&self.plan.cgroup)),
             }
         }
+    }
+}
+
+impl Launch<'_> {
+    fn listener_step(&self) -> Option<(&Step, &Listener)> {
+        self.plan.init.iter().find_map(|step| match &step.action {
+            Action::Seccomp(filter) => filter.listener.as_ref().map(|listener| (step, listener)),
+            _ => None,
+        })
+    }
+
+    /// Takes the descriptor of the filter that the init installs to whoever listens; the init waits so long.
+    /// False: there will be none, and the init says why.
+    fn hand_over_listener(&self, process: &Process, channel: &Channel) -> Result<bool> {
+        let (Some(number), Some((step, listener))) = (&self.listener, self.listener_step()) else { return Ok(false) };
+        while number.get() < 0 {
+            if channel.has_word() {
+                return Ok(false);
+            }
+        }
+        let descriptor = seccomp::descriptor_of(&process.fd, number.get()).what(|| "take the filter's descriptor");
+        let handed = descriptor.and_then(|descriptor| (self.hand_over)(process.pid, descriptor, listener));
+        handed.map_err(|error| step.from.iter().fold(error, Error::from_property))?;
+        number.set(TAKEN);
+        Ok(true)
     }
 }
 

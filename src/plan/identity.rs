@@ -15,6 +15,9 @@ use crate::sys::capability::Sets;
 /// Standard input, output and error.
 const STREAMS: u32 = 3;
 
+/// Who has it may install a filter without no_new_privs.
+const SYS_ADMIN: u64 = 1 << 21;
+
 impl Compiler<'_> {
     fn process(&self) -> Option<&Process> {
         self.spec.process.as_ref()
@@ -27,8 +30,9 @@ impl Compiler<'_> {
         }
     }
 
-    /// From most to least privileged: each step still may do what it does.
-    pub(super) fn identity(&mut self) {
+    /// From most to least privileged: each step still may do what it does. `filter`: a filter of system
+    /// calls is still to be installed.
+    pub(super) fn identity(&mut self, filter: bool) {
         let Some(process) = &self.spec.process else { return };
         self.init(None, Stdio { uid: process.user.uid });
         // From here on no file is opened: a limit of no descriptors is no obstacle.
@@ -40,25 +44,33 @@ impl Compiler<'_> {
         if let Some(mask) = bounding {
             self.init(Some(Pointer::new("/process/capabilities/bounding")), BoundingSet(mask));
         }
-        self.user(process);
-        self.capabilities(process);
+        let keep = if filter && !process.no_new_privileges { SYS_ADMIN & self.host.permitted } else { 0 };
+        self.user(process, keep);
+        self.capabilities(process, keep);
         if process.no_new_privileges {
             self.init(Some(Pointer::new("/process/noNewPrivileges")), NoNewPrivileges);
         }
         self.init(Some(Pointer::new("/process/user/umask")), Umask(process.user.umask.unwrap_or(0o022)));
     }
 
-    fn user(&mut self, process: &Process) {
+    fn user(&mut self, process: &Process, keep: u64) {
         let groups = process.user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
         let (uid, gid) = (process.user.uid, process.user.gid);
-        let keep_capabilities = uid != 0 && process.capabilities.is_some();
+        let keep_capabilities = uid != 0 && (process.capabilities.is_some() || keep != 0);
         self.init(Some(Pointer::new("/process/user")), User { uid, gid, groups, keep_capabilities });
     }
 
     /// The sets, less what ferrun itself does not have: config.md of the spec wants that warned about,
-    /// not refused.
-    fn capabilities(&mut self, process: &Process) {
-        let Some(wanted) = &process.capabilities else { return };
+    /// not refused. `keep` is effective until the program is executed, which takes it away: what a process
+    /// may do after execve(2) does not depend on its permitted set before.
+    fn capabilities(&mut self, process: &Process, keep: u64) {
+        let Some(wanted) = &process.capabilities else {
+            if process.user.uid != 0 && keep != 0 {
+                let sets = Sets { effective: keep, permitted: keep, inheritable: 0 };
+                self.init(Some(Pointer::new("/linux/seccomp")), Capabilities { sets, ambient: 0, keep });
+            }
+            return;
+        };
         let have = self.host.permitted;
         let sets = [
             ("/process/capabilities/permitted", wanted.permitted.mask),
@@ -87,8 +99,9 @@ impl Compiler<'_> {
             let message = format!("{outside} is not in both permitted and inheritable; left out");
             self.warn(Pointer::new("/process/capabilities/ambient"), message);
         }
-        let sets = Sets { effective, permitted, inheritable };
-        self.init(Some(Pointer::new("/process/capabilities")), Capabilities { sets, ambient });
+        let sets = Sets { effective: effective | keep, permitted: permitted | keep, inheritable };
+        let keep = keep & !permitted;
+        self.init(Some(Pointer::new("/process/capabilities")), Capabilities { sets, ambient, keep });
     }
 
     /// The program.

@@ -7,6 +7,7 @@ pub mod host;
 mod identity;
 mod mounts;
 mod namespaces;
+mod seccomp;
 pub mod step;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use crate::cgroup::directory::Directory;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::session::{Isolate, Keyring};
-use step::{AwaitReady, Ready, Record, Release, Wait};
+use step::{AwaitReady, Record, Release, Wait};
 
 /// The program that starts a container: two processes run it side by side.
 #[derive(Default)]
@@ -89,8 +90,9 @@ impl Compiler<'_> {
         self.devices();
         self.enter_root();
         self.paths();
-        self.identity();
-        self.init(None, Ready);
+        let filter = self.compile_filter()?;
+        self.identity(filter.is_some());
+        self.ready(filter);
         self.execute();
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::rootfs::devices::DefaultDevices;
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
 use crate::rootfs::mount::{Mount, SealReadOnly};
 use crate::rootfs::root::{BindRoot, MoveRoot, Pivot, ReadOnlyRoot};
+use crate::seccomp::step::Install;
 
 /// One thing to do, and the property that asked for it.
 pub struct Step {
@@ -125,6 +126,8 @@ actions! {
     NoNewPrivileges(NoNewPrivileges) = "privs",
     /// The file mode mask.
     Umask(Umask) = "umask",
+    /// The filter of system calls.
+    Seccomp(Install) = "seccomp",
     /// Tells the parent that all is set up; after `create`, waits for `start`.
     Ready(Ready) = "ready",
     /// The program.

@@ -98,11 +98,13 @@ impl Program {
         Error::new(format!("exec: {}: executable file not found in $PATH", diagnose::shown(self.name())))
     }
 
-    /// Becomes the program. Returns only the reason why that failed.
+    /// Lets execve(2) close every descriptor that is not the program's.
+    pub fn close_others(&self) -> Result<()> {
+        sys::fd::close_on_exec_from(self.keep_descriptors).what(|| "close the descriptors that are not the container's")
+    }
+
+    /// Becomes the program. Returns only the reason why that failed. Up to there it makes no other call.
     pub fn execute(&self) -> Error {
-        if let Err(errno) = sys::fd::close_on_exec_from(self.keep_descriptors) {
-            return Error::os("close the descriptors that are not the container's", errno);
-        }
         let mut denied = None;
         for path in self.candidates() {
             match sys::program::execve(&path, &self.args, &self.env) {
