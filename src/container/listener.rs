@@ -1,16 +1,16 @@
 //! Whoever answers the calls that a filter asks about: config-linux.md of the spec, "Seccomp".
 
-use std::io::{IoSlice, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::unistd::Pid;
 use serde_json::json;
 
 use super::state::State;
 use crate::error::{Context, Result};
 use crate::seccomp::profile::Listener;
+use crate::sys::fd;
 
 /// Sends the filter's descriptor with the container process state over a connection of their own.
 pub fn hand_over(state: &State, pid: Pid, descriptor: &OwnedFd, to: &Listener) -> Result<()> {
@@ -36,10 +36,7 @@ pub fn hand_over(state: &State, pid: Pid, descriptor: &OwnedFd, to: &Listener) -
     let text = message.to_string();
     let mut socket = UnixStream::connect(&to.path).what(|| format!("connect to listenerPath {:?}", to.path))?;
     let what = || format!("send the container process state to listenerPath {:?}", to.path);
-    let descriptors = [descriptor.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&descriptors)];
-    let payload = [IoSlice::new(text.as_bytes())];
-    let sent = sendmsg::<()>(socket.as_raw_fd(), &payload, &rights, MsgFlags::MSG_NOSIGNAL, None).what(what)?;
+    let sent = fd::send_with(&socket, text.as_bytes(), descriptor).what(what)?;
     // The descriptor goes with the first part; a state that is longer than the buffer has more.
     socket.write_all(&text.as_bytes()[sent..]).what(what)
 }

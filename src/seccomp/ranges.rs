@@ -82,8 +82,11 @@ impl Ranges<'_> {
     /// Numbers from `first` on; those above the last named one get what new calls get. Gives whether there
     /// are such.
     fn calls(&mut self, calls: &Calls, first: u32) -> bool {
+        // runc looks for the largest number above 0; on x86 it does not count the calls with a disguise, so
+        // that even a named one can be above it.
+        let newer = self.stub && calls.last > 0;
         self.default(first);
-        for (number, entry) in calls.entries() {
+        for (number, entry) in calls.entries().take_while(|(number, _)| !newer || *number <= calls.last) {
             match entry {
                 Entry::Unnamed => continue,
                 Entry::Always(action) => self.act(number, action, Reason::Named),
@@ -94,8 +97,6 @@ impl Ranges<'_> {
             }
             self.default(number + 1);
         }
-        // runc looks for the largest number above 0.
-        let newer = self.stub && calls.last > 0;
         if newer {
             self.act(calls.last + 1, Action::ENOSYS, Reason::Newer);
         }
