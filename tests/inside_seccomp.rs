@@ -62,7 +62,10 @@ fn an_errno_of_its_own_and_conditions() {
     let script = "cd /dev/shm && touch f; for mode in 600 640 644; do chmod $mode f 2>&1 && echo done; done";
     let said = bundle(profile, script).run().ok();
     let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[0].contains("No space left") && lines[1].contains("Input/output error") && lines[2] == "done", "{said}");
+    assert!(
+        lines[0].contains("No space left") && lines[1].contains("Input/output error") && lines[2] == "done",
+        "{said}"
+    );
 }
 
 #[test]
@@ -104,12 +107,34 @@ fn engines_default_profiles_are_in_force() {
 fn no_call_of_ferruns_own_is_under_the_filter() {
     need_root!();
     let names = json!([
-        "execve", "brk", "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64", "readlink", "readlinkat",
-        "getrandom", "mprotect", "mmap", "munmap", "exit_group", "getuid", "geteuid", "getgid", "uname", "writev", "write"
+        "execve",
+        "brk",
+        "arch_prctl",
+        "set_tid_address",
+        "set_robust_list",
+        "rseq",
+        "prlimit64",
+        "readlink",
+        "readlinkat",
+        "getrandom",
+        "mprotect",
+        "mmap",
+        "munmap",
+        "exit_group",
+        "getuid",
+        "geteuid",
+        "getgid",
+        "uname",
+        "writev",
+        "write"
     ]);
     let profile = json!({
         "defaultAction": "SCMP_ACT_KILL_PROCESS",
-        "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
+        "syscalls": [
+            {"names": names, "action": "SCMP_ACT_ALLOW"},
+            // PR_GET_NAME
+            {"names": ["prctl"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 16, "op": "SCMP_CMP_EQ"}]},
+        ],
     });
     for uid in [0, 1000] {
         for no_new_privileges in [false, true] {

@@ -134,9 +134,11 @@ fn expected(profile: &Profile, native: Arch, data: &Data) -> BTreeSet<u32> {
                 return one(rule.action);
             }
             let disguised = arch == Arch::X86
-                && rule.names.iter().filter_map(|call| function(call.name())).any(|(number, function)| {
-                    number == data.number && data.arguments[0] as u32 == function as u32
-                });
+                && rule
+                    .names
+                    .iter()
+                    .filter_map(|call| function(call.name()))
+                    .any(|(number, function)| number == data.number && data.arguments[0] as u32 == function as u32);
             if direct && group.iter().all(|one| fits(&one))
                 || disguised && group.iter().filter(|condition| condition.argument != 0).all(|one| fits(&one))
             {
@@ -235,8 +237,7 @@ const OPERATORS: [(Operator, &str); 7] = [
     (Operator::MaskedEqual, "MASKED_EQ"),
 ];
 
-const VALUES: [u64; 10] =
-    [0, 1, 2, 9, 0x7fff_ffff, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0009, 0x5_0000_0001, u64::MAX];
+const VALUES: [u64; 10] = [0, 1, 2, 9, 0x7fff_ffff, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0009, 0x5_0000_0001, u64::MAX];
 
 fn random_profile(random: &mut Random, calls: &[Call]) -> Profile {
     let actions = ["ERRNO", "ALLOW", "KILL", "KILL_PROCESS", "TRAP", "TRACE", "LOG"];
@@ -442,9 +443,12 @@ fn engines_profiles_do_what_libseccomp_makes_of_them() {
     });
     let calls = |_: &Profile, _| {
         let first = [0, 1, 16, 0x20008, 0x7e02_0000, 1 << 32];
-        let data = |number, architecture, first| Data { number, architecture, arguments: [first, 0, first & 9, 9, 0, 0] };
+        let data =
+            |number, architecture, first| Data { number, architecture, arguments: [first, 0, first & 9, 9, 0, 0] };
         let at = |architecture| {
-            numbers().into_iter().flat_map(move |number| first.into_iter().map(move |first| data(number, architecture, first)))
+            numbers()
+                .into_iter()
+                .flat_map(move |number| first.into_iter().map(move |first| data(number, architecture, first)))
         };
         audits().flat_map(at).collect()
     };
@@ -462,9 +466,13 @@ fn only_old(profile: &mut Profile) {
 }
 
 fn is_old(call: Call) -> bool {
-    let old = |arch: Arch| arch.number(call).is_none_or(|number| number & !X32_BIT < 450 || number >= 0xf0000 || arch == Arch::X32);
+    let old = |arch: Arch| {
+        arch.number(call).is_none_or(|number| number & !X32_BIT < 450 || number >= 0xf0000 || arch == Arch::X32)
+    };
     // On riscv64 and x32 these came, or were renamed, later.
-    Arch::ALL.into_iter().all(old) && !["riscv_hwprobe", "uretprobe", "uprobe", "memfd_secret", "renameat", "fstatat", "newfstatat"].contains(&call.name())
+    Arch::ALL.into_iter().all(old)
+        && !["riscv_hwprobe", "uretprobe", "uprobe", "memfd_secret", "renameat", "fstatat", "newfstatat"]
+            .contains(&call.name())
 }
 
 #[test]

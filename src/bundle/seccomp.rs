@@ -302,12 +302,18 @@ mod tests {
         assert!(rule(r#"{"names":["read"]}"#).contains("missing field `action`"));
         assert!(rule(r#"{"names":[""],"action":"SCMP_ACT_TRAP"}"#).contains("empty string"));
         assert!(rule(r#"{"names":["read"],"action":"SCMP_ACT_NOTIFY"}"#).contains("no listenerPath"));
-        let argument = r#"{"names":["read"],"action":"SCMP_ACT_TRAP","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}"#;
+        let argument =
+            r#"{"names":["read"],"action":"SCMP_ACT_TRAP","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}"#;
         assert!(rule(argument).contains("not 6"));
         assert!(refused(r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerMetadata":"x"}"#).contains("not listenerPath"));
         assert!(refused(r#"{"syscalls":[{"names":["read"],"action":"SCMP_ACT_TRAP"}]}"#).contains("no defaultAction"));
-        for (property, value) in [("defaultAction", r#""ALLOW""#), ("flags", r#"["X"]"#), ("architectures", r#"["X86"]"#)] {
-            assert!(refused(&format!(r#"{{"{property}":{value}}}"#)).contains("none that the specification"), "{value}");
+        for (property, value) in
+            [("defaultAction", r#""ALLOW""#), ("flags", r#"["X"]"#), ("architectures", r#"["X86"]"#)]
+        {
+            assert!(
+                refused(&format!(r#"{{"{property}":{value}}}"#)).contains("none that the specification"),
+                "{value}"
+            );
         }
     }
 

@@ -13,6 +13,7 @@ mod kill;
 mod list;
 mod report;
 mod run;
+mod seccomp;
 mod spec;
 mod start;
 mod state;
@@ -66,6 +67,7 @@ const COMMANDS: &[Entry] = &[
     entry::<list::List>(),
     entry::<spec::Spec>(),
     entry::<explain::Explain>(),
+    entry::<seccomp::Seccomp>(),
     entry::<demo::Demo>(),
 ];
 
