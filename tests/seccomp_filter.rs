@@ -495,3 +495,121 @@ fn random_profiles_do_what_libseccomp_makes_of_them() {
     // depends in libseccomp on what it has pruned before. The plain reading allows both answers.
     assert!(wrong.len() * 50 < count, "{} profiles differ, such as {}", wrong.len(), wrong[0]);
 }
+
+/// A number that our tables do not have is one that the running kernel does not have: else they are too old.
+/// (No call is made that we know; an unknown one gets arguments that nothing takes.)
+#[test]
+fn the_tables_have_every_call_of_the_running_kernel() {
+    let Some(native) = Arch::NATIVE else { return skip("there is no table of this architecture's calls") };
+    let known: BTreeSet<u32> = syscalls::all().filter_map(|call| native.number(call)).collect();
+    for number in (0..600).filter(|number| !known.contains(number)) {
+        // SAFETY: -1 is no descriptor, pid, flag or address that a call could take.
+        let ret = unsafe { libc::syscall(libc::c_long::from(number), -1, -1, -1, -1, -1, -1) };
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        assert_eq!((ret, errno), (-1, Some(libc::ENOSYS)), "call {number} is not in the tables: run hack/syscalls");
+    }
+    // And those numbers that the C library knows are the same.
+    let same = |name: &str, number: libc::c_long| {
+        assert_eq!(native.number(syscalls::named(name).unwrap()), Some(number as u32), "{name}");
+    };
+    same("read", libc::SYS_read);
+    same("execve", libc::SYS_execve);
+    same("clone3", libc::SYS_clone3);
+    same("seccomp", libc::SYS_seccomp);
+    same("pidfd_getfd", libc::SYS_pidfd_getfd);
+    same("landlock_create_ruleset", libc::SYS_landlock_create_ruleset);
+}
+
+fn median(mut times: Vec<u128>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2] as f64 / 1000.0
+}
+
+/// Microseconds to install a program, and nanoseconds of three calls under it, in processes of their own.
+fn in_force(program: &[Insn]) -> [f64; 4] {
+    use std::time::Instant;
+    let mut columns: [Vec<u128>; 4] = Default::default();
+    for _ in 0..30 {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        // SAFETY: the child makes system calls alone.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            nix::sys::prctl::set_no_new_privs().unwrap();
+            let begin = Instant::now();
+            if !program.is_empty() {
+                ferrun::sys::seccomp::set_filter(program, ferrun::sys::seccomp::SPEC_ALLOW).unwrap();
+            }
+            let mut times = [begin.elapsed().as_nanos() as u64, 0, 0, 0];
+            // CLONE_SIGHAND without CLONE_VM is refused by the kernel, after the filter.
+            let calls = [
+                (libc::SYS_getppid, 0),
+                (libc::SYS_socket, -1),
+                (libc::SYS_clone, libc::c_long::from(libc::CLONE_SIGHAND)),
+            ];
+            for (time, call) in times[1..].iter_mut().zip(calls) {
+                let begin = Instant::now();
+                for _ in 0..20_000 {
+                    // SAFETY: none of these takes a pointer that is not null.
+                    unsafe { libc::syscall(call.0, call.1, 0, 0, 0, 0) };
+                }
+                *time = begin.elapsed().as_nanos() as u64 / 20;
+            }
+            let bytes: Vec<u8> = times.iter().flat_map(|time| time.to_ne_bytes()).collect();
+            let _ = (&writer).write_all(&bytes);
+            // SAFETY: _exit(2) has no precondition.
+            unsafe { libc::_exit(0) };
+        }
+        drop(writer);
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None);
+        for (column, time) in columns.iter_mut().zip(bytes.chunks(8)) {
+            column.push(u64::from_ne_bytes(time.try_into().unwrap()).into());
+        }
+    }
+    columns.map(median)
+}
+
+/// Not a test: hack/bench/seccomp runs it.
+#[test]
+#[ignore = "a bench"]
+fn speed() {
+    let profile = read(&load("docker")).unwrap().unwrap();
+    let times = (0..2000).map(|_| {
+        let begin = std::time::Instant::now();
+        std::hint::black_box(compile(&profile, Arch::X86_64).unwrap());
+        begin.elapsed().as_nanos()
+    });
+    let ours = compile(&profile, Arch::X86_64).unwrap().program;
+    println!("compile     ferrun {:.1} µs", median(times.collect()));
+    let mut rows = vec![("nothing", Vec::new()), ("ferrun", ours)];
+    if let Some(helper) = libseccomp() {
+        let mut child = Command::new(&helper).arg("20").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(for_helper(&profile, Arch::X86_64).as_bytes()).unwrap();
+        let said = child.wait_with_output().unwrap().stdout;
+        let nanoseconds: f64 = String::from_utf8(said).unwrap().trim().parse().unwrap();
+        println!("compile     libseccomp {:.1} µs", nanoseconds / 1000.0);
+        let profiles = [(profile, Arch::X86_64)];
+        rows.push(("libseccomp, tree", programs(&helper, &profiles).remove(0).unwrap()));
+        let [(mut profile, _)] = profiles;
+        let all: Vec<_> = profile.rules.drain(..).collect();
+        let linear = for_helper(&Profile { rules: all, ..profile }, Arch::X86_64).replacen(" 1\n", " 0\n", 1);
+        let mut child = Command::new(&helper).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(linear.as_bytes()).unwrap();
+        let said = child.wait_with_output().unwrap().stdout;
+        let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let insn = |raw: &[u8]| Insn { code: word(raw, 0) as u16, jt: raw[2], jf: raw[3], k: word(raw, 4) };
+        rows.push(("libseccomp, list", said[4..].chunks(8).map(insn).collect()));
+        let _ = std::fs::remove_file(helper);
+    }
+    for (name, program) in rows {
+        let [install, getppid, socket, clone] = in_force(&program);
+        println!(
+            "{name:<18} {:>4} instructions  install {install:>7.1} µs  getppid {:>4.0} ns  socket {:>4.0} ns  clone {:>4.0} ns",
+            program.len(),
+            getppid,
+            socket,
+            clone
+        );
+    }
+}

@@ -102,7 +102,7 @@ fn words(at: usize, insn: &Insn) -> String {
         code::LOAD if insn.k == code::ARCHITECTURE => "load the architecture".to_owned(),
         code::LOAD => {
             let word = (insn.k - code::ARGUMENTS) / 4;
-            format!("load argument {}, {} half", word / 2, if word % 2 == 0 { "low" } else { "high" })
+            format!("load argument {}, {} half", word / 2, if word.is_multiple_of(2) { "low" } else { "high" })
         }
         code::RETURN => Action(insn.k).to_string(),
         code::JUMP => format!("go to {}", at + 1 + insn.k as usize),
