@@ -87,7 +87,7 @@ fn arch_of(data: &Data, listed: &[Arch]) -> Option<Arch> {
     let has = |arch| listed.contains(&arch);
     match x32 {
         true if has(Arch::X32) => Some(Arch::X32),
-        true if data.number == u32::MAX => Some(Arch::X86_64),
+        true if data.number == u32::MAX && has(Arch::X86_64) => Some(Arch::X86_64),
         true => None,
         false => listed.iter().copied().find(|arch| *arch != Arch::X32 && arch.audit() == data.architecture),
     }
@@ -205,7 +205,7 @@ fn engines_profiles_do_what_they_say_for_every_number_of_every_architecture() {
             for architecture in audits() {
                 for number in numbers() {
                     // What the profiles ask of arguments: personality, clone, socket and socketcall.
-                    for first in [0, 1, 16, 0x20008, 0x7e02_0000, 1 << 32] {
+                    for first in [0, 16, 0x7e02_0000, 1 << 32] {
                         let data = Data { number, architecture, arguments: [first, 0, first & 9, 9, 0, 0] };
                         let (done, wanted) = (run(&filter.program, &data).0, expected(&profile, native, &data));
                         assert!(wanted.contains(&done), "{name} {native:?}: {data:x?} {done:#x} and not {wanted:x?}");
@@ -327,7 +327,8 @@ fn libseccomp() -> Option<std::path::PathBuf> {
 fn for_helper(profile: &Profile, native: Arch) -> String {
     use std::fmt::Write;
     let token = |arch: Arch| if arch == Arch::X32 { 0x4000_003e } else { arch.audit() };
-    let mut text = format!("begin {:x} {}\n", profile.default.0, u8::from(profile.rules.len() > 32));
+    let calls: usize = profile.rules.iter().map(|rule| rule.names.len()).sum();
+    let mut text = format!("begin {:x} {}\n", profile.default.0, u8::from(calls > 32));
     for arch in native.with_listed(&profile.architectures) {
         writeln!(text, "arch {:x}", token(arch)).unwrap();
     }
@@ -442,7 +443,7 @@ fn engines_profiles_do_what_libseccomp_makes_of_them() {
         })
     });
     let calls = |_: &Profile, _| {
-        let first = [0, 1, 16, 0x20008, 0x7e02_0000, 1 << 32];
+        let first = [0, 0x7e02_0000];
         let data =
             |number, architecture, first| Data { number, architecture, arguments: [first, 0, first & 9, 9, 0, 0] };
         let at = |architecture| {
