@@ -123,6 +123,7 @@ fn no_call_of_ferruns_own_is_under_the_filter() {
         "exit_group",
         "getuid",
         "setuid",
+        "newfstatat",
         "setgid",
         "getegid",
         "geteuid",
