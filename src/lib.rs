@@ -17,6 +17,7 @@
 //! - [`rootfs`]: the steps on the file tree, all by descriptor.
 //! - [`process`]: the steps on the process itself: namespaces, identity, limits, streams, program.
 //! - [`cgroup`]: the steps on cgroups; killing and removing them.
+//! - [`seccomp`]: profiles → BPF, and the tables of system calls.
 //! - [`sys`]: the only room with `unsafe`.
 //!
 //! [`error`] and [`pointer`] are used by all.
@@ -33,4 +34,5 @@ pub mod plan;
 pub mod pointer;
 pub mod process;
 pub mod rootfs;
+pub mod seccomp;
 pub mod sys;

@@ -483,7 +483,6 @@ fn what_is_not_supported_yet_is_refused_and_never_run_without() {
     let mut wrongly = String::new();
     for (pointer, value) in [
         ("/process/terminal", json!(true)),
-        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
         ("/linux/resources/memory/limit", json!(100_000_000)),
         ("/linux/resources/memory/swappiness", json!(0)),
         ("/linux/resources/pids/limit", json!(10)),

@@ -13,6 +13,7 @@ use super::text::{NoEntryYet, NotYet, Object, Refused, Text, object, object_or_d
 use crate::cgroup::device_rules::Rule;
 use crate::process::ids::Mappings;
 use crate::rootfs::propagation::Propagation;
+use crate::seccomp::Profile;
 
 /// What only Linux has.
 #[derive(Deserialize, Debug, Default)]
@@ -66,7 +67,9 @@ pub struct Linux {
     /// Whether mounts travel between the root and the host.
     #[serde(deserialize_with = "propagation")]
     pub rootfs_propagation: Option<Propagation>,
-    seccomp: NotYet,
+    /// Which system calls may be made.
+    #[serde(deserialize_with = "super::seccomp::profile")]
+    pub seccomp: Option<Profile>,
 }
 
 fn propagation<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Propagation>, D::Error> {

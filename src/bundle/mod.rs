@@ -17,6 +17,7 @@ pub mod position;
 pub mod problems;
 pub mod process;
 pub mod scheduling;
+pub mod seccomp;
 pub mod spec;
 pub mod sysctl;
 pub mod text;
@@ -116,9 +117,8 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_refused_with_its_pointer() {
-        let error =
-            refused("{\"ociVersion\":\"1.0.0\",\"linux\":{\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\"}}}");
-        assert!(error.pointer.as_deref().unwrap().starts_with("/linux/seccomp"), "{error:?}");
+        let error = refused("{\"ociVersion\":\"1.0.0\",\"linux\":{\"personality\":{\"domain\":\"LINUX32\"}}}");
+        assert!(error.pointer.as_deref().unwrap().starts_with("/linux/personality"), "{error:?}");
         assert!(error.message.contains("not supported"), "{error}");
     }
 

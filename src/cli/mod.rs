@@ -14,6 +14,7 @@ mod kill;
 mod list;
 mod report;
 mod run;
+mod seccomp;
 mod spec;
 mod start;
 mod state;
@@ -68,6 +69,7 @@ const COMMANDS: &[Entry] = &[
     entry::<spec::Spec>(),
     entry::<explain::Explain>(),
     entry::<check::Check>(),
+    entry::<seccomp::Seccomp>(),
     entry::<demo::Demo>(),
 ];
 

@@ -9,6 +9,7 @@ use nix::sys::signal::SigSet;
 use super::delete::destroy;
 use super::hooks::{Warn, state_for};
 use super::id::Id;
+use super::listener;
 use super::state::{Init, Record, Root, State};
 use crate::bundle::Bundle;
 use crate::bundle::linux::NamespaceKind;
@@ -158,6 +159,8 @@ fn launch(request: &Request, record: &Record, state: &State) -> Result<Process> 
         record: &|pid, process| record.init(&Init::of(pid, process)?),
         state_for: &|kind, pid| state_for(state, kind, Some(pid)),
         bundle: &state.bundle,
+        hand_over: &|pid, descriptor, to| listener::hand_over(state, pid, &descriptor, to),
+        listener: None,
     };
     let process = launch.run()?;
     let finish = || {

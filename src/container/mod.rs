@@ -6,6 +6,7 @@ pub mod hooks;
 pub mod id;
 pub mod kill;
 pub mod list;
+mod listener;
 pub mod run;
 pub mod start;
 pub mod state;

@@ -1,9 +1,10 @@
 //! The socket between parent and init. Its closing is a message, too: the init's end closes when it
 //! executes the program or dies, the parent's when ferrun dies.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 use crate::error::{Context, Error, Result};
@@ -15,6 +16,7 @@ const MOUNTED: u8 = b'm';
 const READY: u8 = b'r';
 const FAILED: u8 = b'f';
 const RELEASED: u8 = b'g';
+const LISTENER: u8 = b'l';
 
 /// One end.
 pub struct Channel(OwnedFd);
@@ -25,6 +27,8 @@ pub enum FromInit {
     Mounted,
     /// Everything is set up.
     Ready,
+    /// Everything is set up but for a filter of system calls, whose descriptor is to be handed over.
+    Listener,
     /// A step failed.
     Failed(Error),
     /// A test wants the parent dead.
@@ -83,6 +87,7 @@ impl Channel {
             None => FromInit::Closed,
             Some((&MOUNTED, _)) => FromInit::Mounted,
             Some((&READY, _)) => FromInit::Ready,
+            Some((&LISTENER, _)) => FromInit::Listener,
             Some((_, json)) => match serde_json::from_slice::<Error>(json) {
                 Ok(error) if error.message == KILL_PARENT => FromInit::KillMe,
                 Ok(error) => FromInit::Failed(error),
@@ -105,6 +110,17 @@ impl Channel {
     /// The init is ready. False: the parent is gone.
     pub fn ready(&self) -> bool {
         self.send(&[READY]).is_ok()
+    }
+
+    /// The init installs a filter that has a listener. False: the parent is gone.
+    pub fn listener(&self) -> bool {
+        self.send(&[LISTENER]).is_ok()
+    }
+
+    /// Waits a moment for the init's next word; whether it has come.
+    pub fn has_word(&self) -> bool {
+        let mut readable = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut readable, 1u8), Ok(1..))
     }
 
     /// The init failed. The socket takes only so much: what is very long is cut.

@@ -3,18 +3,23 @@
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{fchdir, getpid};
 use std::ffi::CString;
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 
 use super::channel::Channel;
 use super::lane::{INIT, Lane};
-use super::{Launch, signals};
+use super::{Launch, TAKEN, signals};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Step};
-use crate::process::exec::WorkingDirectory;
+use crate::process::exec::{Program, WorkingDirectory};
 use crate::process::hook::{Hook, Kind};
 use crate::rootfs::Rootfs;
+use crate::seccomp::step::Install;
 use crate::sys;
+
+/// How long the parent may take to hand over a listener, in nanoseconds. One that was killed never does.
+const LISTENER_PATIENCE: u64 = 10_000_000_000;
 
 /// The init while it sets itself up.
 struct Init<'a> {
@@ -25,13 +30,17 @@ struct Init<'a> {
     denied: Option<&'a WorkingDirectory>,
     /// The entry of the environment that was looked up.
     home: Option<CString>,
+    /// Installed as the last thing of all.
+    filter: Option<&'a Install>,
+    /// Whether everything is done that comes just before the program.
+    prepared: bool,
 }
 
 /// Runs the init's lane. Never returns: it becomes the program, or tells the parent what failed and ends.
 pub fn main(launch: &Launch, channel: Channel) -> ! {
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
-    let mut init = Init { launch, channel, rootfs: None, denied: None, home: None };
+    let mut init = Init { launch, channel, rootfs: None, denied: None, home: None, filter: None, prepared: false };
     let first = launch.plan.parent.len() + 1;
     let mut lane = Lane { name: INIT, first, trace: launch.trace, fault: launch.fault };
     let mut ready = false;
@@ -100,12 +109,12 @@ impl<'a> Init<'a> {
             Action::NoNewPrivileges(action) => action.run(),
             Action::Umask(action) => action.run(),
             Action::Ready(_) => self.ready(),
-            Action::Execute(program) => {
-                // No directory is open any more that a path such as /proc/self/fd/7 could begin at.
-                self.rootfs = None;
-                signals::restore(&self.launch.signal_mask).what(|| "restore the signal mask")?;
-                Err(program.execute(self.home.as_deref()))
+            Action::Seccomp(filter) if filter.listener.is_some() => self.listen(filter),
+            Action::Seccomp(filter) => {
+                self.filter = Some(filter);
+                Ok(())
             }
+            Action::Execute(program) => self.execute(program),
             other => Err(Error::new(format!("the plan has \"{other}\" in the wrong lane"))),
         }
     }
@@ -159,15 +168,71 @@ impl<'a> Init<'a> {
     /// looked at before, so that `create` reports it.
     fn ready(&mut self) -> Result<()> {
         let Some(gate) = &self.launch.gate else {
-            return if self.channel.ready() { Ok(()) } else { sys::program::exit(1) };
+            return if self.prepared || self.channel.ready() { Ok(()) } else { sys::program::exit(1) };
         };
-        if let Some(Action::Execute(program)) = self.launch.plan.init.last().map(|step| &step.action) {
-            program.look_up().map_err(|error| error.from_property("/process/args"))?;
-        }
-        if !self.channel.ready() {
-            sys::program::exit(1);
+        // Under a filter, both is done.
+        if !self.prepared {
+            if let Some(program) = self.program() {
+                program.look_up().map_err(|error| error.from_property("/process/args"))?;
+            }
+            if !self.channel.ready() {
+                sys::program::exit(1);
+            }
         }
         gate.wait()
+    }
+
+    fn program(&self) -> Option<&'a Program> {
+        match self.launch.plan.init.last().map(|step| &step.action) {
+            Some(Action::Execute(program)) => Some(program),
+            _ => None,
+        }
+    }
+
+    /// What comes before the program, for which a filter may not leave the calls.
+    fn prepare(&mut self) -> Result<()> {
+        // No directory is open any more that a path such as /proc/self/fd/7 could begin at.
+        self.rootfs = None;
+        signals::restore(&self.launch.signal_mask).what(|| "restore the signal mask")?;
+        self.prepared = true;
+        Ok(())
+    }
+
+    /// Becomes the program, under its filter.
+    fn execute(&mut self, program: &Program) -> Result<()> {
+        if !self.prepared {
+            self.prepare()?;
+        }
+        if let Some(filter) = self.filter.take() {
+            // What fails under the filter may not be told any more.
+            program.look_up()?;
+            filter.run().map_err(|error| error.from_property("/linux/seccomp"))?;
+        }
+        Err(program.execute(self.home.as_deref()))
+    }
+
+    /// Installs a filter that asks someone, and waits until the parent has handed over the descriptor on
+    /// which that one answers. Any call could be one that waits for an answer, so none is made here.
+    fn listen(&mut self, filter: &Install) -> Result<()> {
+        let program = self.program().ok_or_else(|| Error::new("the plan has no program"))?;
+        self.prepare()?;
+        program.look_up().map_err(|error| error.from_property("/process/args"))?;
+        let Some(number) = &self.launch.listener else { return Err(Error::new("nobody expects a listener")) };
+        if !self.channel.listener() {
+            sys::program::exit(1);
+        }
+        let descriptor = filter.run()?;
+        number.set(descriptor.as_ref().map_or(-1, AsRawFd::as_raw_fd));
+        // execve(2) closes it.
+        std::mem::forget(descriptor);
+        let begin = sys::program::nanoseconds();
+        while number.get() != TAKEN {
+            std::hint::spin_loop();
+            if sys::program::nanoseconds() - begin > LISTENER_PATIENCE {
+                sys::program::exit(1);
+            }
+        }
+        Ok(())
     }
 
     /// Tells whoever listens: the parent, or after `start` the file that it reads.

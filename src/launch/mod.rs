@@ -19,10 +19,12 @@ use nix::unistd::Pid;
 
 use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Step};
 use crate::process::hook::Kind;
 use crate::process::join::Opened;
+use crate::seccomp::profile::Listener;
 use crate::sys::clone::Side;
+use crate::sys::seccomp::{self, SharedNumber};
 use crate::sys::{self, pidfd};
 use channel::{Channel, FromInit};
 use fault::Fault;
@@ -58,7 +60,14 @@ pub struct Launch<'a> {
     pub state_for: &'a dyn Fn(Kind, Pid) -> Vec<u8>,
     /// Where the parent's hooks work.
     pub bundle: &'a Path,
+    /// Gives the descriptor of a filter to whoever answers its calls.
+    pub hand_over: &'a dyn Fn(Pid, OwnedFd, &Listener) -> Result<()>,
+    /// Where the init tells the number of that descriptor.
+    pub listener: Option<SharedNumber>,
 }
+
+/// What the parent makes of that number once the descriptor is handed over.
+const TAKEN: i32 = -2;
 
 impl Launch<'_> {
     /// Runs the plan. On return the init has executed the program, or waits at the gate.
@@ -67,6 +76,9 @@ impl Launch<'_> {
     /// The step that failed, in either lane. The init is then gone; what was made on the host (cgroups)
     /// is for the caller to remove.
     pub fn run(mut self) -> Result<Process> {
+        if self.listener_step().is_some() {
+            self.listener = Some(SharedNumber::new().what(|| "make memory for a number")?);
+        }
         sys::program::default_sigchld().what(|| "set SIGCHLD to its default action")?;
         let (ours, theirs) = channel::pair()?;
         let mut theirs = Some(theirs);
@@ -137,7 +149,9 @@ impl Launch<'_> {
             FromInit::Failed(error) => Err(error),
             FromInit::KillMe => Fault::kill_myself(),
             FromInit::Closed => Err(process.died_during_set_up(&self.plan.cgroup)),
-            FromInit::Ready => Err(Error::new("the plan makes the init ready before the hooks have run")),
+            FromInit::Ready | FromInit::Listener => {
+                Err(Error::new("the plan makes the init ready before the hooks have run"))
+            }
         }
     }
 
@@ -150,12 +164,45 @@ impl Launch<'_> {
                 FromInit::Ready if self.gate.is_some() => return Ok(()),
                 FromInit::Ready => ready = true,
                 FromInit::Mounted => return Err(Error::new("the plan has nobody to wait for the mounts")),
+                FromInit::Listener => {
+                    if self.hand_over_listener(process, channel)? {
+                        if self.gate.is_some() {
+                            return Ok(());
+                        }
+                        ready = true;
+                    }
+                }
                 FromInit::Failed(error) => return Err(error),
                 FromInit::KillMe => Fault::kill_myself(),
                 FromInit::Closed if ready => return Ok(()),
                 FromInit::Closed => return Err(process.died_during_set_up(&self.plan.cgroup)),
             }
         }
+    }
+}
+
+impl Launch<'_> {
+    fn listener_step(&self) -> Option<(&Step, &Listener)> {
+        self.plan.init.iter().find_map(|step| match &step.action {
+            Action::Seccomp(filter) => filter.listener.as_ref().map(|listener| (step, listener)),
+            _ => None,
+        })
+    }
+
+    /// Takes the descriptor of the filter that the init installs to whoever listens; the init waits so long.
+    /// False: there will be none, and the init says why.
+    fn hand_over_listener(&self, process: &Process, channel: &Channel) -> Result<bool> {
+        let (Some(number), Some((step, listener))) = (&self.listener, self.listener_step()) else { return Ok(false) };
+        while number.get() < 0 {
+            if channel.has_word() {
+                return Ok(false);
+            }
+        }
+        let descriptor = seccomp::descriptor_of(&process.fd, number.get()).what(|| "take the filter's descriptor");
+        let handed = descriptor.and_then(|descriptor| (self.hand_over)(process.pid, descriptor, listener));
+        handed.map_err(|error| step.from.iter().fold(error, Error::from_property))?;
+        number.set(TAKEN);
+        Ok(true)
     }
 }
 

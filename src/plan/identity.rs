@@ -18,6 +18,9 @@ use crate::process::limits::Rlimit;
 use crate::process::stdio::Stdio;
 use crate::sys::capability::Sets;
 
+/// Who has it may install a filter without no_new_privs.
+const SYS_ADMIN: u64 = 1 << 21;
+
 impl Compiler<'_> {
     fn process(&self) -> Option<&Process> {
         self.spec.process.as_ref()
@@ -30,8 +33,9 @@ impl Compiler<'_> {
         }
     }
 
-    /// From most to least privileged: each step still may do what it does.
-    pub(super) fn identity(&mut self) -> Result<()> {
+    /// From most to least privileged: each step still may do what it does. `filter`: a filter of system
+    /// calls is still to be installed.
+    pub(super) fn identity(&mut self, filter: bool) -> Result<()> {
         let Some(process) = &self.spec.process else { return Ok(()) };
         self.init(None, Stdio { uid: process.user.uid });
         self.home(process);
@@ -46,8 +50,9 @@ impl Compiler<'_> {
         if let Some(mask) = bounding {
             self.init(Some(Pointer::new("/process/capabilities/bounding")), BoundingSet(mask));
         }
-        self.user(process);
-        self.capabilities(process);
+        let keep = if filter && !process.no_new_privileges { SYS_ADMIN & self.host.permitted } else { 0 };
+        self.user(process, keep);
+        self.capabilities(process, keep);
         if process.no_new_privileges {
             self.init(Some(Pointer::new("/process/noNewPrivileges")), NoNewPrivileges);
         }
@@ -63,18 +68,25 @@ impl Compiler<'_> {
         }
     }
 
-    fn user(&mut self, process: &Process) {
+    fn user(&mut self, process: &Process, keep: u64) {
         let groups = process.user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
         let (uid, gid) = (process.user.uid, process.user.gid);
-        let keep_capabilities = uid != 0 && process.capabilities.is_some();
+        let keep_capabilities = uid != 0 && (process.capabilities.is_some() || keep != 0);
         let may_keep_groups = self.joined_namespaces().contains(CloneFlags::CLONE_NEWUSER);
         self.init(Some(Pointer::new("/process/user")), User { uid, gid, groups, may_keep_groups, keep_capabilities });
     }
 
     /// The sets, less what ferrun itself does not have: config.md of the spec wants that warned about,
-    /// not refused.
-    fn capabilities(&mut self, process: &Process) {
-        let Some(wanted) = &process.capabilities else { return };
+    /// not refused. `keep` is effective until the program is executed, which takes it away: what a process
+    /// may do after execve(2) does not depend on its permitted set before.
+    fn capabilities(&mut self, process: &Process, keep: u64) {
+        let Some(wanted) = &process.capabilities else {
+            if process.user.uid != 0 && keep != 0 {
+                let sets = Sets { effective: keep, permitted: keep, inheritable: 0 };
+                self.init(Some(Pointer::new("/linux/seccomp")), Capabilities { sets, ambient: 0, keep });
+            }
+            return;
+        };
         // A user namespace comes with all capabilities over what is its own.
         let have = if self.has_user_namespace() { u64::MAX } else { self.host.permitted };
         let sets = [
@@ -104,8 +116,9 @@ impl Compiler<'_> {
             let message = format!("{outside} is not in both permitted and inheritable; left out");
             self.warn(Pointer::new("/process/capabilities/ambient"), message);
         }
-        let sets = Sets { effective, permitted, inheritable };
-        self.init(Some(Pointer::new("/process/capabilities")), Capabilities { sets, ambient });
+        let sets = Sets { effective: effective | keep, permitted: permitted | keep, inheritable };
+        let keep = keep & !permitted;
+        self.init(Some(Pointer::new("/process/capabilities")), Capabilities { sets, ambient, keep });
     }
 
     /// The program.

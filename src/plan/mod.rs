@@ -12,6 +12,7 @@ mod kernel;
 mod mounts;
 mod namespaces;
 mod resctrl;
+mod seccomp;
 mod security;
 pub mod step;
 mod user_namespace;
@@ -30,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::session::{Isolate, Keyring};
 use crate::rootfs::idmap::UserNamespace;
-use step::{AwaitReady, Ready, Record, Release, Wait};
+use step::{AwaitReady, Record, Release, Wait};
 
 /// The program that starts a container: two processes run it side by side.
 #[derive(Default)]
@@ -111,8 +112,9 @@ impl Compiler<'_> {
         self.enter_root()?;
         self.sysctl();
         self.paths();
-        self.identity()?;
-        self.init(None, Ready);
+        let filter = self.compile_filter()?;
+        self.identity(filter.is_some())?;
+        self.ready(filter);
         self.start_hooks();
         self.execute();
         self.later_hooks();

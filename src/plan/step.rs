@@ -33,6 +33,7 @@ use crate::rootfs::node::Node;
 use crate::rootfs::propagation::PropagateRoot;
 use crate::rootfs::remount::Remount;
 use crate::rootfs::root::{BindRoot, MoveRoot, Pivot, ReadOnlyRoot};
+use crate::seccomp::step::Install;
 
 /// One thing to do, and the property that asked for it.
 pub struct Step {
@@ -191,6 +192,8 @@ actions! {
     NoNewPrivileges(NoNewPrivileges) = "privs",
     /// The file mode mask.
     Umask(Umask) = "umask",
+    /// The filter of system calls.
+    Seccomp(Install) = "seccomp",
     /// Tells the parent that all is set up; after `create`, waits for `start`.
     Ready(Ready) = "ready",
     /// The program.

@@ -97,7 +97,7 @@ impl Program {
     }
 
     /// Becomes the program, with one more entry in its environment if there is one. Returns only the reason
-    /// why that failed.
+    /// why that failed. Up to there it makes no other call.
     pub fn execute(&self, more: Option<&CStr>) -> Error {
         let env: Vec<&CStr> = self.env.iter().map(CString::as_c_str).chain(more).collect();
         let mut denied = None;

@@ -80,6 +80,8 @@ pub struct Capabilities {
     pub sets: Sets,
     /// Kept over execve(2) of a program without file capabilities.
     pub ambient: u64,
+    /// What of these is for ferrun alone: execve(2) takes it away.
+    pub keep: u64,
 }
 
 impl Capabilities {
@@ -97,6 +99,7 @@ impl Capabilities {
 impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Sets { effective, permitted, inheritable } = self.sets;
+        let (effective, permitted) = (effective & !self.keep, permitted & !self.keep);
         let sets = [
             ("effective", effective),
             ("permitted", permitted),
@@ -112,6 +115,9 @@ impl fmt::Display for Capabilities {
             let same: Vec<&str> = sets.iter().filter(|(_, other)| other == mask).map(|(name, _)| *name).collect();
             write!(f, "{}{} {}", if first { "" } else { "; " }, same.join(", "), Names(*mask))?;
             first = false;
+        }
+        if self.keep != 0 {
+            write!(f, "; {} until exec", Names(self.keep))?;
         }
         Ok(())
     }
@@ -170,7 +176,7 @@ mod tests {
         let kill = 1 << 5;
         let sets = Sets { effective: kill, permitted: kill, inheritable: 0 };
         assert_eq!(
-            Capabilities { sets, ambient: 0 }.to_string(),
+            Capabilities { sets, ambient: 0, keep: 0 }.to_string(),
             "effective, permitted KILL; inheritable, ambient none"
         );
     }

@@ -47,3 +47,29 @@ pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
     // SAFETY: only integers are passed, and no descriptor is closed now.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
+
+/// Sends bytes over a Unix socket, and a descriptor with them: sendmsg(2), SCM_RIGHTS. Gives how many bytes
+/// were sent. nix's function wants an allocator that aligns bytes, which ours does not.
+pub fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: impl AsFd) -> nix::Result<usize> {
+    /// Room for a header and a number, aligned as the header is.
+    #[repr(C)]
+    struct Rights {
+        header: libc::cmsghdr,
+        number: RawFd,
+    }
+    // SAFETY: all-zero is a valid `cmsghdr` and `msghdr`; their other fields are private in musl's.
+    let (mut header, mut message): (libc::cmsghdr, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    header.cmsg_level = libc::SOL_SOCKET;
+    header.cmsg_type = libc::SCM_RIGHTS;
+    // SAFETY: only sizes are computed.
+    header.cmsg_len = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as _;
+    let mut rights = Rights { header, number: descriptor.as_fd().as_raw_fd() };
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = std::ptr::from_mut(&mut rights).cast();
+    message.msg_controllen = size_of::<Rights>() as _;
+    // SAFETY: `message` and all that it points at outlive the call, which writes to none of it.
+    check(unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &message, libc::MSG_NOSIGNAL) } as libc::c_long)
+        .map(|sent| sent as usize)
+}

@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod pidfd;
 pub mod program;
+pub mod seccomp;
 pub mod task;
 pub mod userns;
 pub mod xattr;

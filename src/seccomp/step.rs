@@ -1,0 +1,67 @@
+//! The step that installs a filter.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+
+use super::Filter;
+use super::profile::{Flags, Listener};
+use crate::error::{Error, Result};
+use crate::sys::seccomp::{self, Insn};
+
+/// Puts the process under a filter, for good.
+pub struct Install {
+    /// The program.
+    pub program: Vec<Insn>,
+    /// How.
+    pub flags: Flags,
+    /// Who answers; none: nothing asks.
+    pub listener: Option<Listener>,
+    names: usize,
+    unknown: usize,
+}
+
+impl Install {
+    /// A compiled filter as a step.
+    pub fn new(filter: Filter, flags: Flags, listener: Option<Listener>) -> Install {
+        let Filter { program, names, unknown, .. } = filter;
+        Install { program, flags, listener, names, unknown }
+    }
+
+    /// Runs the step. Gives the descriptor on which calls are answered, if there is someone to answer.
+    ///
+    /// # Errors
+    /// A process without CAP_SYS_ADMIN and no_new_privs; a flag that this kernel does not know.
+    pub fn run(&self) -> Result<Option<OwnedFd>> {
+        let flags = [
+            (self.flags.log, seccomp::LOG),
+            (self.flags.spec_allow, seccomp::SPEC_ALLOW),
+            (self.flags.tsync, seccomp::TSYNC | seccomp::TSYNC_ESRCH),
+            (self.listener.is_some(), seccomp::NEW_LISTENER),
+            (self.flags.wait_killable && self.listener.is_some(), seccomp::WAIT_KILLABLE_RECV),
+        ];
+        let mask = flags.iter().filter(|(wanted, _)| *wanted).fold(0, |mask, (_, bit)| mask | bit);
+        seccomp::set_filter(&self.program, mask).map_err(|errno| {
+            let error = Error::os("install the seccomp filter", errno);
+            match errno {
+                Errno::EACCES => error.hint("set process.noNewPrivileges, or give ferrun CAP_SYS_ADMIN"),
+                Errno::EINVAL if self.flags.wait_killable => {
+                    error.hint("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19")
+                }
+                Errno::EBUSY => error.hint("another filter of this process has a listener already"),
+                _ => error,
+            }
+        })
+    }
+}
+
+impl fmt::Display for Install {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} instructions, {} names", self.program.len(), self.names)?;
+        if self.unknown > 0 {
+            write!(f, ", {} unknown", self.unknown)?;
+        }
+        if self.listener.is_some() { f.write_str(", with a listener") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,93 @@
+//! seccomp(2): installing a filter, which nix lacks. Names and numbers are those of `linux/seccomp.h`.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use super::check;
+
+/// `SECCOMP_FILTER_FLAG_TSYNC`.
+pub const TSYNC: u32 = 1 << 0;
+/// `SECCOMP_FILTER_FLAG_LOG`.
+pub const LOG: u32 = 1 << 1;
+/// `SECCOMP_FILTER_FLAG_SPEC_ALLOW`.
+pub const SPEC_ALLOW: u32 = 1 << 2;
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+pub const NEW_LISTENER: u32 = 1 << 3;
+/// `SECCOMP_FILTER_FLAG_TSYNC_ESRCH`, without which TSYNC and NEW_LISTENER exclude each other. Linux 5.7.
+pub const TSYNC_ESRCH: u32 = 1 << 4;
+/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`. Linux 5.19.
+pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+/// An instruction (`struct sock_filter`; Documentation/networking/filter.rst).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Insn {
+    /// Class, operation and kind of operand.
+    pub code: u16,
+    /// How many instructions are passed over if the comparison holds.
+    pub jt: u8,
+    /// And if it does not.
+    pub jf: u8,
+    /// The constant operand.
+    pub k: u32,
+}
+
+/// `struct sock_fprog`.
+#[repr(C)]
+struct Program {
+    length: u16,
+    insns: *const Insn,
+}
+
+/// Puts the calling process under a filter, for good: SECCOMP_SET_MODE_FILTER. Gives the descriptor on
+/// which calls are answered if [`NEW_LISTENER`] is among the flags.
+///
+/// EACCES: neither no_new_privs nor CAP_SYS_ADMIN. EINVAL: a flag that this kernel does not know.
+pub fn set_filter(program: &[Insn], flags: u32) -> nix::Result<Option<OwnedFd>> {
+    const SET_MODE_FILTER: libc::c_long = 1;
+    let program = Program { length: program.len() as u16, insns: program.as_ptr() };
+    let pointer = std::ptr::from_ref(&program);
+    // SAFETY: `pointer` and the instructions behind it outlive the call, which copies them.
+    let ret = check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, libc::c_ulong::from(flags), pointer) })?;
+    // SAFETY: with this flag the result is a new descriptor, which nothing else owns.
+    Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(ret as i32) }))
+}
+
+/// A copy of a descriptor of another process: pidfd_getfd(2), Linux 5.6.
+pub fn descriptor_of(process: impl AsFd, number: i32) -> nix::Result<OwnedFd> {
+    let pidfd = process.as_fd().as_raw_fd();
+    // SAFETY: only integers are passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, number, 0) })?;
+    // SAFETY: the kernel made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A number in memory that stays common to this process and the children it makes: a child can tell
+/// something without a system call.
+pub struct SharedNumber(&'static AtomicI32);
+
+impl SharedNumber {
+    /// Makes one; it begins as -1.
+    pub fn new() -> nix::Result<SharedNumber> {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at a place that the kernel chooses.
+        let memory = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<AtomicI32>(), protection, flags, -1, 0) };
+        if memory == libc::MAP_FAILED {
+            return Err(nix::errno::Errno::last());
+        }
+        // SAFETY: the mapping is zeroed, aligned to a page, large enough, and never unmapped.
+        let number = unsafe { &*memory.cast::<AtomicI32>() };
+        number.store(-1, Ordering::Relaxed);
+        Ok(SharedNumber(number))
+    }
+
+    /// Sets it.
+    pub fn set(&self, number: i32) {
+        self.0.store(number, Ordering::Release);
+    }
+
+    /// What it is.
+    pub fn get(&self) -> i32 {
+        self.0.load(Ordering::Acquire)
+    }
+}

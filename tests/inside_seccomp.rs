@@ -1,0 +1,281 @@
+//! Filters of system calls as a container sees them.
+
+mod common;
+
+use std::io::{IoSliceMut, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use common::Bundle;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use serde_json::{Value, json};
+
+/// A profile that allows everything but mkdir.
+fn mkdir(action: &str) -> Value {
+    let rule = json!({"names": ["mkdir", "mkdirat"], "action": action});
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+}
+
+fn bundle(profile: Value, script: &str) -> Bundle {
+    Bundle::sh(script).set("/linux/seccomp", profile)
+}
+
+fn load(name: &str) -> Value {
+    let path = format!("{}/tests/data/{name}.seccomp.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn each_action_happens() {
+    need_root!();
+    const SIGSYS: i32 = 128 + 31;
+    for (action, status, words) in [
+        ("SCMP_ACT_ERRNO", 0, "Operation not permitted"),
+        ("SCMP_ACT_KILL", SIGSYS, ""),
+        ("SCMP_ACT_KILL_THREAD", SIGSYS, ""),
+        ("SCMP_ACT_KILL_PROCESS", SIGSYS, ""),
+        ("SCMP_ACT_TRAP", SIGSYS, ""),
+        // Without a tracer there is no such call.
+        ("SCMP_ACT_TRACE", 0, "Function not implemented"),
+        ("SCMP_ACT_LOG", 0, "made"),
+        ("SCMP_ACT_ALLOW", 0, "made"),
+    ] {
+        for no_new_privileges in [false, true] {
+            let bundle = bundle(mkdir(action), "mkdir /dev/shm/d 2>&1 && echo made; exit $(($? > 1 ? $? : 0))")
+                .set("/process/noNewPrivileges", json!(no_new_privileges));
+            let done = bundle.run();
+            assert_eq!(done.status, status, "{action}: {done:?}");
+            assert!(done.stdout.contains(words), "{action}: {done:?}");
+            assert_eq!(done.stdout.contains("made"), words == "made", "{action}: {done:?}");
+            bundle.assert_nothing_left("run");
+        }
+    }
+}
+
+#[test]
+fn an_errno_of_its_own_and_conditions() {
+    need_root!();
+    let mode = |value| json!([{"index": 1, "value": value, "op": "SCMP_CMP_EQ"}]);
+    let rule = |errno, mode| json!({"names": ["chmod"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": mode});
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule(28, mode(0o600)), rule(5, mode(0o640))]});
+    let script = "cd /dev/shm && touch f; for mode in 600 640 644; do chmod $mode f 2>&1 && echo done; done";
+    let said = bundle(profile, script).run().ok();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].contains("No space left") && lines[1].contains("Input/output error") && lines[2] == "done",
+        "{said}"
+    );
+}
+
+#[test]
+fn engines_default_profiles_are_in_force() {
+    need_root!();
+    for name in ["docker", "containerd", "podman"] {
+        for (no_new_privileges, uid) in [(false, 0), (false, 1000), (true, 0), (true, 1000)] {
+            let script = "grep -e ^Seccomp: -e ^CapEff /proc/self/status; umount /proc 2>&1";
+            let bundle = bundle(load(name), script)
+                .set("/process/noNewPrivileges", json!(no_new_privileges))
+                .set("/process/user/uid", json!(uid));
+            for created in [false, true] {
+                let said = match created {
+                    true => bundle.run(),
+                    // By way of create and start the filter is as well the last thing.
+                    false => {
+                        let done = bundle.create();
+                        assert_eq!(done.status, 0, "{done:?}");
+                        bundle.start().ok();
+                        bundle.wait_for("stopped");
+                        bundle.delete_force().ok();
+                        continue;
+                    }
+                };
+                let said = said.stdout;
+                assert!(said.contains("Seccomp:\t2"), "{name}: {said}");
+                assert!(said.contains("ermitted"), "{name}: {said}");
+                // What ferrun has kept to install the filter is gone.
+                let effective = said.split("CapEff:\t").nth(1).and_then(|text| text.split('\n').next()).unwrap();
+                assert_eq!(u64::from_str_radix(effective, 16).unwrap() & 1 << 21, 0, "{name}: {said}");
+            }
+            bundle.assert_nothing_left("run");
+        }
+    }
+}
+
+/// Everything that busybox itself needs to begin and end, and nothing that ferrun does before.
+#[test]
+fn no_call_of_ferruns_own_is_under_the_filter() {
+    need_root!();
+    let names = json!([
+        "execve",
+        "brk",
+        "arch_prctl",
+        "set_tid_address",
+        "set_robust_list",
+        "rseq",
+        "prlimit64",
+        "readlink",
+        "readlinkat",
+        "getrandom",
+        "mprotect",
+        "mmap",
+        "munmap",
+        "exit_group",
+        "getuid",
+        "setuid",
+        "newfstatat",
+        "setgid",
+        "getegid",
+        "geteuid",
+        "getgid",
+        "uname",
+        "writev",
+        "write"
+    ]);
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_KILL_PROCESS",
+        "syscalls": [
+            {"names": names, "action": "SCMP_ACT_ALLOW"},
+            // PR_GET_NAME
+            {"names": ["prctl"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 16, "op": "SCMP_CMP_EQ"}]},
+        ],
+    });
+    for uid in [0, 1000] {
+        for no_new_privileges in [false, true] {
+            let bundle = Bundle::new(&["/bin/echo", "hello"])
+                .set("/linux/seccomp", profile.clone())
+                .set("/process/user/uid", json!(uid))
+                .set("/process/noNewPrivileges", json!(no_new_privileges));
+            assert_eq!(bundle.run().ok(), "hello", "uid {uid}, {no_new_privileges}");
+            let done = bundle.run_with(&["--trace", "/dev/null"]);
+            assert_eq!(done.status, 0, "{done:?}");
+            bundle.create().ok();
+            bundle.start().ok();
+            bundle.wait_for("stopped");
+            bundle.delete_force().ok();
+            bundle.assert_nothing_left("run");
+        }
+    }
+}
+
+/// The profile of runtime-tools.
+#[test]
+fn getcwd_may_be_denied() {
+    need_root!();
+    let rule = json!({"names": ["getcwd"], "action": "SCMP_ACT_ERRNO"});
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    assert!(bundle(profile, "/bin/pwd -P 2>&1; echo on").run().ok().contains("on"));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_told_under_any_filter() {
+    need_root!();
+    let profile = json!({"defaultAction": "SCMP_ACT_KILL_PROCESS"});
+    let bundle = Bundle::new(&["/bin/nothing"]).set("/linux/seccomp", profile);
+    bundle.run().refused("no such file or directory");
+    bundle.create().refused("no such file or directory");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn contradictions_are_told_with_their_place() {
+    need_root!();
+    let rule = |errno| {
+        let args = json!([{"index": 1, "value": 1, "op": "SCMP_CMP_EQ"}]);
+        json!({"names": ["chmod"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": args})
+    };
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule(1), rule(2)]});
+    let done = bundle(profile, "true").run();
+    assert!(done.stderr.contains("/linux/seccomp/syscalls/1") && done.stderr.contains("chmod"), "{done:?}");
+    done.refused("contradict");
+    let done = bundle(json!({"defaultAction": "SCMP_ACT_NO"}), "true").run();
+    assert!(done.stderr.contains(" /linux/seccomp/defaultAction"), "{done:?}");
+    done.refused("SCMP_ACT_NO");
+}
+
+/// Answers one call with "file exists"; gives the state that came with the descriptor.
+fn agent(listener: &UnixListener) -> Value {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut buffer = [0; 4096];
+    let mut space = nix::cmsg_space!([i32; 2]);
+    let (length, descriptor) = {
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::empty()).unwrap();
+        let rights = message.cmsgs().unwrap().find_map(|part| match part {
+            ControlMessageOwned::ScmRights(list) => Some(list),
+            _ => None,
+        });
+        let list = rights.expect("a descriptor");
+        assert_eq!(list.len(), 1);
+        // SAFETY: it was received just now, and nothing else owns it.
+        (message.bytes, unsafe { OwnedFd::from_raw_fd(list[0]) })
+    };
+    let mut text = buffer[..length].to_vec();
+    stream.read_to_end(&mut text).unwrap();
+    std::thread::spawn(move || {
+        loop {
+            // `struct seccomp_notif` and `struct seccomp_notif_resp`.
+            let (mut call, mut answer) = ([0u64; 10], [0u64; 3]);
+            // SAFETY: both have the sizes that the numbers of the calls say.
+            if unsafe { libc::ioctl(descriptor.as_raw_fd(), 0xc050_2100, &mut call) } < 0 {
+                break;
+            }
+            (answer[0], answer[2]) = (call[0], u64::from((-libc::EEXIST).cast_unsigned()));
+            // SAFETY: as above.
+            unsafe { libc::ioctl(descriptor.as_raw_fd(), 0xc018_2101, &mut answer) };
+        }
+    });
+    serde_json::from_slice(&text).unwrap()
+}
+
+#[test]
+fn someone_else_answers_calls() {
+    need_root!();
+    for no_new_privileges in [false, true] {
+        for by_create in [false, true] {
+            let bundle = Bundle::sh("mkdir /dev/shm/d 2>/proc/self/cwd/dev/shm/said; grep -q exists /dev/shm/said")
+                .set("/process/noNewPrivileges", json!(no_new_privileges))
+                .set("/annotations", json!({"a": "b"}));
+            let socket = bundle.dir.join("agent.sock");
+            let mut profile = mkdir("SCMP_ACT_NOTIFY");
+            profile["listenerPath"] = json!(socket);
+            profile["listenerMetadata"] = json!("what you need");
+            profile["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_TSYNC"]);
+            let bundle = bundle.set("/linux/seccomp", profile);
+            let listener = UnixListener::bind(&socket).unwrap();
+            let agent = std::thread::spawn(move || agent(&listener));
+            if by_create {
+                let done = bundle.create();
+                assert_eq!(done.status, 0, "{done:?}");
+                assert_eq!(bundle.status(), "created");
+                bundle.start().ok();
+                bundle.wait_for("stopped");
+                bundle.delete_force().ok();
+            } else {
+                let done = bundle.bounded(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+                assert_eq!(done.status, 0, "{done:?}");
+            }
+            let state = agent.join().unwrap();
+            assert_eq!(state["fds"], json!(["seccompFd"]), "{state}");
+            assert_eq!(state["metadata"], "what you need");
+            assert_eq!(state["state"]["status"], "creating");
+            assert_eq!(state["state"]["id"], json!(bundle.id));
+            assert_eq!(state["state"]["annotations"]["a"], "b");
+            assert_eq!(state["pid"], state["state"]["pid"]);
+            bundle.assert_nothing_left_soon("run");
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_is_not_there_fails_the_start() {
+    need_root!();
+    let mut profile = mkdir("SCMP_ACT_NOTIFY");
+    profile["listenerPath"] = json!("/nowhere/agent.sock");
+    let bundle = bundle(profile, "true");
+    let done = bundle.run();
+    assert!(done.stderr.contains("/linux/seccomp"), "{done:?}");
+    done.refused("connect to listenerPath");
+    std::thread::sleep(Duration::from_millis(10));
+    bundle.assert_nothing_left("run");
+}
