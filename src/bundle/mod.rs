@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_refused_with_its_pointer() {
-        let error = refused("{\"ociVersion\":\"1.0.0\",\"linux\":{\"personality\":{\"domain\":\"LINUX32\"}}}");
-        assert!(error.pointer.as_deref().unwrap().starts_with("/linux/personality"), "{error:?}");
+        let error = refused("{\"ociVersion\":\"1.0.0\",\"linux\":{\"resources\":{\"memory\":{\"limit\":1}}}}");
+        assert!(error.pointer.as_deref().unwrap().starts_with("/linux/resources/memory"), "{error:?}");
         assert!(error.message.contains("not supported"), "{error}");
     }
 
