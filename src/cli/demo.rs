@@ -56,5 +56,5 @@ fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
         fault: None,
         warn: &|warning| report::warning(warning, globals),
     };
-    run(request, Mode::Foreground)
+    run(&request, Mode::Foreground)
 }

@@ -34,6 +34,6 @@ impl Command for Run {
             (false, true) => Mode::Keep,
             (false, false) => Mode::Foreground,
         };
-        self.flags.with_request(globals, false, |request| run(request, mode))
+        self.flags.with_request(globals, false, |request| run(&request, mode))
     }
 }

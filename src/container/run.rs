@@ -23,15 +23,14 @@ pub enum Mode {
 ///
 /// # Errors
 /// The step that failed.
-pub fn run(mut request: Request, mode: Mode) -> Result<i32> {
+pub fn run(request: &Request, mode: Mode) -> Result<i32> {
     let (root, id): (&Root, Id) = (request.root, request.id.clone());
-    request.signal_mask = signals::current_mask()?;
     if mode == Mode::Detach {
-        return create_and_start(&request).map(|_| 0);
+        return create_and_start(request).map(|_| 0);
     }
     // Held back from here on, a signal to ferrun cannot end it halfway.
     let held = signals::hold()?;
-    let Created { process, state } = create_and_start(&request)?;
+    let Created { process, state } = create_and_start(request)?;
     let status = signals::pass_on_until_exit(&held, &process);
     if mode == Mode::Foreground {
         // The program's status is what was asked for; what could not be removed is only warned about.
