@@ -70,9 +70,9 @@ check_run() {
 	# A pid 1 cannot kill itself, so these join a pid namespace (this script's), in
 	# which they are ordinary processes; what they leave there is for the runtime to kill.
 	local joined=(--with-ns pid:/proc/1/ns/pid)
-	later expect "run: killed by KILL is 137" 137 "" "${joined[@]}" -- sh -c 'kill -KILL $$'
-	later expect "run: killed by TERM is 143" 143 "" "${joined[@]}" -- sh -c 'kill -TERM $$'
-	later expect "run: a joined pid namespace is cleared" 3 "" "${joined[@]}" -- sh -c 'sleep 1000 & exit 3'
+	expect "run: killed by KILL is 137" 137 "" "${joined[@]}" -- sh -c 'kill -KILL $$'
+	expect "run: killed by TERM is 143" 143 "" "${joined[@]}" -- sh -c 'kill -TERM $$'
+	expect "run: a joined pid namespace is cleared" 3 "" "${joined[@]}" -- sh -c 'sleep 1000 & exit 3'
 }
 
 check_identity() {
@@ -86,9 +86,9 @@ check_identity() {
 	is "identity: the machine's hostname stays" "$before" "$(hostname)"
 	expect "identity: capabilities" 0 $default_capabilities -- awk '/^CapEff/ { print $2 }' /proc/self/status
 	expect "identity: no new privileges" 0 1 -- awk '/^NoNewPrivs/ { print $2 }' /proc/self/status
-	later expect "identity: --seccomp" 0 2 --seccomp -- awk '/^Seccomp:/ { print $2 }' /proc/self/status
+	expect "identity: --seccomp" 0 2 --seccomp -- awk '/^Seccomp:/ { print $2 }' /proc/self/status
 	local ours=$(awk '/^CapEff/ { print $2 }' /proc/self/status)
-	later expect "identity: --privileged" 0 "$ours" --privileged -- awk '/^CapEff/ { print $2 }' /proc/self/status
+	expect "identity: --privileged" 0 "$ours" --privileged -- awk '/^CapEff/ { print $2 }' /proc/self/status
 }
 
 check_process() {
@@ -104,6 +104,17 @@ check_process() {
 	refuses "process: missing path" "/no/such/program.*no such file or directory" -- /no/such/program
 	refuses "process: not executable" "/etc/not-executable.*permission denied" -- /etc/not-executable
 	refuses "process: a directory" "/etc.*(permission denied|is a directory)" -- /etc
+}
+
+check_terminal() {
+	local shown script='tty && test -t 0 && test -t 2 && echo console >/dev/console && exit 5'
+	id=c$((++ids))
+	# ctr wants a terminal itself, which script(1) makes, and shows the end of its input on.
+	script -qec "timeout -s KILL 15 ctr --address $dir/socket --namespace $token run --rm -t \
+		--runc-binary $runtime $image $id sh -c '$script'" /dev/null </dev/null >"$dir/out" 2>&1
+	rc=$? shown=$(tr '\r\n' ' ' <"$dir/out" | tr -s ' ')
+	matches "terminal: streams, console, controlling" "(^|\^@)/dev/pts/0 console $" "$shown"
+	is "terminal: status 5" 5 "$rc"
 }
 
 check_filesystem() {
@@ -165,6 +176,19 @@ check_memory_limit() {
 	detached --memory-limit 67108864 -- sh -c 'echo ready; exec sleep 1000'
 	is "limits: memory" 67108864 "$(find /sys/fs/cgroup -path "*/$token/$id/memory.limit_in_bytes" -exec cat {} + \
 		-o -path "*/$token/$id/memory.max" -exec cat {} +)" "$(<"$dir/err")"
+	remove "$id"
+}
+
+check_pause() {
+	detached -- sh -c 'echo ready; exec sleep 1000'
+	local pid=$(pid_of "$id")
+	succeeds "task pause" task pause "$id"
+	is "task ls: PAUSED" PAUSED "$(status "$id")"
+	succeeds "task resume" task resume "$id"
+	is "task ls: RUNNING again" RUNNING "$(status "$id")"
+	is "task ps: the init" "$pid" "$(ctr task ps "$id" 2>&1 | awk 'NR == 2 { print $1 }')"
+	ctr task pause "$id" && ctr task kill -s KILL "$id" && wait_until has_status "$id" STOPPED
+	is "task kill: KILL ends a paused one" STOPPED "$(status "$id")"
 	remove "$id"
 }
 

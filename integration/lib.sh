@@ -15,20 +15,9 @@ skip() {
 	if [ -n "${FERRUN_SKIPS-}" ]; then echo "${subject:+$subject: }$1" >>"$FERRUN_SKIPS"; fi # hack/test counts them
 }
 fail() { # NAME [DETAIL...]: the details follow as TAP comments
-	if [ -n "${not_yet-}" ] && [[ $* == *"not supported by this version of ferrun"* ]]; then
-		skip "$1 (ferrun refuses it: not supported by this version)"
-		return
-	fi
 	result "not ok - ${subject:+$subject: }$1"
 	shift
 	[ $# -eq 0 ] || printf '%s\n' "$@" | sed 's/^/#     /; 25 { s/$/ .../; q }'
-}
-
-# A check that ferrun may still refuse, in so many words, which is a skip. Any other
-# failure is one, and with ferrun's support for it the check counts by itself.
-later() { # CHECK ARGUMENT...
-	local not_yet=1
-	"$@"
 }
 
 is() { # NAME WANTED GOT [DETAIL...]
