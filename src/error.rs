@@ -56,6 +56,15 @@ impl Error {
         Error { detail: Some(detail.into()), ..self }
     }
 
+    /// Adds what went wrong as well, after the rest.
+    pub fn note(self, note: String) -> Error {
+        let detail = match &self.detail {
+            Some(detail) => format!("{detail}; {note}"),
+            None => note,
+        };
+        self.detail(detail)
+    }
+
     /// Adds what the reader can do.
     pub fn hint(mut self, hint: impl Into<Box<str>>) -> Error {
         self.hint.get_or_insert_with(|| hint.into());

@@ -1,11 +1,16 @@
-//! The binary: the short-lived allocator, and the command line.
+//! The binary: the allocator, and the command line.
 
 #![deny(unsafe_code)]
 
-/// Nothing that a command allocates is freed before it ends.
+use std::io::Write;
+
+/// Nothing that a command allocates is freed before it ends, but by those that last.
 #[global_allocator]
-static ALLOCATOR: ferrun::sys::bump::Bump = ferrun::sys::bump::Bump::new();
+static ALLOCATOR: ferrun::sys::allocator::Allocator = ferrun::sys::allocator::Allocator::new();
 
 fn main() {
-    std::process::exit(ferrun::cli::main())
+    let status = ferrun::cli::main();
+    // The rest of what an exit does (signal stacks and the like) the kernel does as well.
+    let _ = std::io::stdout().flush();
+    ferrun::sys::program::exit(status)
 }

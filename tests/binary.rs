@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use serde_json::json;
 
 use common::{Bundle, ferrun_binary, skip};
 
@@ -55,6 +56,28 @@ fn faults(mut command: Command) -> i64 {
     (0..10).map(|_| once()).min().unwrap()
 }
 
+/// Any binary: what it asks the kernel does not depend on how it was built.
+#[test]
+fn a_start_looks_nothing_up_twice() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        config["linux"]["maskedPaths"] = json!(["/etc/passwd", "/proc/keys", "/proc/timer_list", "/proc/cpuinfo"]);
+    });
+    let log = bundle.dir.join("strace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o"]).arg(&log).arg(ferrun_binary()).arg("--root").arg(bundle.state_root());
+    let done = command.args(["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]).status();
+    if !done.is_ok_and(|status| status.success()) {
+        return skip("this test needs strace");
+    }
+    let calls = std::fs::read_to_string(log).unwrap();
+    let count = |words: &[&str]| calls.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
+    assert_eq!(count(&["openat2(", "\"/dev/null\"", "O_PATH"]), 1, "for all files that are masked");
+    assert_eq!(count(&["openat2(", "\"/dev\""]), 2, "to mount it and to fill it, not to make it read-only");
+    assert_eq!(count(&["openat2(", "\"/proc\""]), 1, "an ordinary directory is looked for at once");
+    assert!(count(&["openat(", "/cpuset.cpus\""]) <= 2, "a new cpuset is not read, and the one above once");
+}
+
 #[test]
 fn its_start_touches_few_pages() {
     need_root!();
@@ -68,5 +91,26 @@ fn its_start_touches_few_pages() {
     println!("page faults: {counted:?}");
     for (command, faults) in counted {
         assert!(faults < MOST_FAULTS, "{command}: {faults} page faults");
+    }
+}
+
+/// A copy that calls itself ends in a full stack. In the tests of the module itself it has another name.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn copies_need_no_optimization_to_end() {
+    let dir = std::env::temp_dir().join(format!("ferrun-memory-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sys/memory.rs");
+    let main = "fn main() { for length in 0..300 { let from: Vec<u8> = (0..length).map(|n| n as u8).collect(); \
+                assert!(std::hint::black_box(&from).clone() == from); } }";
+    std::fs::write(dir.join("main.rs"), format!("#[path = {module:?}]\nmod memory;\n{main}\n")).unwrap();
+    let mut compiler = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+    compiler.args(["--edition", "2024", "-C", "opt-level=0", "-C", "target-feature=+crt-static", "main.rs"]);
+    let compiled = compiler.current_dir(&dir).output().map(|output| common::Done::new(output).ok());
+    let ran = compiled.map(|_| Command::new(dir.join("main")).status().unwrap());
+    std::fs::remove_dir_all(&dir).unwrap();
+    match ran {
+        Ok(status) => assert!(status.success(), "{status}"),
+        Err(error) => common::skip(&format!("this test needs rustc: {error}")),
     }
 }

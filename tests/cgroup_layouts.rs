@@ -24,21 +24,24 @@ struct Layout {
 
 const V1: Layout = Layout {
     name: "cgroup v1",
-    set_up: "test -e /sys/fs/cgroup/pids/tasks
+    set_up: "test -e /sys/fs/cgroup/pids/tasks &&
              if test -e /sys/fs/cgroup/unified/cgroup.procs; then umount /sys/fs/cgroup/unified; fi",
 };
 const HYBRID: Layout = Layout {
     name: "cgroup v1 (hybrid)",
     set_up: "test -e /sys/fs/cgroup/pids/tasks && test -e /sys/fs/cgroup/unified/cgroup.procs",
 };
-const V2: Layout = Layout { name: "cgroup v2", set_up: "mount -t cgroup2 none /sys/fs/cgroup" };
+const V2: Layout = Layout {
+    name: "cgroup v2",
+    set_up: "test -e /sys/fs/cgroup/cgroup.controllers || mount -t cgroup2 none /sys/fs/cgroup",
+};
 const NONE: Layout = Layout { name: "no cgroups", set_up: "mount -t tmpfs none /sys/fs/cgroup" };
 
 impl Layout {
     /// A command in this layout.
     fn command(self, command: &Command) -> Command {
         let mut inside = Command::new("unshare");
-        let script = format!("( set -e; {} ) || exit 99; exec \"$@\"", self.set_up);
+        let script = format!("{{ {}; }} || exit 99; exec \"$@\"", self.set_up);
         inside.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
         inside.arg(command.get_program()).args(command.get_args());
         inside
@@ -202,8 +205,122 @@ fn devices(layout: Layout) {
     }
 }
 
+/// A script that counts on in a file as long as it may run. The others make it wait for a processor, so that
+/// it takes a while until all have stopped.
+const COUNTS: &str = "for one in 1 2 3 4 5 6; do while :; do :; done & done
+                      i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; done";
+
+/// A counting container, and its count.
+fn counting() -> (Bundle, impl Fn() -> String) {
+    let bundle = Bundle::sh(COUNTS).set("/root/readonly", false.into());
+    let file = bundle.rootfs().join("tmp/count");
+    (bundle, move || std::fs::read_to_string(&file).unwrap_or_default())
+}
+
+/// Whether the kernel says that all processes have stopped.
+fn have_stopped(layout: Layout, bundle: &Bundle) -> bool {
+    let file = if layout.has_v1() { "freezer.state" } else { "cgroup.events" };
+    let word = if layout.has_v1() { "FROZEN" } else { "frozen 1" };
+    let read = |directory: &PathBuf| std::fs::read_to_string(directory.join(file)).ok();
+    bundle.cgroups().iter().filter_map(read).any(|text| text.lines().any(|line| line == word))
+}
+
+/// pause and resume, the errors of both, and the end of a paused container.
+fn paused(layout: Layout) {
+    let (bundle, count) = counting();
+    let on = |verb: &str, args: &[&str]| layout.ferrun(&bundle, &[&[verb, bundle.id.as_str()], args].concat());
+    let status = || serde_json::from_str::<Value>(&on("state", &[]).ok()).unwrap()["status"].clone();
+    let goes_on = || {
+        let before = count();
+        common::wait_until("the count to go on", || !count().is_empty() && count() != before);
+    };
+    layout.launch(&bundle, "create", &[]).ok();
+    on("pause", &[]).ok();
+    assert_eq!(status(), "paused", "a created one can be paused, on {}", layout.name);
+    on("start", &[]).refused("cannot start a container in the paused state");
+    on("resume", &[]).ok();
+    assert_eq!(status(), "created");
+    on("start", &[]).ok();
+    goes_on();
+    on("resume", &[]).refused("container not paused");
+    for _ in 0..3 {
+        on("pause", &[]).ok();
+        assert!(have_stopped(layout, &bundle), "{}", layout.name);
+        let before = count();
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        assert_eq!(count(), before, "it does not run while it is paused on {}", layout.name);
+        assert_eq!(status(), "paused");
+        on("pause", &[]).refused("container not running");
+        on("resume", &[]).ok();
+        assert_eq!(status(), "running");
+        goes_on();
+    }
+    on("pause", &[]).ok();
+    on("delete", &[]).refused("that is not stopped: paused");
+    on("kill", &["KILL"]).ok();
+    bundle.wait_for("stopped");
+    on("pause", &[]).refused("container not running");
+    on("resume", &[]).refused("container not paused");
+    on("delete", &[]).ok();
+    bundle.assert_nothing_left(&format!("kill of a paused container on {}", layout.name));
+    layout.launch(&bundle, "run", &["--detach"]).ok();
+    on("pause", &[]).ok();
+    layout.ferrun(&bundle, &["delete", "--force", &bundle.id]).ok();
+    bundle.assert_nothing_left(&format!("delete --force of a paused container on {}", layout.name));
+}
+
+/// events --stats and ps find what is there.
+fn told(layout: Layout) {
+    let (bundle, _) = counting();
+    layout.launch(&bundle, "run", &["--detach"]).ok();
+    let line = layout.ferrun(&bundle, &["events", "--stats", &bundle.id]).ok();
+    let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+    assert_eq!((event["type"].as_str(), event["id"].as_str()), (Some("stats"), Some(bundle.id.as_str())));
+    let data = &event["data"];
+    assert!(data["cpu"]["usage"]["total"].as_u64() > Some(0), "{}: {line}", layout.name);
+    assert!(data["pids"]["current"].as_u64() >= Some(1), "{}: {line}", layout.name);
+    assert_eq!(data["cpu"]["usage"].get("percpu").is_some(), layout.has_v1(), "{line}");
+    let pid = bundle.state()["pid"].clone();
+    let pids = || {
+        let list = layout.ferrun(&bundle, &["ps", "--format", "json", &bundle.id]).ok();
+        serde_json::from_str::<Vec<Value>>(&list).unwrap()
+    };
+    common::wait_until("all processes", || pids().len() >= 7);
+    assert!(pids().contains(&pid), "{pid} is in {:?}", pids());
+    layout.ferrun(&bundle, &["delete", "--force", &bundle.id]).ok();
+    bundle.assert_nothing_left(&format!("events and ps on {}", layout.name));
+}
+
+/// Cgroups that the container made, with all controllers handed down on v2, go with it.
+fn nested(layout: Layout) {
+    let v1 = "for top in /sys/fs/cgroup/*/; do cd $top && mkdir -p a/b || exit 1; done";
+    let v2 = "cd /sys/fs/cgroup && mkdir leaf && echo 0 >leaf/cgroup.procs || exit 1
+              for one in $(cat cgroup.controllers); do echo +$one >cgroup.subtree_control || exit 1; done
+              mkdir -p a/b && echo +pids >a/cgroup.subtree_control 2>/dev/null";
+    let make = if layout.has_v1() { v1 } else { v2 };
+    for pid_namespace in [true, false] {
+        let script = format!("{make}; sleep 1000 & touch /tmp/made; wait");
+        let bundle = Bundle::sh(&script).set("/root/readonly", false.into()).with(|config| {
+            for mount in config["mounts"].as_array_mut().unwrap().iter_mut().filter(|mount| mount["type"] == "cgroup") {
+                mount["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
+            }
+        });
+        let bundle = if pid_namespace { bundle } else { without_namespace(bundle, "pid") };
+        layout.launch(&bundle, "run", &["--detach"]).ok();
+        common::wait_until("the nested cgroups", || bundle.rootfs().join("tmp/made").exists());
+        layout.ferrun(&bundle, &["pause", &bundle.id]).ok();
+        layout.ferrun(&bundle, &["kill", "--all", &bundle.id, "KILL"]).ok();
+        bundle.wait_for("stopped");
+        layout.ferrun(&bundle, &["delete", &bundle.id]).ok();
+        bundle.assert_nothing_left(&format!("nested cgroups on {}, pid namespace {pid_namespace}", layout.name));
+    }
+}
+
 fn all(layout: Layout) {
     life_cycle(layout);
+    paused(layout);
+    told(layout);
+    nested(layout);
     mount_inside(layout);
     killed(layout);
     processes_left_behind(layout);

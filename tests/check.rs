@@ -51,6 +51,59 @@ fn what_this_host_lacks_is_told_too() {
     assert!(done.stdout.contains("/root/path") && done.stdout.contains("no such file or directory"), "{}", done.stdout);
 }
 
+/// Errors of every kind, none of which hides another: of types, between properties, and of this host.
+#[test]
+fn nothing_hides_anything() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        let mut mount = |entry| config["mounts"].as_array_mut().unwrap().push(entry);
+        mount(
+            json!({ "destination": "/a", "type": "tmpfs", "source": "t", "options": ["size=1k", "nodevv", "mode=9"] }),
+        );
+        mount(json!({ "destination": "/b", "type": "bind", "source": "/missing", "options": ["bind", "noexe"] }));
+        mount(json!({ "destination": "/c", "type": "nofs", "source": "none" }));
+        config["process"]["cwd"] = json!("x");
+        config["process"]["env"] = json!(["A=1", "B", 7, "C"]);
+        config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFIL", "soft": 1, "hard": 2 }]);
+        config["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "type": "user", "path": "/proc/self/ns/net" }));
+        config["linux"]["sysctl"] = json!({ "kernel.shmmaxx": "1", "net.ipv4.ip_forwardd": "1" });
+        config["linux"]["intelRdt"] = json!({});
+        config["hooks"] = json!({ "prestart": [{ "path": "a" }], "poststop": [{ "path": "/b", "timeout": 0 }] });
+    });
+    let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+    assert_eq!(done.status, 1);
+    let mut expected = vec![
+        ("/mounts/7/options/1", "Unknown parameter 'nodevv'; did you mean nodev?"),
+        ("/mounts/7/options/2", "Bad value for 'mode'"),
+        ("/mounts/8/source", "no such file or directory"),
+        ("/mounts/8/options/1", "did you mean noexec?"),
+        ("/mounts/9/type", "no such device; this kernel has no file system \"nofs\""),
+        ("/process/cwd", "cwd \"x\" is not an absolute path"),
+        ("/process/env/1", "\"B\" is not NAME=value"),
+        ("/process/env/2", "expected a string"),
+        ("/process/env/3", "\"C\" is not NAME=value"),
+        ("/process/rlimits/0/type", "did you mean RLIMIT_NOFILE?"),
+        ("/linux/namespaces/6/path", "is a network namespace, not user"),
+        ("/linux/sysctl/kernel.shmmaxx", "belongs to no namespace"),
+        ("/linux/sysctl/net.ipv4.ip_forwardd", "this kernel has no parameter"),
+        ("/hooks/prestart/0/path", "\"a\" is not an absolute path"),
+        ("/hooks/poststop/0/timeout", "0 is not greater than zero"),
+    ];
+    if !std::path::Path::new("/sys/fs/resctrl/schemata").exists() {
+        expected.push(("/linux/intelRdt", "resctrl"));
+    }
+    for (pointer, words) in &expected {
+        let line = done.stdout.lines().find(|line| line.contains(&format!(" {pointer} ")));
+        let line = line.unwrap_or_else(|| panic!("{pointer} is not in {}", done.stdout));
+        assert!(line.starts_with("error") && line.contains(words), "no {words:?} in {line}");
+    }
+    assert!(done.stdout.ends_with(&format!("{} errors, 0 warnings\n", expected.len())), "{}", done.stdout);
+    bundle.assert_nothing_left("check");
+}
+
 #[test]
 fn strict_counts_warnings_and_json_is_data() {
     need_root!();

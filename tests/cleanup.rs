@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::{Bundle, Done};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A container that runs until it is ended.
 fn sleeper() -> Bundle {
@@ -22,11 +22,14 @@ fn launch(bundle: &Bundle, verb: &str, flags: &[&str]) -> Done {
     bundle.bounded(&[&[verb, "--bundle", bundle.dir.to_str().unwrap()], flags, &[bundle.id.as_str()]].concat())
 }
 
+fn plan(bundle: &Bundle) -> Value {
+    let explained = bundle.ferrun(&["explain", "--json", "--bundle", bundle.dir.to_str().unwrap()]);
+    serde_json::from_str(&explained.ok()).unwrap()
+}
+
 /// How many steps a start of this bundle has.
 fn steps(bundle: &Bundle) -> usize {
-    let plan: Value =
-        serde_json::from_str(&bundle.ferrun(&["explain", "--json", "--bundle", bundle.dir.to_str().unwrap()]).ok())
-            .unwrap();
+    let plan = plan(bundle);
     let mut numbers: Vec<u64> =
         plan["steps"].as_array().unwrap().iter().map(|step| step["number"].as_u64().unwrap()).collect();
     numbers.sort_unstable();
@@ -43,6 +46,31 @@ fn a_run_that_fails_at_any_step_leaves_nothing() {
         let fault = format!("error@{step}");
         launch(&bundle, "run", &["--fault", &fault]).refused("a fault was asked for before");
         bundle.assert_nothing_left(&format!("run --fault {fault}"));
+    }
+}
+
+/// Where a process beside ferrun opens the sources of binds.
+#[test]
+fn a_run_in_a_user_namespace_that_fails_or_is_killed_at_a_step_of_the_parent_leaves_nothing() {
+    need_root!();
+    let bundle = sleeper().with(|config| {
+        let ids = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+        config["linux"]["uidMappings"] = ids.clone();
+        config["linux"]["gidMappings"] = ids;
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+        let bind = json!({ "destination": "/tmp", "source": "/etc", "options": ["rbind", "ro"] });
+        config["mounts"].as_array_mut().unwrap().push(bind);
+    });
+    let plan = plan(&bundle);
+    let steps = plan["steps"].as_array().unwrap();
+    let numbers =
+        steps.iter().filter(|step| step["lane"] == "parent" || step["text"].as_str().unwrap().contains("source"));
+    for step in numbers.map(|step| step["number"].as_u64().unwrap()) {
+        launch(&bundle, "run", &["--fault", &format!("error@{step}")]).refused("a fault was asked for before");
+        bundle.assert_nothing_left(&format!("error@{step}"));
+        assert_eq!(launch(&bundle, "run", &["--fault", &format!("kill@{step}")]).status, -9, "kill@{step}");
+        bundle.delete_force().ok();
+        bundle.assert_nothing_left_soon(&format!("kill@{step}"));
     }
 }
 
@@ -372,7 +400,10 @@ fn with_writable_cgroups(script: &str) -> Bundle {
 
 /// In a script: does something at the root of each of the container's hierarchies.
 fn in_each_hierarchy(then: &str) -> String {
-    format!("for top in /sys/fs/cgroup /sys/fs/cgroup/*/; do cd $top; test -e cgroup.procs || continue; {then}; done")
+    // With quotes: where there is none below, the pattern is no directory, also once `then` has made some.
+    format!(
+        "for top in /sys/fs/cgroup /sys/fs/cgroup/*/; do cd \"$top\" 2>/dev/null || continue; test -e cgroup.procs || continue; {then}; done"
+    )
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::{Bundle, Canary, ferrun_binary};
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -132,7 +132,7 @@ fn a_scanner_among_the_hosts_processes_gets_at_no_starting_ferrun() {
     }
     // Starts are quicker than rounds on a busy machine; some must have fallen together.
     let begin = Instant::now();
-    while rounds() < first + 5 && begin.elapsed() < Duration::from_secs(10) {
+    while rounds() < first + 5 && begin.elapsed() < common::patience(10) {
         other.run().ok();
     }
     std::fs::write(scanner.rootfs().join("tmp/stop"), "").unwrap();

@@ -204,6 +204,20 @@ fn masked_paths_are_empty_and_stay_so() {
 }
 
 #[test]
+fn hundreds_of_paths_are_masked() {
+    need_root!();
+    let paths: Vec<String> = (0..150).flat_map(|n| [format!("/d/{n}"), format!("/f/{n}")]).collect();
+    let bundle = Bundle::sh("cat /d/*/hidden /f/* 2>/dev/null | wc -c; ls -d /d/*/hidden 2>/dev/null | wc -l");
+    for n in 0..150 {
+        std::fs::create_dir_all(bundle.rootfs().join(format!("d/{n}/hidden"))).unwrap();
+        std::fs::create_dir_all(bundle.rootfs().join("f")).unwrap();
+        std::fs::write(bundle.rootfs().join(format!("f/{n}")), "hidden").unwrap();
+    }
+    let bundle = bundle.set("/linux/maskedPaths", json!(paths));
+    assert_eq!(bundle.run().ok(), "0\n0");
+}
+
+#[test]
 fn the_default_masks_hide_what_there_is_to_hide() {
     need_root!();
     let bundle = Bundle::sh("true");

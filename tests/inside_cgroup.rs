@@ -239,3 +239,25 @@ fn devices_are_limited_without_a_list_too() {
     let out = bundle.run().ok();
     assert!(out.contains("Operation not permitted") && out.contains("null works"), "{out}");
 }
+
+/// The same list with other letters, so that a refusal can only come from the list.
+#[test]
+fn the_device_list_is_felt() {
+    need_root!();
+    // kmsg, 1:11, can be opened by everybody to write and with CAP_SYSLOG to read.
+    let script = "mknod /tmp/kmsg c 1 11; dd if=/tmp/kmsg count=0 2>/dev/null && echo r; \
+                  ( : >/tmp/kmsg ) 2>/dev/null && echo w; cat /dev/null && echo null";
+    for (access, wanted) in [("rw", "r\nw\nnull"), ("r", "r\nnull"), ("w", "w\nnull"), ("m", "null")] {
+        let bundle = Bundle::sh(script).with(|config| {
+            let rules = json!([{ "allow": false, "access": "rwm" },
+                { "allow": true, "type": "c", "major": 1, "minor": 11, "access": access }]);
+            config["linux"]["resources"]["devices"] = rules;
+            config["root"]["readonly"] = json!(false);
+            for set in ["bounding", "effective", "permitted"] {
+                let capabilities = config["process"]["capabilities"][set].as_array_mut().unwrap();
+                capabilities.extend([json!("CAP_MKNOD"), json!("CAP_SYSLOG")]);
+            }
+        });
+        assert_eq!(bundle.run().ok(), wanted, "{access}");
+    }
+}

@@ -20,13 +20,15 @@ const POLICY: usize = 41;
 fn the_scheduler_is_the_configs() {
     need_root!();
     let mut wrongly = String::new();
+    // Where the policy has no nice values, the caller's stays.
+    let own = stat(&std::fs::read_to_string("/proc/self/stat").unwrap(), NICE);
     for (scheduler, policy, priority, nice) in [
         (json!({ "policy": "SCHED_OTHER", "nice": 5 }), 0, 0, 5),
         (json!({ "policy": "SCHED_OTHER", "nice": -3, "flags": null }), 0, 0, -3),
         (json!({ "policy": "SCHED_BATCH", "nice": 19 }), 3, 0, 19),
-        (json!({ "policy": "SCHED_IDLE" }), 5, 0, 0),
-        (json!({ "policy": "SCHED_FIFO", "priority": 7 }), 1, 7, 0),
-        (json!({ "policy": "SCHED_RR", "priority": 99, "flags": ["SCHED_FLAG_RESET_ON_FORK"] }), 2, 99, 0),
+        (json!({ "policy": "SCHED_IDLE" }), 5, 0, own),
+        (json!({ "policy": "SCHED_FIFO", "priority": 7 }), 1, 7, own),
+        (json!({ "policy": "SCHED_RR", "priority": 99, "flags": ["SCHED_FLAG_RESET_ON_FORK"] }), 2, 99, own),
         (json!({ "policy": "SCHED_OTHER", "nice": 4, "flags": ["SCHED_FLAG_KEEP_POLICY"] }), 0, 0, 4),
     ] {
         let bundle = Bundle::new(&["cat", "/proc/self/stat"]).set("/process/scheduler", scheduler.clone());

@@ -106,6 +106,8 @@ const CHOWN: u64 = 1;
 const KILL: u64 = 1 << 5;
 const SETPCAP: u64 = 1 << 8;
 const NET_RAW: u64 = 1 << 13;
+const SYS_ADMIN: u64 = 1 << 21;
+const SYS_RESOURCE: u64 = 1 << 24;
 
 /// inheritable, permitted, effective, bounding, ambient.
 fn capabilities(done: Done) -> [u64; 5] {
@@ -134,12 +136,27 @@ fn the_five_capability_sets_are_the_configs() {
         (1000, [some, all, all, all, some], [some_bits, some_bits, some_bits, all_bits, some_bits]),
         (1000, [&["KILL"], all, all, all, &["KILL"]], [KILL, KILL, KILL, all_bits, KILL]),
         (1000, [&[], all, all, all, &[]], [0, 0, 0, all_bits, 0]),
+        (1000, [&[], &[], &[], &["SYS_ADMIN"], &[]], [0, 0, 0, SYS_ADMIN, 0]),
     ] {
-        let bundle = status(&SETS).with(|config| {
-            config["process"]["capabilities"] = sets(given);
-            user(config, uid, uid);
-        });
-        assert_eq!(capabilities(bundle.run()), wanted, "uid {uid} {given:?}");
+        // What installs a filter is not there afterwards, with no_new_privs or without.
+        for (filter, no_new_privileges) in [(false, true), (true, true), (true, false)] {
+            let bundle = status(&SETS).with(|config| {
+                config["process"]["capabilities"] = sets(given);
+                config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+                if filter {
+                    let rule = json!({"names": ["getcwd"], "action": "SCMP_ACT_ERRNO"});
+                    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+                }
+                user(config, uid, uid);
+            });
+            let mut wanted = wanted;
+            if uid == 0 && !no_new_privileges {
+                // Then execve(2) gives root all that it may have.
+                (wanted[1], wanted[2]) = (wanted[3], wanted[3]);
+            }
+            let found = capabilities(bundle.run());
+            assert_eq!(found, wanted, "uid {uid} {given:?}, filter {filter}, no_new_privs {no_new_privileges}");
+        }
     }
 }
 
@@ -172,6 +189,27 @@ fn capabilities_that_cannot_be_given_are_left_out_with_a_warning() {
         assert!(done.stderr.contains(word), "{word}: {done:?}");
     }
     assert_eq!(capabilities(done), [0, KILL | SETPCAP, KILL | SETPCAP, KILL | SETPCAP, 0]);
+}
+
+#[test]
+fn a_capability_that_raises_limits_is_given() {
+    need_root!();
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap();
+    if u64::from_str_radix(own.trim(), 16).unwrap() & SYS_RESOURCE == 0 {
+        return common::skip("this machine's root has no CAP_SYS_RESOURCE (hack/vm's has)");
+    }
+    let script = "ulimit -n 200 && ulimit -Hn; sed -n 's/^CapEff:[\t ]*//p' /proc/self/status";
+    for (given, wanted) in [(true, format!("200\n{SYS_RESOURCE:016x}")), (false, format!("{:016x}", 0))] {
+        let bundle = Bundle::sh(script).with(|config| {
+            config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 100 }]);
+            for set in ["bounding", "permitted", "effective"] {
+                let list = if given { json!(["CAP_SYS_RESOURCE"]) } else { json!([]) };
+                config["process"]["capabilities"][set] = list;
+            }
+        });
+        assert_eq!(bundle.run().ok(), wanted);
+    }
 }
 
 #[test]

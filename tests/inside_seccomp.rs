@@ -5,7 +5,6 @@ mod common;
 use std::io::{IoSliceMut, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
 
 use common::Bundle;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -276,6 +275,5 @@ fn a_listener_that_is_not_there_fails_the_start() {
     let done = bundle.run();
     assert!(done.stderr.contains("/linux/seccomp"), "{done:?}");
     done.refused("connect to listenerPath");
-    std::thread::sleep(Duration::from_millis(10));
-    bundle.assert_nothing_left("run");
+    bundle.assert_nothing_left_soon("run");
 }

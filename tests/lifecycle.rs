@@ -11,8 +11,8 @@ use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-/// The end of a script that waits for signals: 10 s, so that a test that fails does not wait for ever.
-const WAIT: &str = "echo ready; i=0; while [ $i -lt 200 ]; do i=$((i+1)); sleep 0.05; done; exit 99";
+/// The end of a script that waits for signals: a minute, so that a test that fails does not wait for ever.
+const WAIT: &str = "echo ready; i=0; while [ $i -lt 1200 ]; do i=$((i+1)); sleep 0.05; done; exit 99";
 
 /// A `run` in the foreground, whose output is read while it goes on.
 struct Foreground {

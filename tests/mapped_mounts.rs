@@ -35,10 +35,19 @@ fn bundle(script: &str, mounts: &[Value]) -> Bundle {
     bundle
 }
 
-/// `/tmp` may be a file system that cannot be mapped; a tmpfs can, since Linux 6.3.
+/// `/tmp` may be a file system that cannot be mapped; a tmpfs can.
 const TMPFS: &str =
     "cp -a $bundle/host $bundle/copy; mount -t tmpfs top $bundle/host; cp -a $bundle/copy/. $bundle/host
     mount -t tmpfs below $bundle/host/sub; touch $bundle/host/sub/file; chown 1:2 $bundle/host/sub/file";
+
+/// The same with two directories of the bundle's own file system, for kernels that cannot map a tmpfs.
+const BINDS: &str = "cp -a $bundle/host $bundle/copy; mount --bind $bundle/copy $bundle/host; mkdir $bundle/below
+    mount --bind $bundle/below $bundle/host/sub; touch $bundle/host/sub/file; chown 1:2 $bundle/host/sub/file";
+
+/// Sources that can be mapped.
+fn mappable() -> &'static str {
+    if common::can_map_tmpfs() { TMPFS } else { BINDS }
+}
 
 const TEN: [(u32, u32, u32); 1] = [(0, 100_000, 10)];
 
@@ -61,7 +70,35 @@ fn owners_appear_mapped() {
                   /c/one 100001:100002\n/c/sub/file 1:2\n\
                   /d/root 100000:7\n/d/one 100001:65534\n/d/sub/file 1:2\n/plain/one 1:2";
     let bundle = bundle(script, &mounts);
-    assert_eq!(bundle.run_after(TMPFS).ok(), wanted);
+    assert_eq!(bundle.run_after(mappable()).ok(), wanted);
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn without_maps_of_its_own_a_mount_has_the_containers() {
+    need_root!();
+    let mounts = [
+        mapped("/a", &["rbind", "idmap"], &[], &[]),
+        mapped("/b", &["rbind", "ridmap"], &[], &[]),
+        // Those of the host's ids that the container has, in another order.
+        mapped("/c", &["rbind", "idmap"], &[(0, 100_001, 1), (1, 100_000, 1)], &[(0, 100_005, 3)]),
+        json!({ "destination": "/plain", "source": "host", "options": ["rbind"] }),
+    ];
+    let script = "stat -c '%n %u:%g' /a/root /a/one /a/thousand /a/sub/file /b/one /b/sub/file /c/root /c/one /plain/one; \
+                  touch /a/new; stat -c '%n %u:%g' /a/new";
+    let wanted = "/a/root 0:0\n/a/one 1:2\n/a/thousand 65534:65534\n/a/sub/file 65534:65534\n/b/one 1:2\n/b/sub/file 1:2\n\
+                  /c/root 1:5\n/c/one 0:7\n/plain/one 65534:65534\n/a/new 0:0";
+    let bundle = bundle(script, &mounts).with(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+        config["linux"]["uidMappings"] = ranges(&TEN);
+        config["linux"]["gidMappings"] = ranges(&TEN);
+    });
+    chown(bundle.rootfs(), Some(100_000), Some(100_000)).unwrap();
+    for name in ["a", "b", "c", "plain"] {
+        std::fs::create_dir_all(bundle.rootfs().join(name)).unwrap();
+    }
+    let done = bundle.run_after(&format!("{}; chmod 777 $bundle/host", mappable()));
+    assert_eq!(done.stdout.trim_end(), wanted, "{done:?}");
     bundle.assert_nothing_left("run");
 }
 
@@ -72,14 +109,14 @@ fn what_is_written_has_the_owner_of_the_source() {
     // The file of the source itself is looked at through a second mount, which is not mapped.
     let plain = json!({ "destination": "/plain", "source": "host", "options": ["bind"] });
     let bundle = bundle("touch /a/new && stat -c %u:%g /a/new /plain/new", &[mount, plain]);
-    assert_eq!(bundle.run_after(&format!("{TMPFS}; chown 500:600 $bundle/host")).ok(), "0:0\n500:600");
+    assert_eq!(bundle.run_after(&format!("{}; chown 500:600 $bundle/host", mappable())).ok(), "0:0\n500:600");
 }
 
 #[test]
 fn other_options_hold_beside_the_mapping() {
     need_root!();
     let mount = mapped("/a", &["rbind", "ridmap", "ro", "rnosuid"], &TEN, &TEN);
-    let mounts = mount_lines(&bundle("cat /proc/self/mountinfo", &[mount]).run_after(TMPFS).ok());
+    let mounts = mount_lines(&bundle("cat /proc/self/mountinfo", &[mount]).run_after(mappable()).ok());
     let (top, below) = (mounted_on(&mounts, "/a"), mounted_on(&mounts, "/a/sub"));
     assert!(top.has("ro") && top.has("nosuid") && top.has("idmapped"), "{top:?}");
     assert!(below.has("rw") && below.has("nosuid") && below.has("idmapped"), "{below:?}");

@@ -333,12 +333,12 @@ fn nothing_appears_among_the_hosts_mounts() {
 fn mounts_of_the_host_arrive_only_where_a_slave_was_asked_for() {
     need_root!();
     let wait =
-        "i=0; while [ ! -e /go ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done; ls /private/late /slave/late";
+        "i=0; while [ ! -e /go ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i+1)); done; ls /private/late /slave/late";
     let bundle =
         bundle(wait, &[bind("host", "/private", &["rbind", "rprivate"]), bind("host", "/slave", &["rbind", "rslave"])]);
     let script = "mount -t tmpfs top $bundle/host && mount --make-shared $bundle/host && mkdir $bundle/host/late
         $ferrun --root $bundle/state run --bundle $bundle --pid-file $bundle/pid c & 
-        i=0; while [ ! -e $bundle/pid ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done
+        i=0; while [ ! -e $bundle/pid ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i+1)); done
         mount -t tmpfs late $bundle/host/late && touch $bundle/host/late/arrived && touch $bundle/rootfs/go; wait $!";
     let mut command = std::process::Command::new("unshare");
     command.args(["--mount", "sh", "-c", script]).env("bundle", &bundle.dir).env("ferrun", common::ferrun_binary());
@@ -356,4 +356,44 @@ fn a_link_to_nothing_is_followed_inside_the_root() {
         config["mounts"].as_array_mut().unwrap().push(mount);
     });
     assert_eq!(bundle.run().ok(), "nameserver\nnameserver");
+}
+
+/// A loop device, detached when dropped.
+struct Loop(String);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
+
+/// Only what is in the cgroup mount waits for the cgroups, in which the container's device rules hold.
+#[test]
+fn a_device_that_the_container_may_not_open_can_be_mounted_for_it() {
+    need_root!();
+    if !std::path::Path::new("/sys/fs/cgroup/devices").is_dir() {
+        return common::skip("this test needs the devices controller of cgroup v1");
+    }
+    let bundle = Bundle::sh("cat /disk/file; head -c 1 /dev/disk || echo denied; ls /sys/fs/cgroup/below");
+    let image = bundle.dir.join("image");
+    let make = "truncate -s 4M $0 && mkfs.ext4 -q $0 && device=$(losetup --find --show $0) && echo $device && \
+                unshare --mount sh -c 'mount $0 $1 && echo on the disk > $1/file' $device $1";
+    let made = std::process::Command::new("sh").args(["-c", make]).arg(&image).arg(&bundle.dir).output().unwrap();
+    let device = Loop(String::from_utf8(made.stdout).unwrap().trim().to_owned());
+    if !made.status.success() {
+        return common::skip("this test needs losetup, mkfs.ext4 and a kernel with ext4");
+    }
+    let number = std::os::unix::fs::MetadataExt::rdev(&std::fs::metadata(&device.0).unwrap());
+    let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    let bundle = bundle.with(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["devices"] = json!([{ "path": "/dev/disk", "type": "b", "major": major, "minor": minor }]);
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({ "destination": "/disk", "type": "ext4", "source": device.0, "options": ["ro"] }));
+        // What lies in it still comes after it.
+        mounts.push(json!({ "destination": "/sys/fs/cgroup/below", "type": "tmpfs", "source": "tmpfs" }));
+        mounts.iter_mut().find(|mount| mount["destination"] == "/sys/fs/cgroup").unwrap()["options"] = json!(["rw"]);
+    });
+    assert_eq!(bundle.run().ok(), "on the disk\ndenied");
+    bundle.assert_nothing_left("run");
 }

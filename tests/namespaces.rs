@@ -156,7 +156,7 @@ fn what_cannot_be_joined_is_told_with_its_place() {
         ("time", &format!("/proc/{own}/ns/mnt"), "is a mount namespace, not time"),
         ("cgroup", &format!("/proc/{own}/ns/user"), "is a user namespace, not cgroup"),
         ("user", &format!("/proc/{own}/ns/user"), "the user namespace that ferrun itself is in"),
-        ("mount", &format!("/proc/{own}/ns/mnt"), "joining a mount namespace is not supported"),
+        ("mount", &format!("/proc/{own}/ns/mnt"), "is the mount namespace that ferrun itself is in"),
     ] {
         let bundle = Bundle::new(&["true"]).with(|config| join(config, kind, path));
         let index = bundle.config["linux"]["namespaces"].as_array().unwrap().len() - 1;
@@ -287,18 +287,252 @@ fn the_hosts_own_namespaces_are_joined_by_path() {
     assert!(Path::new("/proc/self/ns/time").exists());
 }
 
-/// `ferrun run` of a bundle in a network namespace of its own, after some commands there; none touches the
-/// host's links. What it prints after the container's end is wanted, too.
-fn run_in_network(bundle: &Bundle, before: &str) -> common::Done {
+/// A process in a mount namespace of its own with a mark in it, which ends with this.
+struct Mounts(std::process::Child);
+
+impl Mounts {
+    /// `propagation`: what mount(8) makes of the namespace's mounts, which are no peers of the host's (systemd
+    /// has shared ones).
+    fn with_mark(bundle: &Bundle, propagation: &str) -> Mounts {
+        let mark = bundle.dir.join("mark");
+        std::fs::create_dir_all(&mark).unwrap();
+        let script =
+            "mount --make-r$1 / && mount -t tmpfs mark $0 && echo seen > $0/file && echo ready && exec sleep 1000";
+        let mut command = std::process::Command::new("unshare");
+        let inherited = if propagation == "slave" { "slave" } else { "private" };
+        command.args(["--mount", "--propagation", inherited, "sh", "-c", script]).arg(mark).arg(propagation);
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        Mounts(child)
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/{}/ns/mnt", self.0.id())
+    }
+
+    fn mountinfo(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/mountinfo", self.0.id())).unwrap()
+    }
+
+    /// What a command prints that enters the namespace.
+    fn enter(&self, command: &[&str]) -> common::Done {
+        let mount = format!("--mount={}", self.path());
+        common::Done::new(std::process::Command::new("nsenter").arg(mount).args(command).output().unwrap())
+    }
+}
+
+impl Drop for Mounts {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_mount_namespace_is_joined_and_its_processes_keep_their_root() {
+    need_root!();
+    for (propagation, value) in [("private", ""), ("slave", ""), ("slave", "rslave"), ("shared", "rprivate")] {
+        let bundle =
+            Bundle::sh("cat /bound/file; readlink /proc/self/ns/mnt; cat /proc/self/mountinfo; ls /; sleep 1000");
+        let mounts = Mounts::with_mark(&bundle, propagation);
+        let mount = json!({ "destination": "/bound", "source": "mark", "options": ["rbind"] });
+        let bundle = bundle.with(|config| {
+            config["hostname"] = json!("");
+            config["mounts"].as_array_mut().unwrap().push(mount);
+            config["linux"]["rootfsPropagation"] = json!(value);
+            join(config, "mount", &mounts.path());
+        });
+        let (others, host) = (mounts.mountinfo(), std::fs::read_to_string("/proc/self/mountinfo").unwrap());
+        let out = bundle.dir.join("out");
+        let mut command = bundle.command(&["run", "--detach", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        let file = std::fs::File::create(&out).unwrap();
+        let status = command.stdout(file.try_clone().unwrap()).stderr(file).status().unwrap();
+        let said = || std::fs::read_to_string(&out).unwrap();
+        assert!(status.success(), "{}", said());
+        wait_until("the list of the root", || said().contains("\nsys\n"));
+        assert!(said().starts_with("seen\n"), "a source in the namespace: {}", said());
+        assert!(said().contains(&link(i64::from(mounts.0.id()), "mnt")), "{}", said());
+        assert!(!said().contains("\nusr\n") && !said().contains("\nbound/\n"), "the container's own root: {}", said());
+        let after = mounts.mountinfo();
+        let points = |text: &str| common::mount_lines(text).iter().map(|line| line.point.clone()).collect::<Vec<_>>();
+        assert!(points(&after).starts_with(&points(&others)), "{propagation}: the mounts of the others: {after}");
+        let of_others = |path: &str| std::fs::read(format!("/proc/{}/root{path}", mounts.0.id())).unwrap();
+        assert_eq!(of_others(bundle.dir.join("mark/file").to_str().unwrap()), b"seen\n", "they keep their root");
+        assert!(of_others("/proc/1/cmdline") == std::fs::read("/proc/1/cmdline").unwrap(), "and /proc");
+        assert_eq!(std::fs::read_to_string("/proc/self/mountinfo").unwrap(), host, "{propagation}: the host's mounts");
+        let entered = mounts.enter(&["/bin/busybox", "cat", "/bound/file"]);
+        assert_eq!(entered.ok(), "seen", "who enters is in the container's root");
+        bundle.delete_force().ok();
+        drop(mounts);
+        bundle.assert_nothing_left("delete");
+    }
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_in_a_joined_mount_namespace() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let mounts = Mounts::with_mark(&bundle, "slave");
+    let before = mounts.mountinfo();
+    let bundle = bundle.with(|config| join(config, "mount", &mounts.path()));
+    // A source that is missing, and a name that the joined namespace's host must not lose: both before and
+    // after the root was moved.
+    let missing = json!({ "destination": "/a", "source": "/nowhere", "options": ["bind"] });
+    let count = bundle.config["mounts"].as_array().unwrap().len();
+    let at_mount = bundle.set(&format!("/mounts/{count}"), missing);
+    at_mount.run().refused("bind source \"/nowhere\": no such file or directory");
+    assert_eq!(points(&mounts.mountinfo()), points(&before));
+    let later = at_mount.with(|config| {
+        config["mounts"].as_array_mut().unwrap().pop();
+        config["linux"]["sysctl"] = json!({ "net.no_such": "1" });
+    });
+    later.run().refused("net.no_such");
+    assert_eq!(points(&mounts.mountinfo()), points(&before));
+    assert_eq!(mounts.enter(&["cat", later.dir.join("mark/file").to_str().unwrap()]).ok(), "seen");
+    later.assert_nothing_left("run");
+}
+
+#[test]
+fn a_bind_that_is_shared_takes_no_mount_to_a_joined_mount_namespace_unless_the_root_is_shared() {
+    need_root!();
+    for (propagation, arrives) in [("", false), ("rshared", true)] {
+        let bundle = Bundle::new(&["touch", "/mark/inner/file"]);
+        let mounts = Mounts::with_mark(&bundle, "shared");
+        let mark = bundle.dir.join("mark");
+        let bundle = bundle.set("/linux/rootfsPropagation", json!(propagation)).with(|config| {
+            join(config, "mount", &mounts.path());
+            let list = config["mounts"].as_array_mut().unwrap();
+            list.push(json!({ "destination": "/mark", "source": mark, "options": ["rbind", "rshared"] }));
+            list.push(json!({ "destination": "/mark/inner", "type": "tmpfs", "source": "none" }));
+        });
+        bundle.run().ok();
+        let inner = mark.join("inner").to_str().unwrap().to_owned();
+        let arrived = common::mount_lines(&mounts.mountinfo()).iter().any(|line| line.point == inner);
+        assert_eq!(arrived, arrives, "{propagation}");
+    }
+}
+
+/// Mount points and what is mounted there.
+fn points(mountinfo: &str) -> Vec<String> {
+    common::mount_lines(mountinfo).iter().map(|line| format!("{} {}", line.point, line.root)).collect()
+}
+
+/// Also after privileges were dropped, on ferrun's side, and after `kill -9`.
+#[test]
+fn a_start_that_fails_or_is_killed_at_any_step_leaves_nothing_in_a_joined_mount_namespace() {
+    need_root!();
+    for verb in ["create", "run"] {
+        let bundle = Bundle::new(&["sleep", "1000"]);
+        let mounts = Mounts::with_mark(&bundle, "private");
+        let before = points(&mounts.mountinfo());
+        let bundle = bundle.with(|config| join(config, "mount", &mounts.path()));
+        let dir = bundle.dir.to_str().unwrap();
+        let plan = bundle.ferrun(&["explain", "--json", "--bundle", dir]).ok();
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        let steps = plan["steps"].as_array().unwrap().len();
+        assert!(steps > 40, "{plan}");
+        // After all steps, on ferrun's side.
+        let wrong = ["run", "--detach", "--bundle", dir, "--pid-file", "/nowhere/pid", &bundle.id];
+        bundle.bounded(&wrong).refused("/nowhere/pid");
+        assert_eq!(points(&mounts.mountinfo()), before, "a pid file that cannot be written");
+        let mut made = false;
+        for step in 1..=steps {
+            for fault in ["error", "kill"] {
+                let fault = format!("{fault}@{step}");
+                let flags = [verb, "--bundle", dir, "--fault", &fault];
+                // `create` has returned before the last steps; then the root stays.
+                made = bundle.bounded(&[&flags[..], &[&bundle.id]].concat()).status == 0;
+                if made {
+                    break;
+                }
+                if fault.starts_with("error") {
+                    assert_eq!(points(&mounts.mountinfo()), before, "{verb} {fault}");
+                }
+                bundle.delete_force().ok();
+                common::wait_until("the guard", || points(&mounts.mountinfo()) == before);
+                bundle.assert_nothing_left_soon(&format!("{verb} {fault}"));
+            }
+            if made {
+                assert!(verb == "create" && step > steps - 3, "{verb} {step}");
+                bundle.delete_force().ok();
+                break;
+            }
+        }
+        assert_eq!(made, verb == "create");
+    }
+}
+
+#[test]
+fn the_hosts_mounts_and_those_of_a_new_user_namespace_are_not_joined() {
+    need_root!();
+    // From a service that has mounts of its own, beside a first process that is not the host's.
+    let bundle = Bundle::new(&["true"]).with(|config| join(config, "mount", "/proc/1/ns/mnt"));
+    let service = "unshare --mount \"$real\" \"$@\"";
+    let wrapped = bundle.dir.join("ferrun");
+    std::fs::write(&wrapped, format!("#!/bin/sh\n{service}\n")).unwrap();
+    let before = format!("real=$ferrun; export real; ferrun={}; chmod +x $ferrun", wrapped.display());
+    let done = run_in_own(&["--mount", "--pid", "--fork", "--mount-proc"], &bundle, &before, "true");
+    done.refused("\"/proc/1/ns/mnt\" is the mount namespace that the host's first process is in");
+    let mounts = Mounts::with_mark(&bundle, "slave");
+    let bundle = bundle.with(|config| {
+        join(config, "mount", &mounts.path());
+        set_namespace(config, json!({ "type": "user" }));
+        let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 10 }]);
+        config["linux"]["uidMappings"] = ids.clone();
+        config["linux"]["gidMappings"] = ids;
+    });
+    bundle.run().refused("the root of a new user namespace has no rights in a mount namespace");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn kernel_parameters_are_set_in_joined_namespaces_but_not_in_ferruns_own() {
+    need_root!();
+    let (_target, pid) = target();
+    for (kind, name, parameter, value) in [
+        ("network", "net", "net.ipv4.ping_group_range", "5\t6"),
+        ("ipc", "ipc", "kernel.msgmax", "8193"),
+        ("uts", "uts", "kernel.domainname", "example.org"),
+    ] {
+        let file = format!("/proc/sys/{}", parameter.replace('.', "/"));
+        let bundle = |path: &str, sysctl: Value| {
+            Bundle::new(&["cat", &file]).with(|config| {
+                config["hostname"] = json!("");
+                config["linux"]["sysctl"] = sysctl;
+                join(config, kind, path);
+            })
+        };
+        let path = format!("/proc/{pid}/ns/{name}");
+        assert_eq!(bundle(&path, json!({ parameter: value })).run().ok(), value, "{kind}");
+        assert_eq!(bundle(&path, json!({})).run().ok(), value, "{kind}: it is the joined namespace's");
+        // What is ferrun's own here is not the host's, whatever becomes of it.
+        let bundle = bundle(&format!("/proc/self/ns/{name}"), json!({ parameter: value }));
+        let done = run_in_own(&["--net", "--ipc", "--uts"], &bundle, "", &format!("cat {file}"));
+        assert!(done.stderr.contains(&format!(" /linux/sysctl/{parameter}\n")), "{done:?}");
+        assert!(!done.stdout.contains(value), "{kind}: {done:?}");
+        done.refused(&format!("is the {kind} namespace that ferrun itself is in"));
+        bundle.assert_nothing_left("run");
+    }
+}
+
+/// `ferrun run` of a bundle in namespaces of its own, after some commands there and before others: nothing
+/// touches the host.
+fn run_in_own(namespaces: &[&str], bundle: &Bundle, before: &str, after: &str) -> common::Done {
     let script = format!(
         "set -e; {before}\n\"$ferrun\" --root \"$state\" run --bundle \"$bundle\" \"$id\" || status=$?; \
-         echo; echo after:; ip -o link; exit ${{status:-0}}"
+         echo; echo after:; {after}; exit ${{status:-0}}"
     );
     let mut command = std::process::Command::new("unshare");
-    command.args(["--net", "sh", "-c", &script]).stdin(std::process::Stdio::null());
+    command.args(namespaces).args(["sh", "-c", &script]).stdin(std::process::Stdio::null());
     command.env("ferrun", common::ferrun_binary()).env("state", bundle.state_root());
     command.env("bundle", &bundle.dir).env("id", &bundle.id);
     common::Done::new(command.output().unwrap())
+}
+
+/// The same in a network namespace of its own. What it prints after the container's end is wanted, too.
+fn run_in_network(bundle: &Bundle, before: &str) -> common::Done {
+    run_in_own(&["--net"], bundle, before, "ip -o link")
 }
 
 /// Returns from a test, loudly, where a pair of links cannot be made.
@@ -397,4 +631,163 @@ fn the_trace_of_a_container_with_other_clocks_has_the_hosts_times() {
     let (first, last) =
         times.iter().fold((f64::MAX, f64::MIN), |(first, last), time| (first.min(*time), last.max(*time)));
     assert!(last - first < 60e6, "{events:?}");
+}
+
+/// A bundle whose container stays in the host's mount namespace.
+fn without_mount_namespace(script: &str) -> Bundle {
+    Bundle::sh(script).with(|config| {
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|namespace| namespace["type"] != "mount");
+    })
+}
+
+fn host_mounts() -> String {
+    std::fs::read_to_string("/proc/self/mountinfo").unwrap()
+}
+
+/// Skips a test, loudly, where a container without a mount namespace cannot have mounts.
+macro_rules! need_mounts_nowhere {
+    () => {
+        need_root!();
+        if !common::mounts_nowhere() {
+            return common::skip("this test needs mounts in trees that are mounted nowhere: Linux 6.15");
+        }
+    };
+}
+
+#[test]
+fn without_a_mount_namespace_nothing_is_mounted_on_the_host() {
+    need_mounts_nowhere!();
+    let bundle = without_mount_namespace(
+        "readlink /proc/self/ns/mnt; cd /; cd ../../..; pwd; ls -d bin; cat /proc/kcore | wc -c; echo x >/dev/null; \
+         echo x 2>/dev/null >/proc/sys/kernel/printk || echo read-only; touch /dev/shm/file && echo shm; \
+         grep -c . /proc/self/mountinfo; ls /sys/fs/cgroup | head -n 1 | wc -l; \
+         mount -t tmpfs none /tmp 2>/dev/null || echo no more mounts; touch /dev/shm/up; sleep 1000",
+    );
+    let before = host_mounts();
+    bundle.run_detached().ok();
+    let pid = bundle.state()["pid"].as_i64().unwrap();
+    let inside = |path: &str| Path::new(&format!("/proc/{pid}/root{path}")).exists();
+    wait_until("the container's last word", || inside("/dev/shm/up"));
+    // Where the container is, a process of the host sees no mounts of it, but the container has them.
+    assert_eq!(host_mounts(), before);
+    assert_eq!(link(pid, "mnt"), link(std::process::id().into(), "mnt"));
+    assert!(inside("/dev/shm/file") && !bundle.rootfs().join("dev/shm").exists());
+    bundle.delete_force().ok();
+    assert_eq!(host_mounts(), before);
+    bundle.assert_nothing_left("delete");
+    let bundle = bundle.with(|config| {
+        let script = config["process"]["args"][2].as_str().unwrap().replace("; sleep 1000", "");
+        config["process"]["args"][2] = json!(script);
+    });
+    let mount = link(std::process::id().into(), "mnt");
+    let said = format!("{mount}\n/\nbin\n0\nread-only\nshm\n0\n1\nno more mounts");
+    assert_eq!(bundle.run().ok(), said);
+}
+
+#[test]
+fn without_a_mount_namespace_an_error_says_what_that_has_to_do_with_it() {
+    need_mounts_nowhere!();
+    let with_mount = |mount: Value| {
+        without_mount_namespace("true").with(|config| config["mounts"].as_array_mut().unwrap().push(mount)).run()
+    };
+    let wrong = with_mount(json!({ "destination": "/tmp", "type": "tmpfs", "options": ["size=wrong"] }));
+    assert!(wrong.stderr.contains("Bad value for 'size'") && !wrong.stderr.contains("6.15"), "{wrong:?}");
+    let remount = with_mount(json!({ "destination": "/dev/shm", "options": ["remount", "ro"] }));
+    remount.refused("remount needs a mount namespace");
+}
+
+/// As by the default propagation of a root in a mount namespace of the container's own.
+#[test]
+fn without_a_mount_namespace_a_bind_that_is_shared_takes_no_mount_to_the_host() {
+    need_mounts_nowhere!();
+    let bundle = without_mount_namespace("touch /shared/inner/file && echo made");
+    let shared = bundle.dir.join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let bundle = bundle.with(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({ "destination": "/shared", "source": shared, "options": ["rbind", "rshared"] }));
+        mounts.push(json!({ "destination": "/shared/inner", "type": "tmpfs", "source": "none" }));
+    });
+    let done = bundle.run_after(
+        "mount -t tmpfs none $bundle/shared; mount --make-shared $bundle/shared; mkdir $bundle/shared/inner
+        \"$ferrun\" --root \"$state\" run --bundle \"$bundle\" \"$id\"
+        grep -c shared/inner /proc/self/mountinfo || true",
+    );
+    assert_eq!(done.ok(), "made\n0\nmade");
+}
+
+/// There is one devtmpfs, the host's.
+#[test]
+fn without_a_mount_namespace_a_read_only_devtmpfs_leaves_the_hosts_writable() {
+    need_mounts_nowhere!();
+    let host = || {
+        let mounts = host_mounts();
+        mounts.lines().find(|line| line.contains(" - devtmpfs ")).map(str::to_owned)
+    };
+    let Some(before) = host() else { return common::skip("this test needs a host that has mounted its devtmpfs") };
+    let bundle = without_mount_namespace("echo x >/dev/null; touch /dev/ferrun 2>/dev/null || echo read-only");
+    let bundle = bundle.with(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        mounts.push(json!({ "destination": "/dev", "type": "devtmpfs", "source": "none", "options": ["ro"] }));
+    });
+    let said = bundle.run();
+    let after = host();
+    if after.as_ref() != Some(&before) {
+        let _ = std::process::Command::new("mount").args(["-o", "remount,rw", "/dev"]).status();
+    }
+    assert_eq!(said.ok(), "read-only");
+    assert_eq!(after, Some(before));
+}
+
+#[test]
+fn without_a_mount_namespace_a_failed_start_leaves_nothing_on_the_host() {
+    need_mounts_nowhere!();
+    let bundle = without_mount_namespace("true");
+    let plan = bundle.ferrun(&["explain", "--json", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    let steps = serde_json::from_str::<Value>(&plan).unwrap()["steps"].as_array().unwrap().len();
+    let before = host_mounts();
+    for step in 1..=steps {
+        for fault in ["error", "kill"] {
+            bundle.bounded(&[
+                "create",
+                "--bundle",
+                bundle.dir.to_str().unwrap(),
+                "--fault",
+                &format!("{fault}@{step}"),
+                &bundle.id,
+            ]);
+            let _ = bundle.delete_force();
+            assert_eq!(host_mounts(), before, "{fault}@{step}");
+            bundle.assert_nothing_left(&format!("{fault}@{step}"));
+        }
+    }
+}
+
+#[test]
+fn what_a_container_without_a_mount_namespace_cannot_have() {
+    need_root!();
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    let bundle = without_mount_namespace("true").with(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map.clone();
+    });
+    bundle.run().refused("a user namespace has no rights in the host's mount namespace");
+    for propagation in ["rshared", "slave"] {
+        let bundle = without_mount_namespace("true").set("/linux/rootfsPropagation", json!(propagation));
+        bundle.run().refused("has nobody to share mounts with");
+        bundle.assert_nothing_left(propagation);
+    }
+    if common::mounts_nowhere() {
+        let slave = json!({ "destination": "/tmp", "type": "tmpfs", "options": ["rslave"] });
+        let bundle = without_mount_namespace("true");
+        let done = bundle.with(|config| config["mounts"].as_array_mut().unwrap().push(slave)).run();
+        assert!(done.status == 0 && done.stderr.contains("no mount of the host's reaches the container"), "{done:?}");
+    } else {
+        without_mount_namespace("true")
+            .run()
+            .refused("without a mount namespace, a container with mounts needs Linux 6.15");
+    }
 }

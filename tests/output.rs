@@ -73,6 +73,13 @@ fn the_bundle_in_the_state_is_absolute() {
     Done::new(command.unwrap()).ok();
     assert_eq!(bundle.state()["bundle"], bundle.dir.to_str().unwrap());
     assert!(Path::new(bundle.state()["rootfs"].as_str().unwrap()).is_absolute());
+    std::os::unix::fs::symlink(".", bundle.dir.join("link")).unwrap();
+    for path in ["", "/", "/link", "/link/link/", "/rootfs/..", "//."] {
+        bundle.delete_force().ok();
+        let written = format!("{}{path}", bundle.dir.to_str().unwrap());
+        bundle.ferrun(&["run", "--keep", "--bundle", &written, &bundle.id]).ok();
+        assert_eq!(bundle.state()["bundle"], bundle.dir.to_str().unwrap(), "{written}");
+    }
 }
 
 #[test]
@@ -493,6 +500,27 @@ fn a_preserved_descriptor_that_is_not_open_is_refused() {
         }
     }
     assert_eq!(wrongly, "");
+}
+
+/// Socket activation: sd_listen_fds(3).
+#[test]
+fn sockets_of_a_service_manager_are_passed_on() {
+    need_root!();
+    let bundle = Bundle::sh("echo $LISTEN_FDS $LISTEN_PID; cat <&3; cat <&4; cat <&5 || echo closed")
+        .with(|config| config["process"]["env"].as_array_mut().unwrap().push(json!("LISTEN_FDS=9")));
+    for (name, text) in [("one", "one\n"), ("two", "two\n"), ("three", "three\n")] {
+        std::fs::write(bundle.dir.join(name), text).unwrap();
+    }
+    let run = |variables: &str| {
+        let script = format!("exec 3<one 4<two 5<three; {variables} exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh"]).arg(ferrun_binary()).arg("--root").arg(bundle.state_root());
+        command.args(["run", "--preserve-fds", "1", "--bundle", ".", &bundle.id]);
+        Done::new(command.current_dir(&bundle.dir).stdin(Stdio::null()).output().unwrap())
+    };
+    assert_eq!(run("LISTEN_PID=$$ LISTEN_FDS=1").stdout, "1 1\none\ntwo\nclosed\n");
+    assert_eq!(run("LISTEN_PID=1 LISTEN_FDS=1").stdout, "9\none\nclosed\n", "meant for another process");
+    run("LISTEN_PID=$$ LISTEN_FDS=9").refused("LISTEN_FDS: descriptor 6 is not open");
 }
 
 fn explain(bundle: &Bundle, flags: &[&str]) -> Done {

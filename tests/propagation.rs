@@ -82,11 +82,11 @@ fn the_root_belongs_to_no_peer_group_of_the_host() {
 #[test]
 fn mounts_of_the_host_arrive_in_a_slave_alone() {
     need_root!();
-    let wait = "i=0; while [ ! -e /go ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done
+    let wait = "i=0; while [ ! -e /go ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i+1)); done
                 ls /late /data/late /slave/late | sort | tr '\\n' ' '";
     let script = "mkdir $bundle/rootfs/late
         $ferrun --root $bundle/state run --bundle $bundle --pid-file $bundle/pid c &
-        i=0; while [ ! -e $bundle/pid ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done
+        i=0; while [ ! -e $bundle/pid ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i+1)); done
         mount -t tmpfs late $bundle/rootfs/late; touch $bundle/rootfs/late/in-root
         mount -t tmpfs late $bundle/host/late; touch $bundle/host/late/in-bind; touch $bundle/rootfs/go; wait $!";
     for (value, root, binds) in [

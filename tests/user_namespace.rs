@@ -100,9 +100,11 @@ fn every_namespace_is_owned_by_the_user_namespace() {
 #[test]
 fn what_is_made_belongs_to_the_containers_root() {
     need_root!();
+    // On v1 a tmpfs is made for the cgroups; on v2 they are the host's root's own, and read-only here.
+    let cgroups = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "" } else { "/sys/fs/cgroup" };
     let script =
-        "touch /made; stat -c '%u:%g %n' /made /dev /dev/pts /dev/shm /dev/mqueue /sys/fs/cgroup /proc/self/ns";
-    let bundle = mapped(script).with(writable);
+        format!("touch /made; stat -c '%u:%g %n' /made /dev /dev/pts /dev/shm /dev/mqueue {cgroups} /proc/self/ns");
+    let bundle = mapped(&script).with(writable);
     let text = bundle.run().ok();
     assert!(text.lines().all(|line| line.starts_with("0:0 ")), "{text}");
     use std::os::unix::fs::MetadataExt;
@@ -151,7 +153,25 @@ fn the_default_devices_are_the_hosts_and_work() {
         assert_eq!(bundle.run().ok(), "1:5");
     }
     std::fs::write(bundle.rootfs().join("dev/null"), "something").unwrap();
-    bundle.run().refused("that is another thing");
+    bundle.run().refused("the container has another thing of that name");
+}
+
+#[test]
+fn the_devices_of_the_config_are_the_hosts_and_found_again() {
+    need_root!();
+    let Ok(kmsg) = std::fs::metadata("/dev/kmsg") else { return common::skip("this test needs /dev/kmsg") };
+    let bundle = mapped("stat -c '%F %t:%T' /dev/kmsg").with(|config| {
+        writable(config);
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        config["linux"]["devices"] = json!([{ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11 }]);
+    });
+    assert_eq!(std::os::unix::fs::MetadataExt::rdev(&kmsg), nix::sys::stat::makedev(1, 11));
+    for _ in 0..2 {
+        assert_eq!(bundle.run().ok(), "character special file 1:b");
+    }
+    std::fs::write(bundle.rootfs().join("dev/kmsg"), "something").unwrap();
+    bundle.run().refused("the container has another thing of that name");
 }
 
 #[test]
@@ -288,6 +308,108 @@ fn a_rootfs_that_the_containers_root_may_not_enter() {
     bundle.run().ok();
 }
 
+/// As without a user namespace, and as with runc since 1.2.
+#[test]
+fn a_source_may_lie_in_an_earlier_mount() {
+    need_root!();
+    let script = "cat /late/file /again/file";
+    for bundle in [mapped(script), Bundle::sh(script)] {
+        let bundle = bundle.with(|config| {
+            let bind = |destination: &str, source: &str| {
+                json!({ "destination": destination, "source": source, "options": ["bind"] })
+            };
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.push(bind("/early", "host"));
+            mounts.push(bind("/late", "rootfs/early/below"));
+            mounts.push(bind("/again", "rootfs/late"));
+        });
+        for (directory, text) in [("host/below", "mounted\n"), ("rootfs/early/below", "under\n")] {
+            std::fs::create_dir_all(bundle.dir.join(directory)).unwrap();
+            std::fs::write(bundle.dir.join(directory).join("file"), text).unwrap();
+        }
+        for name in ["late", "again"] {
+            std::fs::create_dir_all(bundle.rootfs().join(name)).unwrap();
+        }
+        assert_eq!(bundle.run().ok(), "mounted\nmounted");
+        bundle.assert_nothing_left("run");
+    }
+}
+
+/// They are not all open at once.
+#[test]
+fn more_sources_than_files_may_be_open() {
+    need_root!();
+    let bundle = mapped("ls /many | wc -l; cat /many/99/file").with(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        for number in 0..100 {
+            let destination = format!("/many/{number}");
+            mounts.push(json!({ "destination": destination, "source": "source", "options": ["bind"] }));
+        }
+    });
+    std::fs::create_dir_all(bundle.dir.join("source")).unwrap();
+    std::fs::write(bundle.dir.join("source/file"), "seen\n").unwrap();
+    for number in 0..100 {
+        std::fs::create_dir_all(bundle.rootfs().join(format!("many/{number}"))).unwrap();
+    }
+    assert_eq!(bundle.run_after("ulimit -Sn 50").ok(), "100\nseen");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn sources_are_found_below_directories_that_the_containers_root_may_not_enter() {
+    need_root!();
+    let script = "cat /a/file /b/file /c/below/file; id -u; touch /a/new; mount -o remount,bind,rw /b && echo changed";
+    let bundle = mapped(script).with(|config| {
+        let all = json!(config["process"]["capabilities"]["bounding"].as_array().unwrap().iter().chain(&[json!("CAP_SYS_ADMIN")]).collect::<Vec<_>>());
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = all.clone();
+        }
+        let bind = |destination: &str, source: &str, options: &[&str]| {
+            json!({ "destination": destination, "source": source, "options": options })
+        };
+        // After the mount of the cgroups, which waits: the order of the sources is that of the mounts.
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(bind("/sys/fs/cgroup/x", "root/x", &["bind"]));
+        mounts.push(bind("/a", "root/a", &["bind"]));
+        mounts.push(bind("/b", "alice/b", &["bind"]));
+        mounts.push(bind("/c", "alice/c", &["rbind"]));
+        mounts.iter_mut().find(|mount| mount["destination"] == "/sys/fs/cgroup").unwrap()["options"] = json!(["rw"]);
+        writable(config);
+    });
+    let path = |name: &str| bundle.dir.join(name);
+    for (name, owner) in [("root", 0), ("alice", 1234)] {
+        for below in ["a", "b", "c/below", "x"] {
+            std::fs::create_dir_all(path(name).join(below)).unwrap();
+            std::fs::write(path(name).join(below).join("file"), format!("{name} {below}\n")).unwrap();
+        }
+        give(&path(name).join("a"), FIRST);
+        // Neither the container's root nor a host's root without capabilities may enter that of alice.
+        chown(path(name), Some(owner), Some(owner)).unwrap();
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    for name in ["a", "b", "c", "sys/fs/cgroup"] {
+        std::fs::create_dir_all(bundle.rootfs().join(name)).unwrap();
+        give(&bundle.rootfs().join(name), FIRST);
+    }
+    // What the host has mounted read-only stays so, whatever the container may do.
+    let host = "mount --bind $bundle/alice/b $bundle/alice/b; mount -o remount,bind,ro $bundle/alice/b; \
+                mount --bind $bundle/root/x $bundle/alice/c/below; echo below > $bundle/root/x/file";
+    let done = bundle.run_after(host);
+    assert_eq!(done.stdout, "root a\nalice b\nbelow\n0\n", "{done:?}");
+    assert!(path("root/a/new").exists());
+    bundle.assert_nothing_left("run");
+    let missing = bundle.with(|config| config["mounts"][8]["source"] = json!("alice/missing"));
+    let done = missing.run();
+    assert!(done.stderr.contains(" /mounts/8\n"), "{done:?}");
+    done.refused("alice/missing\": no such file or directory");
+    missing.assert_nothing_left("run");
+    let alone = missing.with(|config| {
+        config["mounts"][8]["source"] = json!("alice/c");
+    });
+    let done = alone.run_after(host);
+    done.refused("can only be bound with them: rbind");
+}
+
 #[test]
 fn the_streams_can_be_opened_again() {
     need_root!();
@@ -332,6 +454,20 @@ fn a_user_namespace_is_joined_with_new_ones_that_it_owns() {
 }
 
 #[test]
+fn a_mount_has_the_maps_of_a_joined_user_namespace() {
+    need_root!();
+    let (_target, pid) = target();
+    let mount = json!({ "destination": "/a", "source": "host", "options": ["rbind", "idmap"] });
+    let bundle = join_user(Bundle::sh("stat -c %u:%g /a/file"), pid).with(|config| {
+        writable(config);
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    let tmpfs = if common::can_map_tmpfs() { "mount -t tmpfs host $bundle/host" } else { ":" };
+    let host = format!("mkdir $bundle/host; {tmpfs}; touch $bundle/host/file; chown 3:4 $bundle/host/file");
+    assert_eq!(bundle.run_after(&host).ok(), "3:4");
+}
+
+#[test]
 fn mappings_that_are_not_the_joined_namespaces_are_refused() {
     need_root!();
     let (_target, pid) = target();
@@ -339,6 +475,31 @@ fn mappings_that_are_not_the_joined_namespaces_are_refused() {
     let done = bundle.run();
     done.refused("these are not the mappings of the user namespace that is joined (0 100000 65536)");
     done.refused(" /linux/uidMappings\n");
+    bundle.assert_nothing_left("run");
+}
+
+/// What the joined namespace shows as cgroups may be anything.
+#[test]
+fn an_init_in_a_joined_mount_namespace_is_in_the_hosts_cgroups() {
+    need_root!();
+    let script = "mount -t tmpfs cgroups /sys/fs/cgroup && echo ready && exec sleep 1000";
+    let mut holder = Command::new("unshare");
+    holder.args(["--user", "--map-root-user", "--mount", "--propagation", "private", "sh", "-c", script]);
+    let mut holder = holder.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+    let bundle = Bundle::sh("cat /proc/self/cgroup").with(|config| {
+        for (kind, name) in [("user", "user"), ("mount", "mnt")] {
+            add_namespace(config, json!({ "type": kind, "path": format!("/proc/{}/ns/{name}", holder.id()) }));
+        }
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "cgroup");
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == "proc");
+    });
+    let done = bundle.run();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let path = bundle.config["linux"]["cgroupsPath"].as_str().unwrap();
+    let text = done.ok();
+    assert!(text.lines().all(|line| line.ends_with(path)), "{path}: {text}");
     bundle.assert_nothing_left("run");
 }
 

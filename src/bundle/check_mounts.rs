@@ -3,100 +3,108 @@
 use nix::sys::stat::SFlag;
 
 use super::Spec;
-use super::check::wrong;
 use super::device::Device;
 use super::linux::NamespaceKind;
-use super::mount::{Mount, clean};
-use crate::error::{Error, Result};
+use super::mount::Mount;
+use super::names::{nearest, question};
+use super::path::clean;
+use super::problems::Problems;
+use super::problems::wrong;
+use crate::error::Error;
 use crate::pointer::Pointer;
 use crate::rootfs::devices::NODES;
+use crate::rootfs::options::OPTIONS;
 
-/// Checks both lists; warnings are added to the list.
-///
-/// # Errors
-/// The first value that cannot be honoured, with its pointer.
-pub fn check(spec: &Spec, warnings: &mut Vec<Error>) -> Result<()> {
+/// Checks both lists.
+pub fn check(spec: &Spec, found: &mut Problems) {
     for (index, mount) in spec.mounts.iter().enumerate() {
-        check_mount(mount, index, warnings)?;
-        check_mapping(spec, mount, index)?;
+        check_mount(mount, index, found);
+        check_mapping(spec, mount, index, found);
     }
-    (0..spec.linux.devices.len()).try_for_each(|index| check_device(&spec.linux.devices, index))
+    (0..spec.linux.devices.len()).for_each(|index| check_device(&spec.linux.devices, index, found));
 }
 
-fn check_mount(mount: &Mount, index: usize, warnings: &mut Vec<Error>) -> Result<()> {
+fn check_mount(mount: &Mount, index: usize, found: &mut Problems) {
     let at = |pattern| Pointer::at(pattern, index);
-    let destination = mount.clean_destination();
-    if destination.as_bytes() == b"/" {
-        return Err(wrong(at("/mounts/#/destination"), "mounting on top of the root \"/\" is not supported"));
+    if &*mount.destination == c"/" {
+        found.error(wrong(at("/mounts/#/destination"), "mounting on top of the root \"/\" is not supported"));
     }
-    if mount.destination.bytes().first() != Some(&b'/') {
-        let message = format!("destination {:?} is not absolute; it is taken from /", mount.destination);
-        warnings.push(wrong(at("/mounts/#/destination"), message));
+    let written = mount.destination.written();
+    if written.to_bytes().first() != Some(&b'/') {
+        let message = format!("destination {written:?} is not absolute; it is taken from /");
+        found.warning(wrong(at("/mounts/#/destination"), message));
     }
     if mount.options.copy_up && (mount.is_bind() || mount.kind() != Some(c"tmpfs")) {
-        return Err(wrong(at("/mounts/#/options"), "tmpcopyup is an option of a tmpfs alone"));
+        found.error(wrong(at("/mounts/#/options"), "tmpcopyup is an option of a tmpfs alone"));
     }
     if mount.is_bind() {
         if mount.source.as_ref().is_none_or(|source| source.is_empty()) && !mount.options.remount {
-            return Err(wrong(at("/mounts/#/source"), "a bind mount needs a source"));
+            found.error(wrong(at("/mounts/#/source"), "a bind mount needs a source"));
         }
-        if let Some(data) = mount.options.data.first() {
-            let key = data.key.to_string_lossy();
-            let message = format!("a bind mount takes no options of a file system, as \"{key}\" would be");
-            return Err(wrong(at("/mounts/#/options"), message));
-        }
+        check_bind_data(mount, index, found);
     } else if mount.kind().is_none() && !mount.options.remount {
-        return Err(wrong(at("/mounts/#/type"), "a mount that is no bind needs a type"));
+        found.error(wrong(at("/mounts/#/type"), "a mount that is no bind needs a type"));
     }
-    Ok(())
 }
 
-fn check_mapping(spec: &Spec, mount: &Mount, index: usize) -> Result<()> {
+/// What is no option that ferrun knows is for the file system, and a bind has none of its own.
+fn check_bind_data(mount: &Mount, index: usize, found: &mut Problems) {
+    for data in &mount.options.data {
+        let key = data.key.to_string_lossy();
+        let message = format!("a bind mount takes no options of a file system, as \"{key}\" would be");
+        let pointer = match data.at {
+            Some(option) => Pointer::at2("/mounts/#/options/#", index, option),
+            None => Pointer::at("/mounts/#/options", index),
+        };
+        let near = nearest(&key, OPTIONS.iter().map(|(name, _)| *name)).map(question);
+        found.error(near.into_iter().fold(wrong(pointer, message), Error::hint));
+    }
+}
+
+fn check_mapping(spec: &Spec, mount: &Mount, index: usize, found: &mut Problems) {
     if !mount.is_mapped() {
-        return Ok(());
+        return;
     }
     let at = |pattern| Pointer::at(pattern, index);
     if !mount.is_bind() || mount.options.remount {
-        return Err(wrong(at("/mounts/#/options"), "id-mapped mounts are only supported for bind mounts"));
+        found.error(wrong(at("/mounts/#/options"), "id-mapped mounts are only supported for bind mounts"));
+        return;
     }
     match (mount.uid_mappings.is_empty(), mount.gid_mappings.is_empty()) {
-        (false, false) => Ok(()),
-        (true, false) => Err(wrong(at("/mounts/#/gidMappings"), "gidMappings must come with uidMappings")),
-        (false, true) => Err(wrong(at("/mounts/#/uidMappings"), "uidMappings must come with gidMappings")),
+        (false, false) => {}
+        (true, false) => found.error(wrong(at("/mounts/#/gidMappings"), "gidMappings must come with uidMappings")),
+        (false, true) => found.error(wrong(at("/mounts/#/uidMappings"), "uidMappings must come with gidMappings")),
+        (true, true) if spec.linux.namespaces.iter().any(|one| one.kind == NamespaceKind::User) => {}
         (true, true) => {
-            let user_namespace = spec.linux.namespaces.iter().any(|one| one.kind == NamespaceKind::User);
-            let message = match user_namespace {
-                true => "idmap without mappings of the mount is not supported by this version of ferrun",
-                false => {
-                    "idmap needs uidMappings and gidMappings: the container has no user namespace to take them from"
-                }
-            };
-            Err(wrong(at("/mounts/#/options"), message))
+            let message =
+                "idmap needs uidMappings and gidMappings: the container has no user namespace to take them from";
+            found.error(wrong(at("/mounts/#/options"), message));
         }
     }
 }
 
-fn check_device(devices: &[Device], index: usize) -> Result<()> {
+fn check_device(devices: &[Device], index: usize, found: &mut Problems) {
     let at = |pattern| Pointer::at(pattern, index);
     let device = &devices[index];
     if device.path.bytes().first() != Some(&b'/') {
-        return Err(wrong(at("/linux/devices/#/path"), format!("{:?} is not an absolute path", device.path)));
+        found.error(wrong(at("/linux/devices/#/path"), format!("{:?} is not an absolute path", device.path)));
     }
-    let Some(number) = device.number() else {
-        return Err(wrong(at("/linux/devices/#"), "a device needs major and minor numbers"));
-    };
     for (pattern, id) in [("/linux/devices/#/uid", device.uid), ("/linux/devices/#/gid", device.gid)] {
         if id == Some(u32::MAX) {
-            return Err(wrong(at(pattern), "4294967295 is no id: the kernel reads it as -1, \"leave as it is\""));
+            found.error(wrong(at(pattern), "4294967295 is no id: the kernel reads it as -1, \"leave as it is\""));
         }
     }
     if device.file_mode.is_some_and(|mode| mode > 0o177_777) {
-        return Err(wrong(at("/linux/devices/#/fileMode"), "fileMode has bits beyond type and permissions"));
+        found.error(wrong(at("/linux/devices/#/fileMode"), "fileMode has bits beyond type and permissions"));
     }
+    let Some(number) = device.number() else {
+        found.error(wrong(at("/linux/devices/#"), "a device needs major and minor numbers"));
+        return;
+    };
     let path = clean(&device.path);
     let same = |other: &Device| (other.kind, other.number()) == (device.kind, Some(number));
     if devices[..index].iter().any(|earlier| clean(&earlier.path) == path && !same(earlier)) {
-        return Err(wrong(at("/linux/devices/#"), format!("{:?} is listed twice, as different devices", device.path)));
+        found.error(wrong(at("/linux/devices/#"), format!("{:?} is listed twice, as different devices", device.path)));
     }
     let default = path.to_bytes().strip_prefix(b"/dev/");
     let default = default.and_then(|name| NODES.iter().find(|(known, ..)| known.to_bytes() == name));
@@ -105,8 +113,8 @@ fn check_device(devices: &[Device], index: usize) -> Result<()> {
             if device.kind != SFlag::S_IFCHR || number != nix::sys::stat::makedev(*major, *minor) =>
         {
             let message = format!("{:?} is the character device {major}:{minor} in every container", device.path);
-            Err(wrong(at("/linux/devices/#"), message))
+            found.error(wrong(at("/linux/devices/#"), message));
         }
-        _ => Ok(()),
+        _ => {}
     }
 }

@@ -1,5 +1,5 @@
 //! The config.json that `ferrun spec` writes: runc's, but with a cgroup namespace on every kind of
-//! host, and without a terminal, which ferrun does not support yet.
+//! host.
 
 use std::io::Write;
 

@@ -1,6 +1,7 @@
 //! The bundle of `ferrun demo`: a first container with nothing to download. Its root is empty but for
 //! the host's own programs, bound read-only.
 
+use std::io::IsTerminal;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -24,6 +25,8 @@ pub fn write(directory: &Path, command: &[String]) -> Result<()> {
     let rootfs = directory.join("rootfs");
     let mut config = default::config();
     config["hostname"] = json!("demo");
+    let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    config["process"]["terminal"] = json!(on_terminal);
     config["process"]["args"] = match command {
         [] => json!(["sh", "-c", SCRIPT]),
         command => json!(command),

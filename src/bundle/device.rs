@@ -50,6 +50,11 @@ fn node_kind<'de, D: Deserializer<'de>>(from: D) -> Result<SFlag, D::Error> {
     })
 }
 
+/// The properties of a rule.
+pub(super) fn properties_of_a_rule() -> &'static [&'static str] {
+    super::names::properties::<Spelled>()
+}
+
 /// A rule as the config spells it.
 #[derive(Deserialize)]
 struct Spelled {

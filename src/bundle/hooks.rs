@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::problems::Problems;
 use super::text::{Text, objects, or_default};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::process::hook::Kind;
 
 /// The hooks by their kind, each list in its order. Kinds that the spec does not have are ignored.
@@ -58,20 +59,19 @@ const KINDS: [Kind; 6] =
     [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer, Kind::StartContainer, Kind::Poststart, Kind::Poststop];
 
 /// Checks what the spec demands of each hook: an absolute path, and a timeout above 0.
-pub(super) fn check(hooks: &Hooks) -> Result<()> {
+pub(super) fn check(hooks: &Hooks, found: &mut Problems) {
     for kind in KINDS {
         for (index, hook) in hooks.of(kind).iter().enumerate() {
-            let wrong = |name: &str, message: String| {
+            let mut wrong = |name: &str, message: String| {
                 let pointer = format!("{}/{name}", kind.pointer(index));
-                Err(Error::new(format!("{pointer}: {message}")).from_property(pointer))
+                found.error(Error::new(format!("{pointer}: {message}")).from_property(pointer));
             };
             if hook.path.bytes().first() != Some(&b'/') {
-                return wrong("path", format!("{:?} is not an absolute path", hook.path));
+                wrong("path", format!("{:?} is not an absolute path", hook.path));
             }
             if let Some(timeout) = hook.timeout.filter(|timeout| *timeout <= 0) {
-                return wrong("timeout", format!("{timeout} is not greater than zero"));
+                wrong("timeout", format!("{timeout} is not greater than zero"));
             }
         }
     }
-    Ok(())
 }

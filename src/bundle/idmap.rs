@@ -16,6 +16,11 @@ struct Mapping {
     size: u32,
 }
 
+/// The properties of a range.
+pub(super) fn properties() -> &'static [&'static str] {
+    super::names::properties::<Mapping>()
+}
+
 /// Reads a list of ranges; null is an empty one.
 pub fn mappings<'de, D: Deserializer<'de>>(from: D) -> Result<Mappings, D::Error> {
     let list: Vec<Mapping> = objects(from)?;

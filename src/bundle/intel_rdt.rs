@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::check::wrong;
+use super::problems::Problems;
+use super::problems::wrong;
 use super::text::or_default;
-use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 
 /// Shares of caches and memory bandwidth.
@@ -29,12 +29,12 @@ pub struct IntelRdt {
 }
 
 /// Checks names and lines.
-pub(super) fn check(rdt: &IntelRdt, warnings: &mut Vec<Error>) -> Result<()> {
+pub(super) fn check(rdt: &IntelRdt, found: &mut Problems) {
     // The directories that the kernel itself has there are no classes.
     let reserved = [".", "..", "info", "mon_groups", "mon_data"];
     let name = rdt.clos_id.as_str();
     if reserved.contains(&name) || (name != "/" && name.contains(['/', '\n', '\0'])) {
-        return Err(wrong("/linux/intelRdt/closID", format!("{name:?} is no name of a class of service")));
+        found.error(wrong("/linux/intelRdt/closID", format!("{name:?} is no name of a class of service")));
     }
     let own = [
         (Pointer::new("/linux/intelRdt/l3CacheSchema"), &rdt.l3_cache_schema),
@@ -44,14 +44,13 @@ pub(super) fn check(rdt: &IntelRdt, warnings: &mut Vec<Error>) -> Result<()> {
     let more = more.map(|(index, line)| (Pointer::at("/linux/intelRdt/schemata/#", index), line));
     for (pointer, line) in own.into_iter().chain(more) {
         if line.contains(['\n', '\0']) {
-            return Err(wrong(pointer, "a schema is one line"));
+            found.error(wrong(pointer, "a schema is one line"));
         }
     }
     if !rdt.mem_bw_schema.is_empty() && !rdt.mem_bw_schema.starts_with("MB:") {
-        return Err(wrong(own[1].0, "memBwSchema must start with MB:"));
+        found.error(wrong(own[1].0, "memBwSchema must start with MB:"));
     }
     if !rdt.l3_cache_schema.is_empty() && !rdt.l3_cache_schema.starts_with("L3:") {
-        warnings.push(wrong(own[0].0, "l3CacheSchema should start with L3:"));
+        found.warning(wrong(own[0].0, "l3CacheSchema should start with L3:"));
     }
-    Ok(())
 }

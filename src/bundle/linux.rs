@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::device::Device;
 use super::idmap::mappings;
 use super::intel_rdt::IntelRdt;
+use super::resources::Resources;
 use super::scheduling::{MemoryPolicy, Personality};
-use super::text::{NoEntryYet, NotYet, Object, Refused, Text, object, object_or_default, objects, or_default};
-use crate::cgroup::device_rules::Rule;
+use super::text::{Object, Text, name, object, object_or_default, objects, or_default};
 use crate::process::ids::Mappings;
 use crate::rootfs::propagation::Propagation;
 use crate::seccomp::Profile;
@@ -18,7 +18,6 @@ use crate::seccomp::Profile;
 /// What only Linux has.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
-#[allow(dead_code)] // the `NotYet` fields are read only to be refused
 pub struct Linux {
     /// The namespaces that are not the caller's.
     #[serde(deserialize_with = "objects")]
@@ -27,7 +26,7 @@ pub struct Linux {
     pub cgroups_path: Option<Text>,
     /// Limits.
     #[serde(deserialize_with = "object_or_default")]
-    pub resources: Resources,
+    pub resources: Box<Resources>,
     /// Paths that are hidden from the container.
     #[serde(deserialize_with = "or_default")]
     pub masked_paths: Vec<Text>,
@@ -80,7 +79,7 @@ fn propagation<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Propa
 #[derive(Deserialize, Debug)]
 pub struct Namespace {
     /// Which kind.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "name")]
     pub kind: NamespaceKind,
     #[serde(default, deserialize_with = "or_default")]
     path: Text,
@@ -139,61 +138,4 @@ pub struct NetDevice {
     /// Its name there; empty: the same. `%d` stands for the first number that is free.
     #[serde(deserialize_with = "or_default")]
     pub name: String,
-}
-
-/// What the container may use.
-#[derive(Deserialize, Debug, Default)]
-#[serde(rename_all = "camelCase", default)]
-#[allow(dead_code)] // the `NotYet` fields are read only to be refused
-pub struct Resources {
-    /// Device rules, in order; the later win.
-    #[serde(deserialize_with = "super::device::rules")]
-    pub devices: Vec<Rule>,
-    /// CPU time.
-    #[serde(deserialize_with = "object_or_default")]
-    pub cpu: Cpu,
-    #[serde(deserialize_with = "object_or_default")]
-    memory: Memory,
-    pids: NotYet,
-    #[serde(rename = "blockIO")]
-    block_io: NotYet,
-    hugepage_limits: NotYet,
-    network: NotYet,
-    rdma: NoEntryYet,
-    unified: NotYet,
-}
-
-/// Memory limits.
-#[derive(Deserialize, Debug, Default)]
-#[serde(rename_all = "camelCase", default)]
-#[allow(dead_code)] // the `NotYet` fields are read only to be refused
-struct Memory {
-    limit: NotYet,
-    reservation: NotYet,
-    swap: NotYet,
-    kernel: NotYet,
-    #[serde(rename = "kernelTCP")]
-    kernel_tcp: NotYet,
-    /// Where 0 is a value like any other.
-    swappiness: Option<Refused>,
-    #[serde(rename = "disableOOMKiller")]
-    disable_oom_killer: NotYet,
-    // useHierarchy is ignored, as by runc; checkBeforeUpdate asks for nothing by itself.
-}
-
-/// CPU limits.
-#[derive(Deserialize, Debug, Default)]
-#[serde(rename_all = "camelCase", default)]
-#[allow(dead_code)] // the `NotYet` fields are read only to be refused
-pub struct Cpu {
-    /// Relative weight as cgroup v1 counts it; 0 means not set.
-    pub shares: Option<u64>,
-    quota: NotYet,
-    burst: NotYet,
-    period: NotYet,
-    realtime_runtime: NotYet,
-    realtime_period: NotYet,
-    cpus: NotYet,
-    mems: NotYet,
-    idle: NotYet,
 }

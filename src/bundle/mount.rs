@@ -2,10 +2,12 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::ops::Deref;
 
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
+use super::path::{clean, is_clean};
 use super::text::{Text, objects};
 use crate::rootfs::options::Options;
 
@@ -14,7 +16,7 @@ use crate::rootfs::options::Options;
 #[serde(rename_all = "camelCase")]
 pub struct Mount {
     /// Where, inside the container.
-    pub destination: Text,
+    pub destination: Destination,
     /// The file system type; meaningless for a bind.
     #[serde(rename = "type")]
     pub kind: Option<Text>,
@@ -59,27 +61,39 @@ impl Mount {
     pub fn kind(&self) -> Option<&CStr> {
         self.kind.as_deref().filter(|kind| !kind.is_empty())
     }
+}
 
-    /// The destination as an absolute path without `.`, `..` and doubled slashes; a relative one is
-    /// taken from `/`, as runc does.
-    pub fn clean_destination(&self) -> CString {
-        clean(&self.destination)
+/// Where a mount is made: an absolute path without `.`, `..` and doubled slashes; a relative one is taken from
+/// `/`, as runc does.
+#[derive(Debug)]
+pub struct Destination {
+    clean: CString,
+    /// As the config has it, where that is not the same.
+    written: Option<Text>,
+}
+
+impl Destination {
+    /// The path as the config has it.
+    pub fn written(&self) -> &CStr {
+        self.written.as_deref().unwrap_or(&self.clean)
     }
 }
 
-/// A path from the root without `.`, `..` and doubled slashes.
-pub fn clean(path: &CStr) -> CString {
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in path.to_bytes().split(|byte| *byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => drop(parts.pop()),
-            _ => parts.push(part),
-        }
+impl Deref for Destination {
+    type Target = CStr;
+    fn deref(&self) -> &CStr {
+        &self.clean
     }
-    let mut clean = vec![b'/'];
-    clean.extend(parts.join(&b'/'));
-    CString::new(clean).expect("cut from a string without NUL")
+}
+
+impl<'de> Deserialize<'de> for Destination {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Destination, D::Error> {
+        let text = Text::deserialize(from)?;
+        if is_clean(text.bytes()) {
+            return Ok(Destination { clean: text.0, written: None });
+        }
+        Ok(Destination { clean: clean(&text), written: Some(text) })
+    }
 }
 
 /// Reads the option list straight into its parsed form; an error points at the option.
@@ -128,7 +142,7 @@ mod tests {
             [("/proc", "/proc"), ("dev/", "/dev"), ("/a//b/./c/../d", "/a/b/d"), ("/../..", "/"), ("", "/")]
         {
             let mount: Mount = serde_json::from_value(serde_json::json!({ "destination": written })).unwrap();
-            assert_eq!(mount.clean_destination().to_str().unwrap(), clean);
+            assert_eq!(mount.destination.to_str().unwrap(), clean);
         }
     }
 }

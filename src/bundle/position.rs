@@ -30,10 +30,16 @@ impl Positions {
 
     /// The line (from 1) of the property, or of its nearest ancestor that is in the text.
     pub fn line(&self, pointer: &str) -> Option<usize> {
+        let offset = self.offset(pointer)?;
+        Some(self.line_starts.partition_point(|start| *start <= offset))
+    }
+
+    /// The same as an offset.
+    pub fn offset(&self, pointer: &str) -> Option<usize> {
         let mut wanted = pointer;
         while !wanted.is_empty() {
             if let Some(place) = self.places.iter().find(|place| place.pointer == wanted) {
-                return Some(self.line_starts.partition_point(|start| *start <= place.start));
+                return Some(place.start);
             }
             wanted = &wanted[..wanted.rfind('/').unwrap_or(0)];
         }
@@ -45,7 +51,7 @@ impl Positions {
     pub fn pointer(&self, line: usize, column: usize) -> Option<&str> {
         let offset = self.line_starts.get(line.wrapping_sub(1))? + column.saturating_sub(1);
         // A list or object of the wrong type is not even begun: the position is just before it.
-        let inside = self.places.iter().filter(|place| place.start <= offset + 1 && offset <= place.end);
+        let inside = self.places.iter().filter(|place| place.start <= offset + 1 && offset < place.end);
         inside.min_by_key(|place| place.end - place.start).map(|place| place.pointer.as_str())
     }
 }

@@ -1,7 +1,6 @@
 //! The `process` object.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
@@ -156,6 +155,19 @@ pub struct CapabilitySet {
     pub unknown: Vec<(usize, String)>,
 }
 
+/// The names that are known, in the kernel's order.
+pub fn capabilities() -> Vec<String> {
+    let mut known: Vec<_> = caps::all().into_iter().collect();
+    known.sort_by_key(caps::Capability::index);
+    known.iter().map(ToString::to_string).collect()
+}
+
+/// The capability of this name, in letters of any case.
+fn known(name: &str) -> Option<caps::Capability> {
+    let shouted = name.bytes().any(|byte| byte.is_ascii_lowercase()).then(|| name.to_ascii_uppercase());
+    shouted.as_deref().unwrap_or(name).parse().ok()
+}
+
 impl<'de> Deserialize<'de> for CapabilitySet {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<CapabilitySet, D::Error> {
         struct Names;
@@ -171,9 +183,9 @@ impl<'de> Deserialize<'de> for CapabilitySet {
                 let mut set = CapabilitySet::default();
                 let mut index = 0;
                 while let Some(name) = list.next_element::<std::borrow::Cow<str>>()? {
-                    match caps::Capability::from_str(&name.to_ascii_uppercase()) {
-                        Ok(known) => set.mask |= known.bitmask(),
-                        Err(_) => set.unknown.push((index, name.into_owned())),
+                    match known(&name) {
+                        Some(known) => set.mask |= known.bitmask(),
+                        None => set.unknown.push((index, name.into_owned())),
                     }
                     index += 1;
                 }

@@ -3,11 +3,10 @@
 
 use serde::Deserialize;
 
-use super::check::wrong;
 use super::numbers::Numbers;
-use super::process::Process;
+use super::problems::Problems;
+use super::problems::wrong;
 use super::text::{name, names, or_default};
-use crate::error::Result;
 use crate::pointer::Pointer;
 use crate::process::scheduling::{Domain, Flag, IoClass, MemoryFlag, MemoryMode, Policy};
 
@@ -83,84 +82,72 @@ pub struct Personality {
     pub flags: Vec<String>,
 }
 
-/// Checks what of it is in `process`.
-pub(super) fn check_process(process: &Process) -> Result<()> {
-    if let Some(scheduler) = &process.scheduler {
-        check_scheduler(scheduler)?;
-    }
-    match &process.io_priority {
-        Some(IoPriority { priority, .. }) if !(0..=7).contains(priority) => {
-            Err(wrong("/process/ioPriority/priority", format!("priority {priority} is not between 0 and 7")))
-        }
-        _ => Ok(()),
+/// Checks `process.ioPriority`: ioprio_set(2).
+pub(super) fn check_io_priority(io: &IoPriority, found: &mut Problems) {
+    if !(0..=7).contains(&io.priority) {
+        let message = format!("priority {} is not between 0 and 7", io.priority);
+        found.error(wrong("/process/ioPriority/priority", message));
     }
 }
 
-/// What the kernel would refuse or, worse, pass over: sched_setattr(2).
-fn check_scheduler(scheduler: &Scheduler) -> Result<()> {
+/// Checks `process.scheduler` for what the kernel would refuse or, worse, pass over: sched_setattr(2).
+pub(super) fn check_scheduler(scheduler: &Scheduler, found: &mut Problems) {
     let Scheduler { policy, nice, priority, runtime, deadline, period, .. } = *scheduler;
     // Then the kernel takes these from what the process has.
     if scheduler.flags.iter().any(|flag| matches!(flag, Flag::KeepPolicy | Flag::KeepParams)) {
-        return Ok(());
+        return;
     }
     if !(-20..=19).contains(&nice) {
-        return Err(wrong("/process/scheduler/nice", format!("nice {nice} is not between -20 and 19")));
+        found.error(wrong("/process/scheduler/nice", format!("nice {nice} is not between -20 and 19")));
     }
     match policy {
         Policy::Fifo | Policy::Rr if !(1..=99).contains(&priority) => {
             let message = format!("priority {priority} is not between 1 and 99, as a real-time policy needs it");
-            return Err(wrong("/process/scheduler/priority", message));
+            found.error(wrong("/process/scheduler/priority", message));
         }
         Policy::Fifo | Policy::Rr => {}
         _ if priority != 0 => {
             let message = "only SCHED_FIFO and SCHED_RR have a priority";
-            return Err(wrong("/process/scheduler/priority", message));
+            found.error(wrong("/process/scheduler/priority", message));
         }
         _ => {}
     }
     if policy != Policy::Deadline {
         let times = [("runtime", runtime), ("deadline", deadline), ("period", period)];
-        return match times.iter().find(|(_, value)| *value != 0) {
-            Some((name, _)) => {
-                Err(wrong(format!("/process/scheduler/{name}"), format!("only SCHED_DEADLINE has a {name}")))
-            }
-            None => Ok(()),
-        };
+        for (name, _) in times.iter().filter(|(_, value)| *value != 0) {
+            found.error(wrong(format!("/process/scheduler/{name}"), format!("only SCHED_DEADLINE has a {name}")));
+        }
+        return;
     }
     // The kernel's own resolution.
     if runtime < 1024 || runtime > deadline || (period != 0 && deadline > period) {
         let message = "SCHED_DEADLINE needs 1024 <= runtime <= deadline <= period (in nanoseconds)";
-        return Err(wrong("/process/scheduler", message));
+        found.error(wrong("/process/scheduler", message));
     }
-    Ok(())
 }
 
 /// Checks `linux.memoryPolicy`: set_mempolicy(2).
-pub(super) fn check_memory_policy(policy: &MemoryPolicy) -> Result<()> {
+pub(super) fn check_memory_policy(policy: &MemoryPolicy, found: &mut Problems) {
     let nodes = "/linux/memoryPolicy/nodes";
     match policy.mode {
         MemoryMode::Default | MemoryMode::Local if !policy.nodes.is_empty() => {
-            return Err(wrong(nodes, "this mode takes no nodes"));
+            found.error(wrong(nodes, "this mode takes no nodes"));
         }
         MemoryMode::Default | MemoryMode::Local | MemoryMode::Preferred => {}
-        _ if policy.nodes.is_empty() => return Err(wrong(nodes, "this mode needs at least one node")),
+        _ if policy.nodes.is_empty() => found.error(wrong(nodes, "this mode needs at least one node")),
         _ => {}
     }
     let has = |flag| policy.flags.contains(&flag);
     if has(MemoryFlag::StaticNodes) && has(MemoryFlag::RelativeNodes) {
         let message = "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other";
-        return Err(wrong("/linux/memoryPolicy/flags", message));
+        found.error(wrong("/linux/memoryPolicy/flags", message));
     }
-    Ok(())
 }
 
 /// Checks `linux.personality`: its flags "MUST NOT be set" so far.
-pub(super) fn check_personality(personality: &Personality) -> Result<()> {
-    match personality.flags.first() {
-        Some(flag) => {
-            let pointer = Pointer::at("/linux/personality/flags/#", 0);
-            Err(wrong(pointer, format!("{flag:?} is no flag of a personality: the specification has none")))
-        }
-        None => Ok(()),
+pub(super) fn check_personality(personality: &Personality, found: &mut Problems) {
+    for (index, flag) in personality.flags.iter().enumerate() {
+        let pointer = Pointer::at("/linux/personality/flags/#", index);
+        found.error(wrong(pointer, format!("{flag:?} is no flag of a personality: the specification has none")));
     }
 }

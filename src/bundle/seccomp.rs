@@ -1,14 +1,13 @@
 //! `linux.seccomp`: the profile of the system calls.
 
-use std::fmt;
-
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer};
 
-use super::text::{Object, object, objects, or_default, parsed};
+use super::names;
+use super::seccomp_names::{Architecture, Flag, Names, action, operator};
+use super::text::{Object, object, objects, or_default};
 use crate::seccomp::profile::{Condition, Flags, Listener, Operator, Rule};
-use crate::seccomp::syscalls::{self, Call};
-use crate::seccomp::{Action, Arch, Profile};
+use crate::seccomp::{Action, Profile};
 
 /// The profile as the config spells it.
 #[derive(Deserialize)]
@@ -53,6 +52,21 @@ struct Argument {
     value_two: u64,
     #[serde(deserialize_with = "operator")]
     op: Operator,
+}
+
+/// The properties of a profile.
+pub(super) fn properties() -> &'static [&'static str] {
+    names::properties::<Spelled>()
+}
+
+/// The properties of a rule.
+pub(super) fn properties_of_a_rule() -> &'static [&'static str] {
+    names::properties::<SpelledRule>()
+}
+
+/// The properties of a condition.
+pub(super) fn properties_of_an_argument() -> &'static [&'static str] {
+    names::properties::<Argument>()
 }
 
 /// Reads a profile; null, and one that neither has rules nor a default, is none.
@@ -127,36 +141,6 @@ fn with_errno(action: Action, errno: Option<u32>, property: &str) -> Result<Acti
     }
 }
 
-fn action<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Action>, D::Error> {
-    parsed(from, |text| {
-        Ok(Some(match text {
-            "" => return Ok(None),
-            "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Action::KILL_THREAD,
-            "SCMP_ACT_KILL_PROCESS" => Action::KILL_PROCESS,
-            "SCMP_ACT_TRAP" => Action::TRAP,
-            "SCMP_ACT_ERRNO" => Action::ERRNO,
-            "SCMP_ACT_TRACE" => Action::TRACE,
-            "SCMP_ACT_ALLOW" => Action::ALLOW,
-            "SCMP_ACT_LOG" => Action::LOG,
-            "SCMP_ACT_NOTIFY" => Action::NOTIFY,
-            other => return Err(format!("seccomp action {other:?} is none that the specification has")),
-        }))
-    })
-}
-
-fn operator<'de, D: Deserializer<'de>>(from: D) -> Result<Operator, D::Error> {
-    parsed(from, |text| match text {
-        "SCMP_CMP_NE" => Ok(Operator::NotEqual),
-        "SCMP_CMP_LT" => Ok(Operator::Less),
-        "SCMP_CMP_LE" => Ok(Operator::LessOrEqual),
-        "SCMP_CMP_EQ" => Ok(Operator::Equal),
-        "SCMP_CMP_GE" => Ok(Operator::GreaterOrEqual),
-        "SCMP_CMP_GT" => Ok(Operator::Greater),
-        "SCMP_CMP_MASKED_EQ" => Ok(Operator::MaskedEqual),
-        other => Err(format!("seccomp operator {other:?} is none that the specification has")),
-    })
-}
-
 fn index<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
     match u64::deserialize(from)? {
         index @ 0..=5 => Ok(index as u8),
@@ -164,111 +148,12 @@ fn index<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
     }
 }
 
-/// An architecture; none: one whose calls this kind of machine cannot make, so that nothing is to be done.
-struct Architecture(Option<Arch>);
-
-impl<'de> Deserialize<'de> for Architecture {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Architecture, D::Error> {
-        /// What else the spec has.
-        const OTHERS: &[&str] = &[
-            "MIPS",
-            "MIPS64",
-            "MIPS64N32",
-            "MIPSEL",
-            "MIPSEL64",
-            "MIPSEL64N32",
-            "PPC",
-            "PPC64",
-            "PPC64LE",
-            "S390",
-            "S390X",
-            "PARISC",
-            "PARISC64",
-            "LOONGARCH64",
-            "M68K",
-            "SH",
-            "SHEB",
-        ];
-        parsed(from, |text| {
-            let name = text.strip_prefix("SCMP_ARCH_").unwrap_or_default();
-            match Arch::ALL.into_iter().find(|arch| arch.name() == name) {
-                None if !OTHERS.contains(&name) => {
-                    Err(format!("seccomp architecture {text:?} is none that the specification has"))
-                }
-                known => Ok(Architecture(known)),
-            }
-        })
-    }
-}
-
-struct Flag(fn(Flags) -> Flags);
-
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Flag, D::Error> {
-        parsed(from, |text| match text {
-            "SECCOMP_FILTER_FLAG_TSYNC" => Ok(Flag(|flags| Flags { tsync: true, ..flags })),
-            "SECCOMP_FILTER_FLAG_LOG" => Ok(Flag(|flags| Flags { log: true, ..flags })),
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Ok(Flag(|flags| Flags { spec_allow: true, ..flags })),
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Ok(Flag(|flags| Flags { wait_killable: true, ..flags })),
-            other => Err(format!("seccomp flag {other:?} is none that the specification has")),
-        })
-    }
-}
-
-/// Names of calls. The spec does not say what an unknown one means; every runtime passes over it, since
-/// profiles are written for kernels older and newer than this one.
-#[derive(Default)]
-struct Names {
-    known: Vec<Call>,
-    unknown: Vec<(usize, String)>,
-}
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Names, D::Error> {
-        struct NamesVisitor;
-        impl<'de> Visitor<'de> for NamesVisitor {
-            type Value = Names;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a list of names of system calls")
-            }
-            fn visit_unit<E>(self) -> Result<Names, E> {
-                Ok(Names::default())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
-                let mut names = Names::default();
-                let mut index = 0;
-                while let Some(Name(name)) = list.next_element()? {
-                    match name {
-                        Ok(call) => names.known.push(call),
-                        Err(unknown) => names.unknown.push((index, unknown)),
-                    }
-                    index += 1;
-                }
-                Ok(names)
-            }
-        }
-        from.deserialize_any(NamesVisitor)
-    }
-}
-
-struct Name(Result<Call, String>);
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Name, D::Error> {
-        parsed(from, |name| match syscalls::named(name) {
-            _ if name.is_empty() => Err("an empty string is no name of a system call".to_owned()),
-            Some(call) => Ok(Name(Ok(call))),
-            None => Ok(Name(Err(name.to_owned()))),
-        })
-    }
-}
-
 /// A profile by itself, as `ferrun seccomp --profile` takes it.
 ///
 /// # Errors
 /// As for a config.json.
-pub fn read(text: &[u8]) -> serde_json::Result<Option<Profile>> {
-    profile(&mut serde_json::Deserializer::from_slice(text))
+pub fn read(text: &str) -> serde_json::Result<Option<Profile>> {
+    profile(&mut serde_json::Deserializer::from_str(text))
 }
 
 #[cfg(test)]
@@ -276,19 +161,19 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> String {
-        read(text.as_bytes()).expect_err(text).to_string()
+        read(text).expect_err(text).to_string()
     }
 
     #[test]
     fn what_asks_for_nothing_is_no_profile() {
         for text in ["null", "{}", r#"{"defaultAction":"","syscalls":[]}"#, r#"{"syscalls":null}"#] {
-            assert!(read(text.as_bytes()).unwrap().is_none(), "{text}");
+            assert!(read(text).unwrap().is_none(), "{text}");
         }
     }
 
     #[test]
     fn errnos() {
-        let default = |text: &str| read(text.as_bytes()).unwrap().unwrap().default;
+        let default = |text: &str| read(text).unwrap().unwrap().default;
         assert_eq!(default(r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#), Action::ERRNO.with(1));
         assert_eq!(default(r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38}"#), Action::ENOSYS);
         assert_eq!(default(r#"{"defaultAction":"SCMP_ACT_TRACE","defaultErrnoRet":65535}"#).0, 0x7ff0_ffff);
@@ -319,9 +204,8 @@ mod tests {
 
     #[test]
     fn flags() {
-        let flags = |text: &str| {
-            read(format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{text}}}"#).as_bytes()).unwrap().unwrap().flags
-        };
+        let flags =
+            |text: &str| read(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{text}}}"#)).unwrap().unwrap().flags;
         assert_eq!(flags(""), Flags { spec_allow: true, ..Flags::default() });
         assert_eq!(flags(r#","flags":[]"#), Flags::default());
         assert!(flags(r#","flags":["SECCOMP_FILTER_FLAG_LOG"]"#).log);

@@ -21,7 +21,7 @@ pub struct Spec {
     pub oci_version: String,
     /// What runs.
     #[serde(default, deserialize_with = "object")]
-    pub process: Option<Process>,
+    pub process: Option<Box<Process>>,
     /// The container's file tree.
     #[serde(default, deserialize_with = "object")]
     pub root: Option<Root>,
@@ -39,7 +39,7 @@ pub struct Spec {
     pub annotations: BTreeMap<String, String>,
     /// What only Linux has.
     #[serde(default, deserialize_with = "object_or_default")]
-    pub linux: Linux,
+    pub linux: Box<Linux>,
     /// Programs that are run at points of the container's life.
     #[serde(default, deserialize_with = "object_or_default")]
     pub hooks: Hooks,

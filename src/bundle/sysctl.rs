@@ -1,9 +1,10 @@
 //! `linux.sysctl`: which kernel parameters a container may have of its own.
 
 use super::Spec;
-use super::check::wrong;
-use super::linux::{Namespace, NamespaceKind};
-use crate::error::{Error, Result};
+use super::linux::NamespaceKind;
+use super::problems::Problems;
+use super::problems::wrong;
+use crate::error::Error;
 
 /// Parameters of the ipc namespace by name; those of message queues have a directory: ipc_namespaces(7).
 const IPC: &[&str] = &[
@@ -39,8 +40,8 @@ pub fn pointer(name: &str) -> String {
     format!("/linux/sysctl/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The kind of namespace that has a parameter; none: it is the whole host's.
-fn namespace(file: &str) -> Option<NamespaceKind> {
+/// The kind of namespace that has a parameter, by its file; none: it is the whole host's.
+pub fn namespace(file: &str) -> Option<NamespaceKind> {
     match file.split_once('/')? {
         _ if IPC.contains(&file) || file.starts_with("fs/mqueue/") => Some(NamespaceKind::Ipc),
         ("net", _) => Some(NamespaceKind::Network),
@@ -51,35 +52,39 @@ fn namespace(file: &str) -> Option<NamespaceKind> {
 }
 
 /// Refuses what would change the host.
-pub(super) fn check(spec: &Spec) -> Result<()> {
+pub(super) fn check(spec: &Spec, found: &mut Problems) {
     let mut seen: Vec<String> = Vec::new();
     for name in spec.linux.sysctl.keys() {
         let file = file(name);
-        let refuse = |message: String| -> Error { wrong(pointer(name), message) };
-        if file.split('/').any(|part| matches!(part, "" | "." | "..")) || file.contains('\0') {
-            return Err(refuse(format!("{name:?} is no name of a kernel parameter")));
-        }
-        if file == "kernel/hostname" {
-            return Err(refuse("kernel.hostname has a property of its own".into()).hint("set hostname instead"));
-        }
-        let Some(kind) = namespace(&file) else {
-            return Err(refuse(format!("{name:?} is the whole host's: it belongs to no namespace")));
-        };
-        // A joined namespace may be the host's.
-        let own = |namespace: &&Namespace| namespace.kind == kind && namespace.path().is_none();
-        if spec.linux.namespaces.iter().find(own).is_none() {
-            let kind = format!("{kind:?}").to_lowercase();
-            let error = refuse(format!(
-                "{name:?} would be changed for the host: the container has no {kind} namespace of its own"
-            ));
-            return Err(error.hint(format!("add {{\"type\": \"{kind}\"}} to linux.namespaces")));
-        }
-        if seen.contains(&file) {
-            return Err(refuse(format!("{name:?} is listed twice, in two spellings")));
+        if let Some(message) = check_one(spec, name, &file) {
+            found.error(message);
+        } else if seen.contains(&file) {
+            found.error(wrong(pointer(name), format!("{name:?} is listed twice, in two spellings")));
         }
         seen.push(file);
     }
-    Ok(())
+}
+
+/// What is wrong with a parameter, if anything is.
+fn check_one(spec: &Spec, name: &str, file: &str) -> Option<Error> {
+    let refuse = |message: String| -> Error { wrong(pointer(name), message) };
+    if file.split('/').any(|part| matches!(part, "" | "." | "..")) || file.contains('\0') {
+        return Some(refuse(format!("{name:?} is no name of a kernel parameter")));
+    }
+    if file == "kernel/hostname" {
+        return Some(refuse("kernel.hostname has a property of its own".into()).hint("set hostname instead"));
+    }
+    let Some(kind) = namespace(file) else {
+        return Some(refuse(format!("{name:?} is the whole host's: it belongs to no namespace")));
+    };
+    // Whether one that is joined is the host's is seen when it is opened.
+    if !spec.linux.namespaces.iter().any(|namespace| namespace.kind == kind) {
+        let kind = format!("{kind:?}").to_lowercase();
+        let error =
+            refuse(format!("{name:?} would be changed for the host: the container has no {kind} namespace of its own"));
+        return Some(error.hint(format!("add {{\"type\": \"{kind}\"}} to linux.namespaces")));
+    }
+    None
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Small pieces for reading config.json: strings for the kernel, Go's null, and what is refused so far.
+//! Small pieces for reading config.json: strings for the kernel, and Go's null.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::ops::Deref;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 /// A string that the kernel will be given: NUL-terminated, so that nothing is converted later.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -139,91 +139,9 @@ pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Resul
     Ok(list.unwrap_or_default().into_iter().map(|object| object.0).collect())
 }
 
-/// A property that ferrun does not support yet: read without complaint where it asks for nothing
-/// (engines write null, 0, false, empty strings and lists for "not set"), refused where it does.
-#[derive(Default, Debug)]
-pub struct NotYet;
-
-impl<'de> Deserialize<'de> for NotYet {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<NotYet, D::Error> {
-        from.deserialize_any(NotYetVisitor)
-    }
-}
-
-/// As [`NotYet`], for a map whose every entry is a request, whatever it holds.
-#[derive(Default, Debug)]
-pub struct NoEntryYet;
-
-impl<'de> Deserialize<'de> for NoEntryYet {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<NoEntryYet, D::Error> {
-        let map: Option<std::collections::BTreeMap<String, Refused>> = Option::deserialize(from)?;
-        drop(map);
-        Ok(NoEntryYet)
-    }
-}
-
-/// A value that is refused wherever it stands.
-#[derive(Debug)]
-pub struct Refused;
-
-impl<'de> Deserialize<'de> for Refused {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Refused, D::Error> {
-        Err(de::Error::custom("not supported by this version of ferrun"))
-    }
-}
-
-struct NotYetVisitor;
-
-fn unless<E: de::Error>(asked: bool) -> Result<NotYet, E> {
-    if asked { Err(E::custom("not supported by this version of ferrun")) } else { Ok(NotYet) }
-}
-
-impl<'de> Visitor<'de> for NotYetVisitor {
-    type Value = NotYet;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("nothing")
-    }
-    fn visit_unit<E: de::Error>(self) -> Result<NotYet, E> {
-        Ok(NotYet)
-    }
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<NotYet, E> {
-        unless(value)
-    }
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<NotYet, E> {
-        unless(value != 0)
-    }
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<NotYet, E> {
-        unless(value != 0)
-    }
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<NotYet, E> {
-        unless(value != 0.0)
-    }
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<NotYet, E> {
-        unless(!value.is_empty())
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<NotYet, A::Error> {
-        unless(list.next_element::<IgnoredAny>()?.is_some())
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NotYet, A::Error> {
-        while map.next_entry::<IgnoredAny, NotYet>()?.is_some() {}
-        Ok(NotYet)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_asks_for_nothing_is_no_request() {
-        for nothing in ["null", "0", "false", "\"\"", "[]", "{}", "{\"limit\":0,\"a\":{\"b\":[]}}"] {
-            assert!(serde_json::from_str::<NotYet>(nothing).is_ok(), "{nothing}");
-        }
-        for something in ["1", "-1", "0.5", "true", "\"x\"", "[0]", "{\"a\":{\"b\":[null]}}"] {
-            assert!(serde_json::from_str::<NotYet>(something).is_err(), "{something}");
-        }
-    }
 
     #[test]
     fn a_nul_byte_is_refused() {

@@ -214,25 +214,54 @@ impl From<AttachError> for Errno {
     }
 }
 
+/// The filters of a cgroup that another has taken the place of.
+#[derive(Debug)]
+pub struct Replaced {
+    new: OwnedFd,
+    /// First the one in whose place it is.
+    old: Vec<OwnedFd>,
+}
+
+impl Replaced {
+    /// Makes them the cgroup's filters again; what both allow is allowed throughout.
+    ///
+    /// # Errors
+    /// What bpf(2) says, on a cgroup that is gone or has other filters by now.
+    pub fn put_back(&self, cgroup: BorrowedFd) -> nix::Result<()> {
+        let Some((first, others)) = self.old.split_first() else {
+            return bpf::prog_detach(cgroup, self.new.as_fd(), bpf::CGROUP_DEVICE);
+        };
+        let attach = |program: &OwnedFd| bpf::prog_attach(cgroup, program.as_fd(), bpf::CGROUP_DEVICE, None);
+        others.iter().try_for_each(attach)?;
+        bpf::prog_attach(cgroup, first.as_fd(), bpf::CGROUP_DEVICE, Some(self.new.as_fd()))
+    }
+}
+
 /// Makes a program the device filter of a cgroup and removes all that were: the kernel allows only what
 /// every attached filter allows. The new one takes the place of the newest there is in one step, and
 /// the surplus goes afterwards, so that at no moment more is allowed than by the old or the new.
-pub fn attach(cgroup: BorrowedFd, program: &[Insn]) -> Result<(), AttachError> {
+pub fn attach(cgroup: BorrowedFd, program: &[Insn]) -> Result<Replaced, AttachError> {
     let failed = |command| move |errno| AttachError { command, errno, log: String::new() };
     let new = bpf::prog_load(bpf::PROG_TYPE_CGROUP_DEVICE, program, c"Apache-2.0", "ferrun_devices")
         .map_err(|error| AttachError { command: "BPF_PROG_LOAD", errno: error.errno, log: error.log })?;
     let mut old = attached(cgroup).map_err(failed("BPF_PROG_QUERY"))?;
-    if !replace_one(cgroup, new.as_fd(), &mut old).map_err(failed("BPF_PROG_ATTACH (BPF_F_REPLACE)"))? {
+    let first = replace_one(cgroup, new.as_fd(), &mut old).map_err(failed("BPF_PROG_ATTACH (BPF_F_REPLACE)"))?;
+    if first.is_none() {
         bpf::prog_attach(cgroup, new.as_fd(), bpf::CGROUP_DEVICE, None).map_err(failed("BPF_PROG_ATTACH"))?;
     }
-    for surplus in &old {
+    let mut replaced = Replaced { new, old: first.into_iter().collect() };
+    for surplus in old {
         match bpf::prog_detach(cgroup, surplus.as_fd(), bpf::CGROUP_DEVICE) {
+            Ok(()) => replaced.old.push(surplus),
             // One that is held by a BPF link, or that someone else has just removed.
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(failed("BPF_PROG_DETACH")(errno)),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => {
+                let _ = replaced.put_back(cgroup);
+                return Err(failed("BPF_PROG_DETACH")(errno));
+            }
         }
     }
-    Ok(())
+    Ok(replaced)
 }
 
 /// The programs of a cgroup, oldest first, without those that a security module keeps from us and those
@@ -250,19 +279,16 @@ fn attached(cgroup: BorrowedFd) -> nix::Result<Vec<OwnedFd>> {
 }
 
 /// Puts the new program in the place of the newest of the old that lets itself be replaced (one that is
-/// held by a BPF link does not), and takes that from the list. False if there is none.
-fn replace_one(cgroup: BorrowedFd, new: BorrowedFd, old: &mut Vec<OwnedFd>) -> nix::Result<bool> {
+/// held by a BPF link does not), and takes that from the list. None: there is no such one.
+fn replace_one(cgroup: BorrowedFd, new: BorrowedFd, old: &mut Vec<OwnedFd>) -> nix::Result<Option<OwnedFd>> {
     for index in (0..old.len()).rev() {
         match bpf::prog_attach(cgroup, new, bpf::CGROUP_DEVICE, Some(old[index].as_fd())) {
-            Ok(()) => {
-                old.remove(index);
-                return Ok(true);
-            }
+            Ok(()) => return Ok(Some(old.remove(index))),
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno),
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -412,11 +438,21 @@ mod tests {
         // A new one takes its place; a device that may not be written to may not be opened for both.
         attach("+a *:* rwm, -c 1:7 w");
         assert_eq!((cgroup.may(": </dev/full"), cgroup.may(": <>/dev/full")), (true, false));
+        // It can be taken back.
+        let replaced = super::attach(fd.as_fd(), &compile(&[])).unwrap();
+        assert!(!cgroup.may(": </dev/full"));
+        replaced.put_back(fd.as_fd()).unwrap();
+        assert_eq!((cgroup.may(": </dev/full"), cgroup.may(": <>/dev/full")), (true, false));
         // A second one from elsewhere goes too.
         let deny_all = compile(&[]);
         let other = bpf::prog_load(bpf::PROG_TYPE_CGROUP_DEVICE, &deny_all, c"GPL", "other").unwrap();
         bpf::prog_attach(fd.as_fd(), other.as_fd(), bpf::CGROUP_DEVICE, None).unwrap();
         assert!(!cgroup.may(": </dev/full"));
+        let replaced = super::attach(fd.as_fd(), &compile(&list("+a *:* rwm"))).unwrap();
+        assert!(cgroup.may(": <>/dev/full"));
+        // And with it what else there was.
+        replaced.put_back(fd.as_fd()).unwrap();
+        assert_eq!(bpf::prog_query(fd.as_fd(), bpf::CGROUP_DEVICE).unwrap().len(), 2);
         attach("+a *:* rwm");
         assert!(cgroup.may(": <>/dev/full"));
     }

@@ -1,7 +1,6 @@
 //! Device rules: a list in which the later rule wins becomes a default and the fewest exceptions that
 //! mean the same, for the device filter of cgroup v2 and the `devices.allow` and `devices.deny` of v1.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 /// What kind of device node a rule is about.
@@ -99,6 +98,19 @@ impl Rule {
         Rule { allow: true, kind, major, minor, access }
     }
 
+    /// Reads what [`Rule`]'s Display writes: a device that is allowed.
+    fn of_list(line: &str) -> Option<Rule> {
+        let mut words = line.split(' ');
+        let kind = match words.next()? {
+            "c" => Kind::Char,
+            "b" => Kind::Block,
+            _ => return None,
+        };
+        let number = |text: &str| if text == "*" { Some(None) } else { text.parse().ok().map(Some) };
+        let (major, minor) = words.next()?.split_once(':')?;
+        Some(Rule::allow(kind, number(major)?, number(minor)?, Access::parse(words.next()?)?))
+    }
+
     /// Does it decide everything, so that earlier rules no longer count?
     fn is_everything(&self) -> bool {
         (self.kind, self.major, self.minor, self.access) == (Kind::All, None, None, Access::all())
@@ -115,7 +127,8 @@ impl Rule {
     /// Is it about all devices of the pattern?
     fn covers(&self, &(kind, major, minor): &Pattern) -> bool {
         let number = |own: Option<u32>, other| own.is_none() || own == other;
-        self.kinds().contains(&kind) && number(self.major, major) && number(self.minor, minor)
+        let same_kind = self.kind == Kind::All || self.kind == kind;
+        same_kind && number(self.major, major) && number(self.minor, minor)
     }
 }
 
@@ -127,8 +140,19 @@ impl fmt::Display for Rule {
             Kind::Char => 'c',
             Kind::Block => 'b',
         };
-        let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
-        write!(f, "{kind} {}:{} {}", number(self.major), number(self.minor), self.access)
+        write!(f, "{kind} {}:{} {}", Number(self.major), Number(self.minor), self.access)
+    }
+}
+
+/// A number, or any.
+struct Number(Option<u32>);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.0 {
+            Some(number) => write!(f, "{number}"),
+            None => f.write_str("*"),
+        }
     }
 }
 
@@ -221,17 +245,18 @@ impl DeviceAccess {
         Ok(access)
     }
 
-    /// What to write to a cgroup of v1, in order: file and line.
-    pub fn v1_writes(&self) -> Result<Vec<(&'static str, String)>, Conflict> {
-        if let Some(conflict) = self.hole {
-            return Err(conflict);
-        }
-        let file = |allow| if allow { "devices.allow" } else { "devices.deny" };
+    /// What the kernel's `devices.list` says. None: everything is allowed, perhaps with exceptions, which are not
+    /// in it.
+    pub fn of_list(text: &str) -> Option<DeviceAccess> {
+        let exceptions = text.lines().map(Rule::of_list).collect::<Option<_>>()?;
+        Some(DeviceAccess { allow_by_default: false, exceptions, hole: None })
+    }
+
+    /// The same for a cgroup of v1.
+    pub fn for_v1(mut self) -> Result<DeviceAccess, Conflict> {
         // The kernel reads this number as `*`; no device has it.
-        let is_real = |rule: &&Rule| rule.major != Some(u32::MAX) && rule.minor != Some(u32::MAX);
-        let exceptions = self.exceptions.iter().filter(is_real);
-        let first = (file(self.allow_by_default), "a".to_owned());
-        Ok(std::iter::once(first).chain(exceptions.map(|rule| (file(rule.allow), rule.to_string()))).collect())
+        self.exceptions.retain(|rule| rule.major != Some(u32::MAX) && rule.minor != Some(u32::MAX));
+        self.hole.map_or(Ok(self), Err)
     }
 
     /// What is allowed, in full, for the narrowest pattern that fits a device, which decides alone:
@@ -243,7 +268,7 @@ impl DeviceAccess {
         patterns.iter().map(|at| Rule::allow(at.0, at.1, at.2, allowed(at))).collect()
     }
 
-    fn summary(allow_by_default: bool, patterns: &BTreeSet<Pattern>, rules: &[Rule]) -> DeviceAccess {
+    fn summary(allow_by_default: bool, patterns: &[Pattern], rules: &[Rule]) -> DeviceAccess {
         let mut access = DeviceAccess { allow_by_default, exceptions: Vec::new(), hole: None };
         for pattern in patterns {
             for exception in access.missing(pattern, rules) {
@@ -297,10 +322,14 @@ fn outcome(rules: &[Rule], pattern: &Pattern, allow_by_default: bool) -> Access 
 }
 
 /// The patterns of the rules, `*:*` of each kind, and where `8:*` crosses `*:1`.
-fn told_apart(rules: &[Rule]) -> BTreeSet<Pattern> {
-    let of = |rule: &Rule| rule.kinds().iter().map(|&kind| (kind, rule.major, rule.minor)).collect::<Vec<_>>();
-    let mut patterns: BTreeSet<Pattern> = rules.iter().flat_map(of).collect();
+fn told_apart(rules: &[Rule]) -> Vec<Pattern> {
+    let mut patterns = Vec::with_capacity(rules.len() + 2);
     patterns.extend([(Kind::Char, None, None), (Kind::Block, None, None)]);
+    for rule in rules {
+        patterns.extend(rule.kinds().iter().map(|&kind| (kind, rule.major, rule.minor)));
+    }
+    patterns.sort_unstable();
+    patterns.dedup();
     let minors = patterns.iter().filter(|(_, major, minor)| major.is_none() && minor.is_some());
     let crossings = minors.flat_map(|&(kind, _, minor)| {
         let majors = patterns.iter().filter(move |at| at.0 == kind && at.1.is_some() && at.2.is_none());
@@ -308,7 +337,11 @@ fn told_apart(rules: &[Rule]) -> BTreeSet<Pattern> {
     });
     // One more than can be used is enough to know that they are too many.
     let crossings: Vec<Pattern> = crossings.take(MAX_PATTERNS + 1).collect();
-    patterns.extend(crossings);
+    if !crossings.is_empty() {
+        patterns.extend(crossings);
+        patterns.sort_unstable();
+        patterns.dedup();
+    }
     patterns
 }
 
@@ -471,7 +504,7 @@ pub(super) mod tests {
     fn a_hole_is_reported_by_the_rule_that_makes_it() {
         let access = DeviceAccess::from_rules(&list("+c 1:* rw, -c 1:3 w, -c 1:3 m")).unwrap();
         assert_eq!(text(&access), "-, +c 1:* rw, -c 1:3 wm");
-        assert_eq!(access.v1_writes(), Err(access.hole.unwrap()));
+        assert_eq!(access.clone().for_v1(), Err(access.hole.unwrap()));
         assert_eq!(
             access.hole.unwrap().to_string(),
             "device rule 1 (deny c 1:3 w) takes back a part of \"allow c 1:* rw\", which cgroup v1 cannot express"
@@ -485,9 +518,16 @@ pub(super) mod tests {
         assert_eq!(conflict.reason, Reason::TooMany);
     }
 
+    /// What DevicesV1 writes: file and line.
+    fn writes(access: &DeviceAccess) -> Vec<(&'static str, String)> {
+        let file = |allow| if allow { "devices.allow" } else { "devices.deny" };
+        let exceptions = access.exceptions.iter().map(|rule| (file(rule.allow), rule.to_string()));
+        std::iter::once((file(access.allow_by_default), "a".to_owned())).chain(exceptions).collect()
+    }
+
     #[test]
     fn v1_gets_a_default_and_then_the_exceptions() {
-        let writes = |rules| DeviceAccess::from_rules(&list(rules)).unwrap().v1_writes().unwrap();
+        let writes = |rules| writes(&DeviceAccess::from_rules(&list(rules)).unwrap().for_v1().unwrap());
         let line = |file, line: &str| (file, line.to_owned());
         assert_eq!(writes("+a *:* rwm"), [line("devices.allow", "a")]);
         assert_eq!(writes("+a *:* rwm, -b 8:* w"), [line("devices.allow", "a"), line("devices.deny", "b 8:* w")]);
@@ -498,13 +538,24 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_the_kernel_says_is_read_as_it_was_written() {
+        let text = "c 1:3 rwm\nb 8:* r\nc *:7 rm\n";
+        let access = DeviceAccess::of_list(text).unwrap();
+        let again: String = access.exceptions.iter().map(|rule| format!("{rule}\n")).collect();
+        assert_eq!((access.allow_by_default, again.as_str()), (false, text));
+        assert_eq!(DeviceAccess::of_list("").unwrap().exceptions, []);
+        assert_eq!(DeviceAccess::of_list("a *:* rwm\n"), None);
+    }
+
+    #[test]
     fn v1_allows_what_the_list_allows() {
         let mut expressible = 0;
         for rules in random_lists(3000) {
             let access = DeviceAccess::from_rules(&rules).unwrap();
             let against = access.exceptions.iter().any(|rule| rule.allow == access.allow_by_default);
             assert_eq!(access.hole.is_some(), against, "{rules:?}");
-            let Ok(writes) = access.v1_writes() else { continue };
+            let Ok(access) = access.for_v1() else { continue };
+            let writes = writes(&access);
             let mut kernel = Kernel::default();
             writes.iter().for_each(|(file, line)| kernel.write(file, line));
             expressible += 1;

@@ -1,7 +1,9 @@
 //! The container's directory in a hierarchy: its path, making it, removing it.
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
@@ -17,8 +19,8 @@ use crate::sys::file;
 /// The container's directory in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directory {
-    /// Its path on the host.
-    pub path: String,
+    /// Its path on the host, which several steps share.
+    pub path: Rc<str>,
     /// Whether it was there before the container: then it is not ours to remove.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub existed: bool,
@@ -33,8 +35,12 @@ const MADE: &CStr = c"user.ferrun.made";
 /// An absolute path is taken as it is; a relative one, and the container's id where none is given, lie
 /// below ferrun's own cgroup (on v2 beside it: a cgroup with processes can have no controllers for
 /// children). `..` does not lead above the root.
-fn path_in(hierarchy: &Hierarchy, cgroups_path: Option<&str>, id: &str) -> String {
+fn path_in<'a>(hierarchy: &Hierarchy, cgroups_path: Option<&'a str>, id: &'a str) -> Cow<'a, str> {
     let wanted = cgroups_path.filter(|path| !path.is_empty()).unwrap_or(id);
+    // As engines write them; this is asked for each hierarchy and each limit.
+    if wanted.strip_prefix('/').is_some_and(|path| path.split('/').all(|part| !matches!(part, "" | "." | ".."))) {
+        return wanted.into();
+    }
     let base = match (wanted.starts_with('/'), hierarchy.controllers.is_empty()) {
         (true, _) => "",
         (false, false) => &hierarchy.own,
@@ -49,7 +55,7 @@ fn path_in(hierarchy: &Hierarchy, cgroups_path: Option<&str>, id: &str) -> Strin
             _ => parts.push(part),
         }
     }
-    parts.iter().flat_map(|part| ["/", part]).collect()
+    parts.iter().flat_map(|part| ["/", part]).collect::<String>().into()
 }
 
 /// Whether a path names a cgroup of the container's own, and not the root or ferrun's.
@@ -68,7 +74,8 @@ pub fn names_a_cgroup(cgroups_path: &str) -> bool {
 impl Directory {
     /// The container's directory in this hierarchy.
     pub fn new(hierarchy: &Hierarchy, cgroups_path: Option<&str>, id: &str) -> Directory {
-        Directory { path: format!("{}{}", hierarchy.mount_point, path_in(hierarchy, cgroups_path, id)), existed: false }
+        let path = format!("{}{}", hierarchy.mount_point, path_in(hierarchy, cgroups_path, id));
+        Directory { path: path.into(), existed: false }
     }
 
     /// Looks whether it is there already.
@@ -76,7 +83,7 @@ impl Directory {
     /// # Errors
     /// One with processes in it: they would be the container's from then on.
     pub fn probe(&mut self) -> Result<()> {
-        self.existed = access(self.path.as_str(), AccessFlags::F_OK).is_ok();
+        self.existed = access(&*self.path, AccessFlags::F_OK).is_ok();
         if self.existed && std::fs::read(format!("{}/cgroup.procs", self.path)).is_ok_and(|pids| !pids.is_empty()) {
             return Err(Error::new(format!("container's cgroup is not empty: {}", self.path)));
         }
@@ -118,7 +125,8 @@ fn make(path: &str, cpuset: bool) -> Result<()> {
     // Another container's removal may take a parent away at any moment: then once more.
     for _ in 0..100 {
         let made = match mkdir(path, MODE) {
-            Ok(()) | Err(Errno::EEXIST) if cpuset => inherit_cpuset(path),
+            Ok(()) if cpuset => fill_cpuset(path),
+            Err(Errno::EEXIST) if cpuset => inherit_cpuset(path),
             Ok(()) | Err(Errno::EEXIST) => return Ok(()),
             Err(errno) => Err(errno).what(|| format!("make cgroup {path}")),
         };
@@ -139,7 +147,7 @@ fn make_parent(path: &str, cpuset: bool) -> Result<()> {
         Ok(()) => {
             // A kernel without such attributes (before 5.7) only leaves an empty directory more.
             let _ = sys::xattr::mark(path, MADE);
-            if cpuset { inherit_cpuset(path) } else { Ok(()) }
+            if cpuset { fill_cpuset(path) } else { Ok(()) }
         }
         Err(Errno::EEXIST) => Ok(()),
         Err(Errno::ENOENT) => make_parent(parent(path), cpuset).and_then(|()| make_parent(path, cpuset)),
@@ -153,20 +161,30 @@ fn parent(path: &str) -> &str {
     &path[..path.rfind('/').unwrap_or(0)]
 }
 
-/// Copies the CPUs and memory nodes of the parent, where the new directory has none: cpusets(7).
+/// What a directory of v1 needs before a process may join it: cpusets(7).
+const CPUSET: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
+/// Copies the CPUs and memory nodes of the parent to a directory that was there, where it has none.
 fn inherit_cpuset(path: &str) -> Result<()> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        let own = format!("{path}/{file}");
-        if read(&own)?.is_empty() {
-            let above = format!("{}/{file}", parent(path));
-            // Another ferrun has just made the parent and not filled it yet.
-            if read(&above)?.is_empty() {
-                inherit_cpuset(parent(path))?;
-            }
-            file::write(own.as_str(), &read(&above)?).what(|| format!("write {own}"))?;
-        }
+    let is_empty = |file: &str| Ok(read(&format!("{path}/{file}"))?.is_empty());
+    CPUSET.into_iter().try_for_each(|file| if is_empty(file)? { fill(path, file) } else { Ok(()) })
+}
+
+/// The same for a directory that was made just now, and need not be looked at.
+fn fill_cpuset(path: &str) -> Result<()> {
+    CPUSET.into_iter().try_for_each(|file| fill(path, file))
+}
+
+fn fill(path: &str, file: &str) -> Result<()> {
+    let above = format!("{}/{file}", parent(path));
+    let mut value = read(&above)?;
+    if value.is_empty() {
+        // Another ferrun has just made the parent and not filled it yet.
+        inherit_cpuset(parent(path))?;
+        value = read(&above)?;
     }
-    Ok(())
+    let own = format!("{path}/{file}");
+    file::write(own.as_str(), &value).what(|| format!("write {own}"))
 }
 
 fn read(path: &str) -> Result<Vec<u8>> {
@@ -176,7 +194,7 @@ fn read(path: &str) -> Result<Vec<u8>> {
 /// Makes the container's directories in the v1 hierarchies.
 pub struct MakeV1 {
     /// The directories, and whether each is in the hierarchy of cpuset.
-    pub directories: Vec<(String, bool)>,
+    pub directories: Vec<(Rc<str>, bool)>,
     /// For the reader: the path inside the hierarchies.
     pub name: String,
 }
@@ -197,7 +215,7 @@ impl fmt::Display for MakeV1 {
 /// Makes the container's directory in the v2 hierarchy.
 pub struct MakeV2 {
     /// The directory.
-    pub path: String,
+    pub path: Rc<str>,
     /// Where the hierarchy is mounted.
     pub mount_point: String,
     /// Whether the hierarchy has controllers to hand down (on a hybrid it is there for processes only).
@@ -218,11 +236,17 @@ impl MakeV2 {
         let path = &self.path;
         let available = format!("{}/cgroup.controllers", self.mount_point);
         let names = std::fs::read_to_string(&available).what(|| format!("read {available}"))?;
+        // What the last parent hands down, all above it do. A write takes the lock of all cgroups, even if it
+        // changes nothing.
+        if hands_down(parent(path), &names) {
+            return Ok(());
+        }
         let slashes = path[self.mount_point.len()..].match_indices('/').map(|(at, _)| self.mount_point.len() + at);
         for end in slashes {
-            let control = format!("{}/cgroup.subtree_control", &path[..end]);
+            let above = &path[..end];
+            let control = format!("{above}/cgroup.subtree_control");
             let all: Vec<String> = names.split_ascii_whitespace().map(|name| format!("+{name}")).collect();
-            if std::fs::write(&control, all.join(" ")).is_err() {
+            if std::fs::write(&control, all.join(" ")).is_err() && !has_processes(above) {
                 for one in all {
                     let _ = std::fs::write(&control, one);
                 }
@@ -230,6 +254,20 @@ impl MakeV2 {
         }
         Ok(())
     }
+}
+
+/// Whether a cgroup hands down all controllers of a list.
+fn hands_down(path: &str, controllers: &str) -> bool {
+    let handed = file::read(format!("{path}/cgroup.subtree_control").as_str()).unwrap_or_default();
+    let handed = String::from_utf8_lossy(&handed);
+    controllers.split_ascii_whitespace().all(|name| handed.split_ascii_whitespace().any(|other| other == name))
+}
+
+/// Whether a cgroup other than the host's root has processes: cpu, cpuset and pids alone would be handed down
+/// beside them, and nothing could enter the cgroups below any more (`cgroup.type`: domain threaded).
+fn has_processes(path: &str) -> bool {
+    let is_root = file::read(format!("{path}/cgroup.type").as_str()) == Err(Errno::ENOENT);
+    !is_root && file::read(format!("{path}/cgroup.procs").as_str()) != Ok(Vec::new())
 }
 
 impl fmt::Display for MakeV2 {

@@ -1,8 +1,10 @@
 //! Entering the container's cgroups of v1. On v2 the process is born in its cgroup (clone3 with
 //! CLONE_INTO_CGROUP).
 
-use std::ffi::CString;
-use std::fmt;
+use std::fmt::{self, Write};
+use std::rc::Rc;
+
+use nix::unistd::Pid;
 
 use crate::error::{Context, Result};
 use crate::sys::file;
@@ -10,21 +12,33 @@ use crate::sys::file;
 /// The process moves itself: `0` written to `tasks` moves the calling thread alone, for which the
 /// kernel takes no global lock and waits for no grace period (docs/decisions.md has the figures).
 pub struct Join {
-    /// The `tasks` file of each hierarchy.
-    pub tasks: Vec<CString>,
+    /// The directory in each hierarchy.
+    pub directories: Vec<Rc<str>>,
 }
 
 impl Join {
-    /// Runs the step.
+    /// Runs the step in the process itself.
     pub fn run(&self) -> Result<()> {
-        self.tasks.iter().try_for_each(|tasks| {
-            file::write(tasks.as_c_str(), b"0").what(|| format!("join cgroup {}", tasks.to_string_lossy()))
+        self.move_in("0")
+    }
+
+    /// Runs the step for a process that does not see the host's cgroups.
+    pub fn run_for(&self, process: Pid) -> Result<()> {
+        self.move_in(&process.to_string())
+    }
+
+    fn move_in(&self, process: &str) -> Result<()> {
+        let mut tasks = String::with_capacity(128);
+        self.directories.iter().try_for_each(|directory| {
+            tasks.clear();
+            let _ = write!(tasks, "{directory}/tasks");
+            file::write(tasks.as_str(), process.as_bytes()).what(|| format!("join cgroup {tasks}"))
         })
     }
 }
 
 impl fmt::Display for Join {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "join in {} v1 hierarchies", self.tasks.len())
+        write!(f, "join in {} v1 hierarchies", self.directories.len())
     }
 }

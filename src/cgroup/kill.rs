@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -11,18 +12,17 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, Pid, access};
 
 use super::directory::Directory;
+use super::events::Events;
 use super::tree;
 use crate::error::{Context, Error, Result};
-use crate::sys::pidfd;
+use crate::sys::{file, pidfd};
 
 /// Sends a signal to every process of the cgroup and of those below it.
 ///
 /// For SIGKILL the kernel does it at once where there is a v2 directory (cgroup.kill, Linux 5.14);
 /// otherwise every process is signalled by its pidfd, until none is found that was not.
 pub fn signal_all(directories: &[Directory], signal: i32) -> Result<()> {
-    if signal == libc::SIGKILL
-        && directories.iter().any(|directory| std::fs::write(format!("{}/cgroup.kill", directory.path), "1").is_ok())
-    {
+    if signal == libc::SIGKILL && directories.iter().any(kill_at_once) {
         return Ok(());
     }
     let mut seen: Vec<i32> = Vec::new();
@@ -50,12 +50,24 @@ pub fn signal_all(directories: &[Directory], signal: i32) -> Result<()> {
 /// How often new processes are looked for before a container that makes them faster has won.
 const ROUNDS: usize = 1000;
 
-/// Kills every process of the cgroup and waits until they are gone: each wait ends by the event of a
-/// process's exit.
+/// How long a process may take to die.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Has the kernel kill everything in a v2 cgroup and below. False: it is one of v1.
+fn kill_at_once(directory: &Directory) -> bool {
+    file::write(format!("{}/cgroup.kill", directory.path).as_str(), b"1").is_ok()
+}
+
+/// Kills every process of the cgroup and waits until they are gone: on v2 for the event that the cgroup is
+/// empty, on v1 for the exit of each process.
 ///
 /// # Errors
 /// Processes that are still there after 10 s (a device or network file system may hold them).
 pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
+    for directory in directories.iter().filter(|directory| kill_at_once(directory)) {
+        thaw(directories);
+        wait_until_empty(directory)?;
+    }
     for _ in 0..ROUNDS {
         let pids = members(directories);
         if pids.is_empty() {
@@ -71,6 +83,11 @@ pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
     Err(Error::new("the container's processes multiply faster than they can be killed"))
 }
 
+/// Whether there are processes in the cgroup or below.
+pub fn has_members(directories: &[Directory]) -> bool {
+    !members(directories).is_empty()
+}
+
 /// Waits up to 10 s for the exit of a process.
 pub fn wait_for_exit(process: &OwnedFd) -> Result<()> {
     use std::os::fd::AsFd;
@@ -84,9 +101,24 @@ pub fn wait_for_exit(process: &OwnedFd) -> Result<()> {
     }
 }
 
+/// Waits up to 10 s until a v2 cgroup and those below have no process, not even a dying one.
+fn wait_until_empty(directory: &Directory) -> Result<()> {
+    let path = &directory.path;
+    let empty = match Events::open(path, "cgroup.events") {
+        // One of v1, or gone.
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
+        events => events.and_then(|events| events.wait("populated", 0, LONGEST)),
+    };
+    match empty {
+        Ok(true) | Err(Errno::ENODEV) => Ok(()),
+        Ok(false) => Err(Error::new(format!("the processes in {path} do not die: still there after 10 s"))),
+        Err(errno) => Err(errno).what(|| format!("wait until {path} is empty")),
+    }
+}
+
 /// The processes in the cgroup and below. One hierarchy is enough where all agree; a process that a
 /// hierarchy lost is found in another.
-fn members(directories: &[Directory]) -> Vec<i32> {
+pub fn members(directories: &[Directory]) -> Vec<i32> {
     let mut pids = Vec::new();
     for directory in directories {
         let _ = tree::visit(&directory.path, &mut |at| {
@@ -130,8 +162,12 @@ pub fn remove(directories: &[Directory], kill: bool) -> Result<()> {
 fn remove_one(directory: &Directory, kill: bool) -> Result<()> {
     match directory.remove() {
         Err(error) if matches!(error.code(), Errno::EBUSY | Errno::ENOTEMPTY) => {
+            let own = std::slice::from_ref(directory);
             if kill {
-                kill_and_wait(std::slice::from_ref(directory))?;
+                kill_and_wait(own)?;
+            } else if members(own).is_empty() {
+                // A process that has died may be counted a moment longer, while it is not listed any more.
+                wait_until_empty(directory)?;
             }
             tree::remove_below(&directory.path).what(|| format!("remove the cgroups in {}", directory.path))?;
             directory.remove()

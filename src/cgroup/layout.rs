@@ -9,6 +9,9 @@ use crate::sys::file;
 /// Where every distribution mounts cgroups.
 pub const MOUNT_POINT: &str = "/sys/fs/cgroup";
 
+/// The v1 hierarchy without a controller that is systemd's own.
+pub const SYSTEMD: &str = "name=systemd";
+
 /// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hierarchy {
@@ -24,6 +27,11 @@ impl Hierarchy {
     /// Whether it has this v1 controller.
     pub fn has(&self, controller: &str) -> bool {
         self.controllers.split(',').any(|one| one == controller)
+    }
+
+    /// Whether it is systemd's own of v1.
+    pub fn is_systemds(&self) -> bool {
+        self.controllers == SYSTEMD
     }
 
     /// The last part of its mount point.

@@ -1,11 +1,39 @@
 //! The container's cgroup: where it is, what limits it, who is in it. Cgroup v1, v2 and both (hybrid).
 
+pub mod change;
+pub mod current;
 pub mod device_filter;
 pub mod device_rules;
+pub mod devices;
 pub mod directory;
+pub mod events;
+pub mod freezer;
 pub mod join;
 pub mod kill;
 pub mod layout;
-pub mod limits;
+pub mod limit;
+pub mod memory;
+mod missing;
+pub mod oom;
+pub mod owner;
 pub mod resctrl;
+pub mod stats;
+pub mod systemd;
 mod tree;
+pub mod view;
+pub mod write;
+
+/// Who makes the container's cgroups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manager {
+    /// Ferrun itself, in the cgroup file system.
+    #[default]
+    Cgroupfs,
+    /// Systemd: the system's manager, or that of a user.
+    Systemd {
+        /// The user.
+        user: Option<u32>,
+    },
+    /// Nobody: the container stays in ferrun's own.
+    Disabled,
+}

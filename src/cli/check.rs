@@ -7,8 +7,10 @@ use serde_json::json;
 
 use super::Command;
 use super::globals::Globals;
-use super::version::print_out;
-use crate::bundle::problems::{self, Problems};
+use super::report::print_out;
+use crate::bundle::Bundle;
+use crate::bundle::problems::Problems;
+use crate::bundle::survey::{self, original};
 use crate::container::create;
 use crate::error::{Context, Error, Result};
 use crate::plan::Options;
@@ -34,16 +36,17 @@ impl Command for Check {
     fn run(self, globals: &Globals) -> Result<i32> {
         let config = self.bundle.join("config.json");
         let text = std::fs::read(&config).what(|| format!("open {config:?}"))?;
-        let mut found = problems::all(&text);
-        if found.errors.is_empty() {
-            // What this host lacks is only known of a bundle that is sound in itself.
-            let options = Options { id: "ID".into(), no_cgroup: globals.cgroups_disabled()?, ..Options::default() };
-            let bundle = crate::bundle::load(&self.bundle)?;
-            match create::plan(&bundle, &options) {
-                Ok(plan) => found.warnings.extend(plan.warnings),
-                Err(error) => found.errors.push(bundle.locate(error)),
-            }
+        let (mut found, rest) = survey::all(&text);
+        if let Some((spec, left_out)) = rest {
+            // What this host makes of what is not wrong by itself.
+            let options = Options { id: "ID".into(), manager: globals.manager()?, ..Options::default() };
+            let dir = std::fs::canonicalize(&self.bundle).what(|| format!("bundle {:?}", self.bundle))?;
+            let bundle = Bundle { dir, text: Vec::new(), spec, warnings: Vec::new() };
+            let here = create::problems(&bundle, &options)?;
+            found.errors.extend(here.errors.into_iter().map(|error| original(error, &left_out)));
+            found.warnings.extend(here.warnings.into_iter().map(|warning| original(warning, &left_out)));
         }
+        found.locate(&text);
         let failed = !found.errors.is_empty() || (self.strict && !found.warnings.is_empty());
         print_out(&if self.json { as_json(&found) } else { as_text(&found) });
         Ok(i32::from(failed))

@@ -1,5 +1,6 @@
 //! `ferrun create`, and what `run` shares with it.
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,7 +8,7 @@ use clap::Args;
 use super::globals::{Container, Globals};
 use super::{Command, report};
 use crate::bundle;
-use crate::container::create::{Created, Request, check_descriptors, create, plan};
+use crate::container::create::{Created, Mode, Request, create, plan};
 use crate::error::{Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::trace::Trace;
@@ -22,7 +23,7 @@ pub struct Flags {
     /// Directory with config.json
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     bundle: PathBuf,
-    /// Socket that gets the terminal (terminals are not supported yet)
+    /// Unix socket that gets the terminal (process.terminal) of a detached container
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
     /// File that gets the pid of the container's first process
@@ -47,33 +48,29 @@ pub struct Flags {
 
 impl Flags {
     /// Reads and plans the bundle, and hands the request for its container to `go_on`.
-    pub fn with_request<T>(
-        self,
-        globals: &Globals,
-        wait_for_start: bool,
-        go_on: impl FnOnce(Request) -> Result<T>,
-    ) -> Result<T> {
-        check_descriptors(self.preserve_fds)?;
-        seal::seal(self.preserve_fds)?;
+    pub fn with_request<T>(self, globals: &Globals, mode: Mode, go_on: impl FnOnce(Request) -> Result<T>) -> Result<T> {
+        let listening = listening_descriptors();
+        check_descriptors(listening, self.preserve_fds)?;
+        seal::close_others(listening + self.preserve_fds)?;
         let (root, id) = (globals.root()?, self.container.id()?);
         let options = Options {
             id: id.to_string(),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
-            no_cgroup: globals.cgroups_disabled()?,
+            manager: globals.manager()?,
+            listening,
         };
-        if self.console_socket.is_some() {
-            return Err(Error::new("--console-socket: terminals are not supported by this version of ferrun"));
-        }
         let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
         let begin = trace.as_ref().map_or(0, Trace::now);
         let ended = || trace.iter().for_each(|trace| drop(trace.end()));
-        let bundle = bundle::load(&self.bundle).inspect_err(|_| ended())?;
+        // Neither is taken apart at the end, which is that of the process: see `cli::main`.
+        let bundle = ManuallyDrop::new(bundle::load(&self.bundle).inspect_err(|_| ended())?);
         report::warnings(&bundle.warnings, globals);
         let plan = plan(&bundle, &options).map_err(|error| bundle.locate(error)).inspect_err(|_| ended())?;
+        let plan = ManuallyDrop::new(plan);
         report::warnings(&plan.warnings, globals);
         trace.iter().for_each(|trace| trace.phase("plan", begin));
-        let (pid_file, fault) = (self.pid_file, self.fault);
+        let (pid_file, console_socket, fault) = (self.pid_file, self.console_socket, self.fault);
         let signal_mask = signals::current_mask()?;
         let trace = trace.as_ref();
         let request = Request {
@@ -82,7 +79,8 @@ impl Flags {
             bundle: &bundle,
             plan: &plan,
             pid_file,
-            wait_for_start,
+            console_socket,
+            mode,
             signal_mask,
             trace,
             fault,
@@ -97,6 +95,26 @@ impl Flags {
     }
 }
 
+/// How many sockets a service manager has opened for this process, after the standard streams:
+/// sd_listen_fds(3).
+fn listening_descriptors() -> u32 {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let ours = number("LISTEN_PID") == Some(std::process::id());
+    number("LISTEN_FDS").filter(|count| ours && *count <= 65_535).unwrap_or(0)
+}
+
+/// The descriptors that the caller wants passed on must be there: those that are listened on, then those of
+/// `--preserve-fds`. To be called before ferrun opens any of its own, which would take their numbers.
+fn check_descriptors(listening: u32, preserved: u32) -> Result<()> {
+    match (3..3 + listening + preserved).find(|number| !crate::sys::fd::is_open(*number as i32)) {
+        Some(number) if number < 3 + listening => {
+            Err(Error::new(format!("LISTEN_FDS: descriptor {number} is not open")))
+        }
+        Some(number) => Err(Error::new(format!("--preserve-fds: descriptor {number} is not open"))),
+        None => Ok(()),
+    }
+}
+
 /// Makes a container that waits for `start`.
 #[derive(Args, Debug)]
 pub struct Create {
@@ -107,8 +125,9 @@ pub struct Create {
 impl Command for Create {
     const NAME: &'static str = "create";
     const ABOUT: &'static str = "Create a container; its program waits for start";
+    const SEALED: bool = true;
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        self.flags.with_request(globals, true, |request| create(&request).map(|Created { .. }| 0))
+        self.flags.with_request(globals, Mode::Create, |request| create(&request).map(|Created { .. }| 0))
     }
 }

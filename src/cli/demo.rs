@@ -7,9 +7,9 @@ use clap::Args;
 use super::globals::Globals;
 use super::{Command, report};
 use crate::bundle;
-use crate::container::create::{Request, plan};
+use crate::container::create::{Mode, Request, plan};
 use crate::container::id::Id;
-use crate::container::run::{Mode, run};
+use crate::container::run::run;
 use crate::error::{Context, Result};
 use crate::launch::{seal, signals};
 use crate::plan::Options;
@@ -25,9 +25,10 @@ pub struct Demo {
 impl Command for Demo {
     const NAME: &'static str = "demo";
     const ABOUT: &'static str = "Run a first container, made of the host's own /usr";
+    const SEALED: bool = true;
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        seal::seal(0)?;
+        seal::close_others(0)?;
         let id = Id::new(&format!("demo-{}", std::process::id()))?;
         let directory = std::env::temp_dir().join(format!("ferrun-{id}"));
         std::fs::create_dir(&directory).what(|| format!("make {directory:?}"))?;
@@ -39,7 +40,7 @@ impl Command for Demo {
 
 fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
     let bundle = bundle::load(directory)?;
-    let options = Options { id: id.to_string(), no_cgroup: globals.cgroups_disabled()?, ..Options::default() };
+    let options = Options { id: id.to_string(), manager: globals.manager()?, ..Options::default() };
     let plan = plan(&bundle, &options)?;
     report::warnings(&plan.warnings, globals);
     let root = globals.root()?;
@@ -50,11 +51,12 @@ fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
         bundle: &bundle,
         plan: &plan,
         pid_file: None,
-        wait_for_start: false,
+        console_socket: None,
+        mode: Mode::Foreground,
         signal_mask,
         trace: None,
         fault: None,
         warn: &|warning| report::warning(warning, globals),
     };
-    run(&request, Mode::Foreground)
+    run(&request)
 }

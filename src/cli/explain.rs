@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::globals::Globals;
-use super::version::print_out;
-use super::{Command, report};
+use super::report::print_out;
+use super::{Command, cost, report};
 use crate::bundle::{self, Positions};
 use crate::container::create::rootfs;
 use crate::error::{Context, Error, Result};
@@ -31,6 +31,9 @@ pub struct Explain {
     /// Write the facts of this host that a plan depends on
     #[arg(long, value_name = "FILE", conflicts_with = "host")]
     save_host: Option<PathBuf>,
+    /// Print only the CPU time that this takes, the first time and again N times
+    #[arg(long, value_name = "N", conflicts_with_all = ["json", "diff", "host", "save_host"])]
+    cost: Option<usize>,
 }
 
 impl Explain {
@@ -55,8 +58,12 @@ impl Command for Explain {
     const ABOUT: &'static str = "Print what a start would do, step by step, without doing it";
 
     fn run(self, globals: &Globals) -> Result<i32> {
+        let options = Options { id: "ID".into(), manager: globals.manager()?, ..Options::default() };
+        if let Some(times) = self.cost {
+            print_out(&cost::table(&self.bundle, &options, times)?);
+            return Ok(0);
+        }
         let host = self.host()?;
-        let options = Options { id: "ID".into(), no_cgroup: globals.cgroups_disabled()?, ..Options::default() };
         let compile = |dir: &std::path::Path| {
             let bundle = bundle::load(dir)?;
             let host = if self.host.is_some() { host.clone() } else { host.clone().with_facts_for(&bundle.spec) };
@@ -84,7 +91,8 @@ impl Command for Explain {
         report::warnings(&bundle.warnings, globals);
         report::warnings(&plan.warnings, globals);
         let head = format!("{} · OCI {version} · rootfs {} · {cgroups}\n\n", config.display(), rootfs.display());
-        let ignored = bundle::problems::ignored(&bundle.text);
+        let value = serde_json::from_slice(&bundle.text).unwrap_or_default();
+        let ignored = bundle::unknown::properties(&value);
         let ignored = ignored.iter().filter_map(|property| property.pointer.as_deref());
         let ignored: String = ignored.map(|pointer| format!("Ignored: {pointer} (no such property)\n")).collect();
         print_out(&(head + &plan::explain::text(&plan, &positions) + &ignored));

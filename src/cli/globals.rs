@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
 
+use crate::cgroup::Manager;
 use crate::container::id::Id;
 use crate::container::state::Root;
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ pub struct Globals {
     /// Tell warnings and the plan, too
     #[arg(long)]
     pub debug: bool,
-    /// Let systemd make the cgroups (not supported yet)
+    /// Let systemd make the cgroups: --cgroup-manager systemd
     #[arg(long)]
     systemd_cgroup: bool,
     /// Who makes the cgroups
@@ -90,16 +91,20 @@ impl Globals {
         Ok(Root(root))
     }
 
-    /// Whether the container gets cgroups.
+    /// Who makes the container's cgroups.
     ///
     /// # Errors
-    /// A manager that is not supported yet.
-    pub fn cgroups_disabled(&self) -> Result<bool> {
-        if self.systemd_cgroup || self.cgroup_manager == Some(CgroupManager::Systemd) {
-            return Err(Error::new("the systemd cgroup manager is not supported by this version of ferrun")
-                .hint("without --systemd-cgroup, cgroups are made in the cgroup file system"));
+    /// Two at once.
+    pub fn manager(&self) -> Result<Manager> {
+        match (self.systemd_cgroup, self.cgroup_manager) {
+            (true, None | Some(CgroupManager::Systemd)) | (false, Some(CgroupManager::Systemd)) => {
+                let uid = nix::unistd::geteuid();
+                Ok(Manager::Systemd { user: Some(uid.as_raw()).filter(|_| !uid.is_root()) })
+            }
+            (true, Some(_)) => Err(Error::new("--systemd-cgroup and --cgroup-manager name two managers of cgroups")),
+            (false, Some(CgroupManager::Disabled)) => Ok(Manager::Disabled),
+            (false, None | Some(CgroupManager::Cgroupfs)) => Ok(Manager::Cgroupfs),
         }
-        Ok(self.cgroup_manager == Some(CgroupManager::Disabled))
     }
 }
 

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::Command;
 use super::globals::Globals;
-use super::version::print_out;
+use super::report::print_out;
 use crate::container::list::list;
 use crate::container::status::Report;
 use crate::error::{Error, Result};

@@ -5,27 +5,37 @@
 //! built for help.
 
 mod check;
+mod cost;
 mod create;
 mod delete;
 mod demo;
+mod duration;
+mod events;
 mod explain;
+mod features;
 mod globals;
 mod kill;
 mod list;
+mod pause;
+mod ps;
 mod report;
+mod resume;
 mod run;
 mod seccomp;
 mod spec;
 mod start;
 mod state;
+mod update;
 mod version;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 
 use clap::error::ErrorKind;
 use clap::{Args, Command as Parser, FromArgMatches};
 
 use crate::error::{Error, Result};
+use crate::launch::seal;
 use globals::Globals;
 
 /// Exit status for a command line that cannot be understood, as runc's.
@@ -39,6 +49,8 @@ trait Command: Args {
     const NAME: &'static str;
     /// What it does, in a line.
     const ABOUT: &'static str;
+    /// Whether a container can reach the binary while it runs, and must not be able to change it.
+    const SEALED: bool = false;
     /// Does it; gives the exit status.
     fn run(self, globals: &Globals) -> Result<i32>;
 }
@@ -46,15 +58,17 @@ trait Command: Args {
 /// What the table below holds of a command.
 struct Entry {
     name: &'static str,
+    sealed: bool,
     parser: fn() -> Parser,
-    run: fn(&clap::ArgMatches, &Globals) -> std::result::Result<Result<i32>, clap::Error>,
+    run: fn(&mut clap::ArgMatches, &Globals) -> std::result::Result<Result<i32>, clap::Error>,
 }
 
 const fn entry<C: Command>() -> Entry {
     Entry {
         name: C::NAME,
+        sealed: C::SEALED,
         parser: || C::augment_args(Parser::new(C::NAME)).about(C::ABOUT),
-        run: |matches, globals| Ok(C::from_arg_matches(matches)?.run(globals)),
+        run: |matches, globals| Ok(C::from_arg_matches_mut(matches)?.run(globals)),
     }
 }
 
@@ -65,10 +79,16 @@ const COMMANDS: &[Entry] = &[
     entry::<state::State>(),
     entry::<kill::Kill>(),
     entry::<delete::Delete>(),
+    entry::<update::Update>(),
     entry::<list::List>(),
+    entry::<pause::Pause>(),
+    entry::<resume::Resume>(),
+    entry::<ps::Ps>(),
+    entry::<events::Events>(),
     entry::<spec::Spec>(),
     entry::<explain::Explain>(),
     entry::<check::Check>(),
+    entry::<features::Features>(),
     entry::<seccomp::Seccomp>(),
     entry::<demo::Demo>(),
 ];
@@ -81,8 +101,14 @@ pub fn main() -> i32 {
     }
     let word = command_word(&arguments[1..]);
     let known = word.and_then(|word| COMMANDS.iter().find(|entry| word == entry.name));
+    // Before anything else, since all before it is done twice.
+    if known.is_some_and(|entry| entry.sealed)
+        && let Err(error) = seal::execute_sealed()
+    {
+        return report::failure(&error, &Globals::of_this_process());
+    }
     let parser = match (known, word.and_then(|word| word.to_str())) {
-        (Some(entry), _) => top().subcommand((entry.parser)()),
+        (Some(entry), _) => top().subcommand((entry.parser)()).disable_help_subcommand(true),
         (None, None | Some("help")) => COMMANDS.iter().fold(top(), |parser, entry| parser.subcommand((entry.parser)())),
         (None, Some(word)) => {
             let error = Error::new(format!("no such command: {word} (ferrun --help lists them)"));
@@ -90,8 +116,9 @@ pub fn main() -> i32 {
             return NO_SUCH_COMMAND;
         }
     };
-    match parser.try_get_matches_from(&arguments) {
-        Ok(matches) => dispatch(known, &matches),
+    // The process ends with the command: to take these apart would only touch their pages once more.
+    match ManuallyDrop::new(parser).try_get_matches_from_mut(&arguments).map(ManuallyDrop::new) {
+        Ok(mut matches) => dispatch(known, &mut matches),
         Err(error) => usage(&error),
     }
 }
@@ -101,16 +128,17 @@ fn top() -> Parser {
     Globals::augment_args(Parser::new("ferrun")).about(about).disable_version_flag(true).arg_required_else_help(true)
 }
 
-fn dispatch(known: Option<&Entry>, matches: &clap::ArgMatches) -> i32 {
-    let globals = match Globals::from_arg_matches(matches) {
+/// Takes the values out of the matches, which by reference would be copied first.
+fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
+    let globals = match Globals::from_arg_matches_mut(matches) {
         Ok(globals) => globals,
         Err(error) => return usage(&error),
     };
     if globals.version {
         return version::print();
     }
-    let (Some(entry), Some((_, own))) = (known, matches.subcommand()) else { return USAGE };
-    match (entry.run)(own, &globals) {
+    let (Some(entry), Some((_, own))) = (known, matches.remove_subcommand()) else { return USAGE };
+    match (entry.run)(&mut ManuallyDrop::new(own), &globals) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => report::failure(&error, &globals),
         Err(error) => usage(&error),

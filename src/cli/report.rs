@@ -1,4 +1,4 @@
-//! Errors and warnings as a person and as an engine reads them: the one place where they are rendered.
+//! What a person and an engine read: errors and warnings, which are rendered here alone, and output.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -20,6 +20,12 @@ pub fn failure(error: &Error, globals: &Globals) -> i32 {
         print_error(&format!("ferrun: {}\n", for_a_person(error)));
     }
     1
+}
+
+/// Writes to standard output in one piece; a reader that is gone is no error.
+pub fn print_out(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Writes to standard error; one that is closed or full changes nothing.

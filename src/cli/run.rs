@@ -5,7 +5,8 @@ use clap::Args;
 use super::Command;
 use super::create::Flags;
 use super::globals::Globals;
-use crate::container::run::{Mode, run};
+use crate::container::create::Mode;
+use crate::container::run::run;
 use crate::error::Result;
 
 /// Runs a container.
@@ -27,6 +28,7 @@ pub struct Run {
 impl Command for Run {
     const NAME: &'static str = "run";
     const ABOUT: &'static str = "Create and start a container; wait for it and delete it";
+    const SEALED: bool = true;
 
     fn run(self, globals: &Globals) -> Result<i32> {
         let mode = match (self.detach, self.keep) {
@@ -34,6 +36,6 @@ impl Command for Run {
             (false, true) => Mode::Keep,
             (false, false) => Mode::Foreground,
         };
-        self.flags.with_request(globals, false, |request| run(&request, mode))
+        self.flags.with_request(globals, mode, |request| run(&request))
     }
 }

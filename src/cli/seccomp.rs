@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::Command;
 use super::globals::Globals;
-use super::version::print_out;
+use super::report::print_out;
 use crate::bundle::{self, seccomp};
 use crate::error::{Context, Error, Result};
-use crate::seccomp::{Arch, Profile, compile, listing};
+use crate::seccomp::{Arch, Filter, Profile, compile, listing};
 
 /// Prints the filter that a profile becomes.
 #[derive(Args, Debug)]
@@ -33,9 +33,8 @@ impl Command for Seccomp {
     const ABOUT: &'static str = "Print the filter of system calls that a profile becomes, and which rule decides what";
 
     fn run(self, _globals: &Globals) -> Result<i32> {
-        let profile = self.read()?.ok_or_else(|| Error::new("there is no seccomp profile: every call may be made"))?;
         let native = Arch::NATIVE.ok_or_else(|| Error::new("ferrun has no table of this architecture's calls"))?;
-        let filter = compile(&profile, native)?;
+        let (profile, filter) = self.compiled(native)?;
         if let Some(path) = &self.bpf {
             std::fs::write(path, listing::bytes(&filter)).what(|| format!("write {path:?}"))?;
         }
@@ -48,9 +47,21 @@ impl Command for Seccomp {
 }
 
 impl Seccomp {
-    fn read(&self) -> Result<Option<Profile>> {
-        let Some(path) = &self.profile else { return Ok(bundle::load(&self.bundle)?.spec.linux.seccomp) };
+    fn compiled(&self, native: Arch) -> Result<(Profile, Filter)> {
+        let none = || Error::new("there is no seccomp profile: every call may be made");
+        let Some(path) = &self.profile else {
+            let bundle = bundle::load(&self.bundle)?;
+            let filter = compile(bundle.spec.linux.seccomp.as_ref().ok_or_else(none)?, native);
+            let filter = filter.map_err(|error| bundle.locate(error))?;
+            return Ok((bundle.spec.linux.seccomp.ok_or_else(none)?, filter));
+        };
         let text = std::fs::read(path).what(|| format!("open {path:?}"))?;
-        seccomp::read(&text).map_err(|error| Error::new(format!("{path:?}: {error}")))
+        let name = path.to_string_lossy();
+        let profile = seccomp::read(bundle::utf8(&text, &name)?)
+            .map_err(|error| bundle::misread(&error, &text, &name))?
+            .ok_or_else(none)?;
+        let filter = compile(&profile, native);
+        let filter = filter.map_err(|error| bundle::within("/linux/seccomp", error, &text, &name))?;
+        Ok((profile, filter))
     }
 }

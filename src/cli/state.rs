@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Command;
 use super::globals::{Container, Globals};
-use super::version::print_out;
+use super::report::print_out;
 use crate::container::status::report;
 use crate::error::{Error, Result};
 

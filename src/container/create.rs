@@ -1,27 +1,50 @@
 //! `create`, and the first half of `run`.
 
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::SigSet;
 
+use super::console::Ends;
 use super::delete::destroy;
 use super::hooks::{Warn, state_for};
 use super::id::Id;
 use super::listener;
 use super::state::{Init, Record, Root, State};
-use crate::bundle::Bundle;
 use crate::bundle::linux::NamespaceKind;
+use crate::bundle::{Bundle, Problems};
 use crate::cgroup::directory::Directory;
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Context, Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::gate::Gate;
+use crate::launch::probe::probe;
 use crate::launch::trace::Trace;
 use crate::launch::{Launch, Process};
 use crate::plan::{self, Action, Host, Plan, Step};
 use crate::process::hook::Hook;
+
+/// How the command goes on once the container is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Return; the program waits for `start`.
+    Create,
+    /// Return once the program runs.
+    Detach,
+    /// Wait for the program's exit and delete the container.
+    Foreground,
+    /// Wait for its exit and keep the container as stopped.
+    Keep,
+}
+
+impl Mode {
+    /// Whether the container outlives the command.
+    pub fn is_detached(self) -> bool {
+        matches!(self, Mode::Create | Mode::Detach)
+    }
+}
 
 /// What the command line says about a new container.
 pub struct Request<'a> {
@@ -35,8 +58,10 @@ pub struct Request<'a> {
     pub plan: &'a Plan,
     /// Where to write the init's pid.
     pub pid_file: Option<PathBuf>,
-    /// Whether the program waits for `start`.
-    pub wait_for_start: bool,
+    /// The socket that gets its terminal.
+    pub console_socket: Option<PathBuf>,
+    /// How the command goes on.
+    pub mode: Mode,
     /// The signal mask of the program.
     pub signal_mask: SigSet,
     /// Where each step's time is written.
@@ -53,6 +78,8 @@ pub struct Created {
     pub process: Process,
     /// Its state.
     pub state: State,
+    /// In the foreground: the other side of its terminal.
+    pub terminal: Option<OwnedFd>,
 }
 
 /// Plans a bundle for this host.
@@ -64,6 +91,21 @@ pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
     let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec), options)?;
     plan.warnings = plan.warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
     Ok(plan)
+}
+
+/// Everything that keeps a bundle from running on this host, as far as it can be known without running it.
+///
+/// # Errors
+/// A host that cannot be looked at.
+pub fn problems(bundle: &Bundle, options: &plan::Options) -> Result<Problems> {
+    let mut found = Problems::default();
+    found.errors.extend(check_rootfs(bundle).err());
+    let host = Host::probe()?.with_facts_for(&bundle.spec);
+    let (plan, errors) = plan::compile_all(bundle, &host, options);
+    found.errors.extend(errors);
+    probe(&plan, &mut found);
+    found.warnings.extend(plan.warnings);
+    Ok(found)
 }
 
 /// The root file system's path on the host.
@@ -99,26 +141,32 @@ pub fn create(request: &Request) -> Result<Created> {
         created: humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string(),
         annotations: request.bundle.spec.annotations.clone(),
         cgroup: request.plan.cgroup.clone(),
+        unit: request.plan.unit.clone(),
         resctrl: request.plan.resctrl.clone(),
         shared_pid_namespace: !has_new_pid_namespace(request.bundle),
         hooks: later_hooks(request.plan),
         init: None,
         complete: false,
     };
+    let mut console = Ends::new(&request.bundle.spec, request.console_socket.as_deref(), request.mode.is_detached())?;
     let record = Record::begin(request.root, &request.id)?;
     // Only now: another container of this id, whose cgroups these were, is gone.
     state.resctrl.iter_mut().for_each(OwnDirectory::probe);
     let probed = state.cgroup.iter_mut().try_for_each(Directory::probe);
+    if state.unit.is_some() {
+        // Empty cgroups of the unit's name are what an earlier one has left.
+        state.cgroup.iter_mut().for_each(|directory| directory.existed = false);
+    }
     let probed = probed.map_err(|error| error.from_property("/linux/cgroupsPath"));
     if let Err(error) = probed.and_then(|()| record.state(&state)) {
         let _ = std::fs::remove_dir_all(&record.directory);
         return Err(error);
     }
-    match launch(request, &record, &state) {
-        Ok(process) => {
+    match launch(request, &record, &state, &mut console) {
+        Ok((process, terminal)) => {
             state.init = Init::of(process.pid, &process.fd).ok();
             state.complete = true;
-            Ok(Created { process, state })
+            Ok(Created { process, state, terminal })
         }
         Err(error) => {
             // The error that is told is the one that began it.
@@ -131,7 +179,7 @@ pub fn create(request: &Request) -> Result<Created> {
 /// Those that this command, or one after it, runs outside of the lanes.
 fn later_hooks(plan: &Plan) -> Vec<Hook> {
     let hook = |step: &Step| match &step.action {
-        Action::Hook(hook) => Some(hook.clone()),
+        Action::Hook(hook) => Some((**hook).clone()),
         _ => None,
     };
     plan.later.iter().filter_map(hook).collect()
@@ -147,9 +195,9 @@ fn has_new_pid_namespace(bundle: &Bundle) -> bool {
         .any(|namespace| namespace.kind == NamespaceKind::Pid && namespace.path().is_none())
 }
 
-fn launch(request: &Request, record: &Record, state: &State) -> Result<Process> {
-    let gate = if request.wait_for_start { Some(Gate::make(&record.directory)?) } else { None };
-    let launch = Launch {
+fn launch(request: &Request, record: &Record, state: &State, console: &mut Ends) -> Result<(Process, Option<OwnedFd>)> {
+    let gate = if request.mode == Mode::Create { Some(Gate::make(&record.directory)?) } else { None };
+    let mut launch = Launch {
         plan: request.plan,
         gate,
         signal_mask: request.signal_mask,
@@ -158,27 +206,26 @@ fn launch(request: &Request, record: &Record, state: &State) -> Result<Process> 
         opened: std::cell::RefCell::default(),
         record: &|pid, process| record.init(&Init::of(pid, process)?),
         state_for: &|kind, pid| state_for(state, kind, Some(pid)),
+        console: console.init.take().into(),
         bundle: &state.bundle,
         hand_over: &|pid, descriptor, to| listener::hand_over(state, pid, &descriptor, to),
         listener: None,
+        guard: std::cell::OnceCell::new(),
     };
     let process = launch.run()?;
     let finish = || {
         if let Some(path) = &request.pid_file {
             write_pid_file(path, process.pid.as_raw())?;
         }
-        record.complete()
+        record.complete()?;
+        console.receive()
     };
-    finish().inspect_err(|_| process.kill_and_reap())?;
-    Ok(process)
-}
-
-/// The descriptors that the caller wants passed on must be there. To be called before ferrun opens any
-/// of its own, which would take their numbers.
-pub fn check_descriptors(count: u32) -> Result<()> {
-    match (3..3 + count).find(|number| !crate::sys::fd::is_open(*number as i32)) {
-        Some(number) => Err(Error::new(format!("--preserve-fds: descriptor {number} is not open"))),
-        None => Ok(()),
+    match finish() {
+        Ok(terminal) => {
+            launch.keep();
+            Ok((process, terminal))
+        }
+        Err(error) => Err(launch.undo(Some(&process), error)),
     }
 }
 

@@ -14,7 +14,8 @@ use crate::sys::pidfd;
 /// made.
 ///
 /// # Errors
-/// A container that is not stopped, or (without `force`) that is not there.
+/// A container that is not stopped, or (without `force`) that is not there. Without `force` also a unit that
+/// systemd does not end: then the container is still there.
 pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
     let state = match root.find(id)? {
         Some(state) => state,
@@ -25,6 +26,10 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
     let status = status(root, id, &state).0;
     if status != Status::Stopped && !force {
         return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
+    }
+    // While the state is there, delete can be tried again when systemd is back.
+    if !force {
+        stop_unit(&state)?;
     }
     destroy(root, id, &state, warn)
 }
@@ -41,10 +46,8 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     if state.shared_pid_namespace {
         cgroup::kill::kill_and_wait(&state.cgroup)?;
     }
-    // One whose init is on record, and dead, has no process left that could be in its cgroup: what is
-    // there belongs to someone else.
-    let kill = state.shared_pid_namespace || state.init.is_none();
-    let removed = cgroup::kill::remove(&state.cgroup, kill);
+    let stopped = stop_unit(state);
+    let removed = cgroup::kill::remove(&state.cgroup, kills(state)).and(stopped);
     let removed = removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove));
     // Of two at once one runs the hooks.
     if remove_directory(root, id)? {
@@ -53,19 +56,36 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     removed
 }
 
+/// Ends its unit, if it has one that has not ended by itself.
+fn stop_unit(state: &State) -> Result<()> {
+    state.unit.as_ref().map_or(Ok(()), |unit| unit.stop(&state.cgroup, kills(state)))
+}
+
+/// Whether what is in its cgroup is killed. One whose init is on record, and dead, has no process left that
+/// could be there: what is there belongs to someone else.
+fn kills(state: &State) -> bool {
+    state.shared_pid_namespace || state.init.is_none()
+}
+
 /// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory. False: it was
 /// gone already.
 fn remove_directory(root: &Root, id: &Id) -> Result<bool> {
     let directory = root.of(id);
-    for name in state::FILES {
-        match std::fs::remove_file(directory.join(name)) {
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Err(Error::io(format!("remove {name} of container {id}"), &error));
-            }
-            _ => {}
+    let remove = |name: &str| match std::fs::remove_file(directory.join(name)) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(Error::io(format!("remove {name} of container {id}"), &error))
         }
+        _ => Ok(()),
+    };
+    let (first, others) = state::FILES.split_first().expect("there are some");
+    remove(first)?;
+    // Nearly always that was all.
+    let mut removed = std::fs::remove_dir(&directory);
+    if removed.as_ref().is_err_and(|error| error.kind() != ErrorKind::NotFound) {
+        others.iter().try_for_each(|name| remove(name))?;
+        removed = std::fs::remove_dir(&directory);
     }
-    match std::fs::remove_dir(&directory) {
+    match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         result => result.map(|()| true).what(|| format!("remove the state directory {directory:?}")),
     }

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::id::Id;
 use super::state::{Root, State};
-use super::status::{Status, status};
+use super::status::{Status, status, waits_for_start};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::sys::pidfd;
@@ -45,7 +45,12 @@ pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
     let state = root.load(id)?;
     let (status, init) = status(root, id, &state);
     // Before its program runs, the init has no handlers, and as pid 1 would ignore what should end it.
-    let signal = if status == Status::Created && ends_a_process(signal) { libc::SIGKILL } else { signal };
+    let not_started = match status {
+        Status::Created => true,
+        Status::Paused => waits_for_start(root, id),
+        _ => false,
+    };
+    let signal = if not_started && ends_a_process(signal) { libc::SIGKILL } else { signal };
     let everything = all || (signal == libc::SIGKILL && state.shared_pid_namespace);
     if everything && !state.cgroup.is_empty() && (init.is_some() || all) {
         cgroup::kill::signal_all(&state.cgroup, signal)?;

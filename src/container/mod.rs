@@ -1,13 +1,21 @@
 //! A container's life: its id, its state directory, and what each command does to it.
 
+mod console;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod hooks;
 pub mod id;
 pub mod kill;
 pub mod list;
 mod listener;
+pub mod pause;
+pub mod processes;
 pub mod run;
 pub mod start;
 pub mod state;
 pub mod status;
+pub mod update;
+mod update_devices;
+mod update_resctrl;
+mod update_unit;

@@ -1,40 +1,29 @@
 //! `run`: create, start, and in the foreground wait and clean up.
 
-use super::create::{Created, Request, create};
+use super::create::{Created, Mode, Request, create};
 use super::delete::destroy;
 use super::hooks::poststart;
-use super::id::Id;
-use super::state::Root;
 use crate::error::Result;
-use crate::launch::signals;
-
-/// How `run` goes on once the program runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Return at once.
-    Detach,
-    /// Wait for its exit and delete the container.
-    Foreground,
-    /// Wait for its exit and keep the container as stopped.
-    Keep,
-}
+use crate::launch::{relay, signals};
 
 /// Runs a container; gives the exit status of its program (0 when detached).
 ///
 /// # Errors
 /// The step that failed.
-pub fn run(request: &Request, mode: Mode) -> Result<i32> {
-    let (root, id): (&Root, Id) = (request.root, request.id.clone());
-    if mode == Mode::Detach {
+pub fn run(request: &Request) -> Result<i32> {
+    if request.mode.is_detached() {
         return create_and_start(request).map(|_| 0);
     }
     // Held back from here on, a signal to ferrun cannot end it halfway.
     let held = signals::hold()?;
-    let Created { process, state } = create_and_start(request)?;
-    let status = signals::pass_on_until_exit(&held, &process);
-    if mode == Mode::Foreground {
+    let Created { process, state, terminal } = create_and_start(request)?;
+    let status = match terminal {
+        Some(terminal) => relay::until_exit(&held, &process, terminal),
+        None => signals::pass_on_until_exit(&held, &process),
+    };
+    if request.mode == Mode::Foreground {
         // The program's status is what was asked for; what could not be removed is only warned about.
-        if let Err(error) = destroy(root, &id, &state, request.warn) {
+        if let Err(error) = destroy(request.root, &request.id, &state, request.warn) {
             (request.warn)(&error);
         }
     }

@@ -29,6 +29,7 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
         Status::Created => {}
         Status::Creating => return Err(Error::new(format!("cannot start container {id}: it is not created yet"))),
         Status::Running => return Err(Error::new(format!("cannot start an already running container: {id}"))),
+        Status::Paused => return Err(Error::new(format!("cannot start a container in the paused state: {id}"))),
         Status::Stopped => return Err(Error::new(format!("cannot start a container that has stopped: {id}"))),
     }
     let started = gate::open(&root.of(id)).and_then(|()| poststart(&state));

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::id::Id;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::resctrl::OwnDirectory;
+use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
 use crate::launch::gate;
 use crate::process::hook::Hook;
@@ -27,8 +28,11 @@ use crate::sys::{file, pidfd};
 const CREATING: &str = "creating.json";
 const CREATED: &str = "state.json";
 
+/// The device rules that `update` has set.
+pub const DEVICES: &str = "devices.json";
+
 /// Everything that can be in a state directory.
-pub const FILES: &[&str] = &[CREATED, CREATING, gate::FIFO, gate::FAILURE];
+pub const FILES: &[&str] = &[CREATED, CREATING, DEVICES, gate::FIFO, gate::FAILURE];
 
 /// What is known of a container before it exists.
 #[derive(Serialize, Deserialize, Debug, Clone)]
@@ -49,6 +53,9 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// Its directories in the cgroup hierarchies.
     pub cgroup: Vec<Directory>,
+    /// The unit of systemd that they belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
     /// Its directory in resctrl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<OwnDirectory>,

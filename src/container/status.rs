@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use super::id::Id;
 use super::state::{Root, State};
+use crate::cgroup::freezer;
 use crate::launch::gate;
 
-/// The states of the spec.
+/// The states of the spec, and the one that runtimes add to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
@@ -20,6 +21,7 @@ pub enum Status {
     Creating,
     Created,
     Running,
+    Paused,
     Stopped,
 }
 
@@ -29,6 +31,7 @@ impl fmt::Display for Status {
             Status::Creating => "creating",
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
             Status::Stopped => "stopped",
         })
     }
@@ -41,10 +44,16 @@ pub fn status(root: &Root, id: &Id, state: &State) -> (Status, Option<OwnedFd>) 
         (None, false) => Status::Creating,
         (Some(_), false) => Status::Creating,
         (None, true) => Status::Stopped,
-        (Some(_), true) if root.of(id).join(gate::FIFO).exists() => Status::Created,
+        (Some(_), true) if freezer::is_frozen(&state.cgroup) => Status::Paused,
+        (Some(_), true) if waits_for_start(root, id) => Status::Created,
         (Some(_), true) => Status::Running,
     };
     (status, alive)
+}
+
+/// Whether the container's program has not been started yet; it may be paused before that.
+pub fn waits_for_start(root: &Root, id: &Id) -> bool {
+    root.of(id).join(gate::FIFO).exists()
 }
 
 /// A process lives until it has exited; a zombie has.

@@ -22,7 +22,7 @@ const WHAT: &str = "make the container's first process";
 /// Makes the init, which is ferrun's own child in any case.
 pub(super) fn birth(step: &Clone, opened: &[Opened]) -> Result<Side> {
     let directory = match &step.cgroup {
-        Some(path) => Some(File::open(path).what(|| format!("open cgroup {path}"))?),
+        Some(path) => Some(File::open(&**path).what(|| format!("open cgroup {path}"))?),
         None => None,
     };
     let cgroup = directory.as_ref().map(AsFd::as_fd);
@@ -52,6 +52,12 @@ fn failed(step: &Clone, errno: Errno) -> Error {
             error.hint("a pid namespace whose first process has ended takes no other")
         }
         Errno::ENOSPC => error.hint("the limits in /proc/sys/user say how many namespaces there may be"),
+        Errno::EOPNOTSUPP if step.cgroup.is_some() => error.hint(
+            "a cgroup above the container's has processes and hands controllers down (cgroup.type: domain threaded)",
+        ),
+        Errno::EBUSY if step.cgroup.is_some() => {
+            error.hint("the container's cgroup hands controllers down: it can have no processes")
+        }
         _ => error,
     }
 }
@@ -59,7 +65,7 @@ fn failed(step: &Clone, errno: Errno) -> Error {
 /// A process in between enters the namespaces, makes the init as its sibling, tells its pid and ends.
 fn birth_between(step: &Clone, opened: &[Opened], cgroup: Option<BorrowedFd>) -> Result<Side> {
     let (answer, said) = pipe2(OFlag::O_CLOEXEC).what(|| "make a pipe to the process in between")?;
-    let Side::Parent(_, between) = clone3(CloneFlags::empty(), cgroup).what(|| WHAT)? else {
+    let Side::Parent(_, between) = clone3(CloneFlags::empty(), cgroup).map_err(|errno| failed(step, errno))? else {
         drop(answer);
         let sibling = || clone3(step.flags | CloneFlags::CLONE_PARENT, None).map_err(|errno| failed(step, errno));
         let told = match Enter(step.enter).run(opened).and_then(|()| sibling()) {

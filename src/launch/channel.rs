@@ -4,10 +4,11 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 use crate::error::{Context, Error, Result};
+use crate::sys::fd::{receive, send_with};
 
 /// In place of an error's message: the parent shall end itself (see launch/fault.rs).
 pub const KILL_PARENT: &str = "\0kill the parent";
@@ -17,6 +18,7 @@ const READY: u8 = b'r';
 const FAILED: u8 = b'f';
 const RELEASED: u8 = b'g';
 const LISTENER: u8 = b'l';
+const SOURCE: u8 = b's';
 
 /// One end.
 pub struct Channel(OwnedFd);
@@ -96,10 +98,50 @@ impl Channel {
         })
     }
 
+    /// The parent sleeps until the init has closed its end. What that said before can still be received.
+    pub fn await_close(&self) -> Result<()> {
+        // A hang-up is told without being asked for, and nothing else wakes this up.
+        let mut closed = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        loop {
+            match poll(&mut closed, PollTimeout::NONE) {
+                Err(Errno::EINTR) => {}
+                result => return result.map(drop).what(|| "wait for the container's first process"),
+            }
+        }
+    }
+
     /// The init waits for the parent. False: the parent is gone.
     pub fn await_release(&self) -> bool {
         let mut buffer = [0];
         matches!(self.receive_into(&mut buffer), Ok(1)) && buffer[0] == RELEASED
+    }
+
+    /// The init asks for the source of its next bind. False: the parent is gone.
+    pub fn ask_for_source(&self) -> bool {
+        self.send(&[SOURCE]).is_ok()
+    }
+
+    /// Waits until the init asks for one. False: it has something else to say, which is left for
+    /// [`Channel::receive`].
+    pub fn is_asked_for_source(&self) -> bool {
+        let mut word = [0];
+        let asked = matches!(self.receive_with(&mut word, MsgFlags::MSG_PEEK), Ok(1)) && word[0] == SOURCE;
+        asked && self.receive_into(&mut word).is_ok()
+    }
+
+    /// The parent gives the init a descriptor.
+    pub fn source(&self, source: &OwnedFd) -> nix::Result<()> {
+        send_with(&self.0, &[SOURCE], source).map(drop)
+    }
+
+    /// The init takes it. ENOMSG: the parent is gone.
+    pub fn take_source(&self) -> nix::Result<OwnedFd> {
+        loop {
+            match receive(&self.0) {
+                Err(Errno::ECONNRESET) => {}
+                result => return result,
+            }
+        }
     }
 
     /// The init has made the mounts. False: the parent is gone.

@@ -8,13 +8,15 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 
 use super::channel::Channel;
-use super::lane::{INIT, Lane};
+use super::lane::Lane;
+use super::trace::INIT;
 use super::{Launch, TAKEN, signals};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Step};
 use crate::process::exec::{Program, WorkingDirectory};
 use crate::process::hook::{Hook, Kind};
-use crate::rootfs::Rootfs;
+use crate::process::terminal::Terminal;
+use crate::rootfs::{Rootfs, withdraw};
 use crate::seccomp::step::Install;
 use crate::sys;
 
@@ -64,6 +66,7 @@ impl<'a> Init<'a> {
     fn step(&mut self, step: &'a Step) -> Result<()> {
         match &step.action {
             Action::Isolate(action) => action.run(),
+            Action::KeyLabel(action) => action.run(),
             Action::Keyring(action) => action.run(),
             Action::OomScoreAdj(action) => action.run(),
             Action::Enter(action) => action.run(&self.launch.opened.borrow()),
@@ -73,7 +76,14 @@ impl<'a> Init<'a> {
             Action::Loopback(action) => action.run(),
             Action::Hostname(action) => action.run(),
             Action::DomainName(action) => action.run(),
-            Action::BindRoot(action) => action.run().map(|rootfs| self.rootfs = Some(rootfs)),
+            Action::BindRoot(action) => {
+                let rootfs = self.rootfs.insert(action.run()?);
+                self.launch.guard.get().map_or(Ok(()), |guard| guard.show(rootfs.root()))
+            }
+            Action::Mount(action) if action.handed => {
+                self.take_source()?;
+                action.run(self.rootfs()?)
+            }
             Action::Mount(action) => action.run(self.rootfs()?),
             Action::Remount(action) => action.run(self.rootfs()?),
             Action::CgroupMount(action) => action.run(self.rootfs()?),
@@ -85,6 +95,8 @@ impl<'a> Init<'a> {
             Action::Join(action) => action.run(),
             Action::Pivot(action) => action.run(self.rootfs()?),
             Action::MoveRoot(action) => action.run(self.rootfs()?),
+            Action::EnterRoot(action) => action.run(self.rootfs()?),
+            Action::Terminal(terminal) => self.terminal(terminal),
             Action::Sysctl(action) => action.run(),
             Action::Mask(action) => action.run(self.rootfs()?),
             Action::ReadOnlyPath(action) => action.run(self.rootfs()?),
@@ -140,9 +152,28 @@ impl<'a> Init<'a> {
         self.rootfs.as_ref().ok_or_else(|| Error::new("the plan uses the rootfs before it is bound"))
     }
 
+    /// The socket is closed afterwards, so that nothing of it is left while the init waits for `start`.
+    fn terminal(&self, terminal: &Terminal) -> Result<()> {
+        let console = self.launch.console.take().ok_or_else(|| Error::new("nobody takes the terminal"))?;
+        terminal.run(self.rootfs()?, &console)
+    }
+
     /// Waits for the parent; one that is gone takes the init with it.
     fn wait(&self) -> Result<()> {
         if self.channel.await_release() { Ok(()) } else { sys::program::exit(1) }
+    }
+
+    /// Takes the source of a bind from the parent, at whose end it is opened now.
+    fn take_source(&self) -> Result<()> {
+        if !self.channel.ask_for_source() {
+            sys::program::exit(1);
+        }
+        match self.channel.take_source() {
+            Ok(source) => self.rootfs()?.hand(source),
+            Err(Errno::EMFILE) => return Err(Error::os("take the source of a bind", Errno::EMFILE)),
+            Err(_) => sys::program::exit(1),
+        }
+        Ok(())
     }
 
     /// Says that it is time for the parent's hooks.
@@ -239,7 +270,11 @@ impl<'a> Init<'a> {
     fn fail(&self, error: &Error, ready: bool) -> ! {
         self.launch.trace.iter().for_each(|trace| trace.flush());
         match &self.launch.gate {
-            Some(gate) if ready => gate.fail(error),
+            Some(gate) if ready => {
+                // The guard has gone with `create`; there may be rights for this.
+                let _ = self.rootfs.as_ref().filter(|rootfs| rootfs.is_foreign()).map(|tree| withdraw(tree.root()));
+                gate.fail(error);
+            }
             _ => self.channel.fail(error),
         }
         sys::program::exit(1)

@@ -1,14 +1,9 @@
 //! What both lanes do around a step: time it, fail it for a test, name its property in its error.
 
 use super::fault::Fault;
-use super::trace::Trace;
+use super::trace::{INIT, Trace};
 use crate::error::Result;
 use crate::plan::{Action, Step};
-
-/// The name of ferrun's own lane.
-pub const PARENT: &str = "parent";
-/// The name of the init's lane.
-pub const INIT: &str = "init";
 
 /// A lane while it runs.
 pub struct Lane<'a> {

@@ -2,26 +2,32 @@
 
 mod birth;
 mod channel;
+mod death;
 pub mod fault;
 pub mod gate;
+mod guard;
 mod init;
 mod lane;
+pub mod probe;
+pub mod relay;
 pub mod seal;
 pub mod signals;
+mod sources;
 pub mod trace;
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::sched::CloneFlags;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
-use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Plan, Step};
 use crate::process::hook::Kind;
 use crate::process::join::Opened;
+use crate::process::terminal::Console;
 use crate::seccomp::profile::Listener;
 use crate::sys::clone::Side;
 use crate::sys::seccomp::{self, SharedNumber};
@@ -29,8 +35,9 @@ use crate::sys::{self, pidfd};
 use channel::{Channel, FromInit};
 use fault::Fault;
 use gate::Gate;
-use lane::{Lane, PARENT};
-use trace::Trace;
+use guard::Guard;
+use lane::Lane;
+use trace::{PARENT, Trace};
 
 /// A process that runs the container, or will.
 pub struct Process {
@@ -58,68 +65,104 @@ pub struct Launch<'a> {
     pub record: &'a dyn Fn(Pid, BorrowedFd) -> Result<()>,
     /// The state that hooks of a kind are given, with the init's pid as they see it.
     pub state_for: &'a dyn Fn(Kind, Pid) -> Vec<u8>,
+    /// Who gets the terminal's other side; the init takes it and lets go of it.
+    pub console: Cell<Option<Console>>,
     /// Where the parent's hooks work.
     pub bundle: &'a Path,
     /// Gives the descriptor of a filter to whoever answers its calls.
     pub hand_over: &'a dyn Fn(Pid, OwnedFd, &Listener) -> Result<()>,
     /// Where the init tells the number of that descriptor.
     pub listener: Option<SharedNumber>,
+    /// Who takes the root out of a joined mount namespace if the start fails: empty, until it is joined.
+    pub guard: OnceCell<Guard>,
 }
 
 /// What the parent makes of that number once the descriptor is handed over.
 const TAKEN: i32 = -2;
 
 impl Launch<'_> {
-    /// Runs the plan. On return the init has executed the program, or waits at the gate.
+    /// Runs the plan. On return the init has executed the program, or waits at the gate; the caller tells by
+    /// [`Launch::keep`] or [`Launch::undo`] whether that is to stay so.
     ///
     /// # Errors
     /// The step that failed, in either lane. The init is then gone; what was made on the host (cgroups)
     /// is for the caller to remove.
-    pub fn run(mut self) -> Result<Process> {
+    pub fn run(&mut self) -> Result<Process> {
         if self.listener_step().is_some() {
             self.listener = Some(SharedNumber::new().what(|| "make memory for a number")?);
         }
         sys::program::default_sigchld().what(|| "set SIGCHLD to its default action")?;
-        let (ours, theirs) = channel::pair()?;
-        let mut theirs = Some(theirs);
-        let mut ours = Some(ours);
-        let mut process = None::<Process>;
+        let (mut channel, mut process) = (None::<Channel>, None::<Process>);
         let lane = Lane { name: PARENT, first: 1, trace: self.trace, fault: self.fault };
         for (index, step) in self.plan.parent.iter().enumerate() {
             let result = lane.timed(index, step, || {
                 let Action::Clone(clone) = &step.action else {
-                    return self.parent_step(&step.action, process.as_ref(), ours.as_ref());
+                    return self.parent_step(&step.action, process.as_ref(), channel.as_ref());
                 };
+                // Before there is a channel: its ends are ferrun's and the init's alone.
+                self.post_guard()?;
+                let (ours, theirs) = channel::pair()?;
                 match birth::birth(clone, &self.opened.borrow())? {
                     Side::Child => {
-                        drop(ours.take());
-                        let channel = theirs.take().expect("one clone a plan");
-                        init::main(&self, channel)
+                        drop(ours);
+                        init::main(self, theirs)
                     }
                     Side::Parent(pid, fd) => {
-                        drop(theirs.take());
+                        channel = Some(ours);
                         process = Some(Process { pid, fd });
                         Ok(())
                     }
                 }
             });
             if let Err(error) = result {
-                process.iter().for_each(Process::kill_and_reap);
-                return Err(error);
+                return Err(self.undo(process.as_ref(), error));
             }
         }
         drop(self.gate.take());
         process.ok_or_else(|| Error::new("the plan makes no process"))
     }
 
+    /// What was launched stays.
+    pub fn keep(&self) {
+        self.guard.get().iter().for_each(|guard| guard.dismiss());
+    }
+
+    /// Ends the init after a failure, and takes away what would outlive it in a namespace that is joined.
+    pub fn undo(&mut self, process: Option<&Process>, error: Error) -> Error {
+        process.iter().for_each(|process| process.kill_and_reap());
+        match self.guard.take().map(Guard::call) {
+            Some(Err(other)) => error.note(other.to_string()),
+            _ => error,
+        }
+    }
+
+    fn post_guard(&self) -> Result<()> {
+        let opened = self.opened.borrow();
+        let Some(mounts) = Opened::find(&opened, CloneFlags::CLONE_NEWNS) else { return Ok(()) };
+        Guard::post(mounts).map(|guard| drop(self.guard.set(guard)))
+    }
+
     fn parent_step(&self, action: &Action, process: Option<&Process>, channel: Option<&Channel>) -> Result<()> {
+        let result = self.act(action, process, channel);
+        match (result, process, channel) {
+            (Err(error), Some(process), Some(channel)) if matches!(action.verb(), "unit" | "cgroup") => {
+                self.unless_the_init_failed(error, process, channel)
+            }
+            (result, ..) => result,
+        }
+    }
+
+    fn act(&self, action: &Action, process: Option<&Process>, channel: Option<&Channel>) -> Result<()> {
         let (process, channel) = (process.ok_or(()), channel.ok_or(()));
         match (action, process, channel) {
             (Action::MakeCgroupV1(step), ..) => step.run(),
             (Action::MakeCgroupV2(step), ..) => step.run(),
+            (Action::StartUnit(step), Ok(process), _) => step.run(process.pid),
+            (Action::GiveCgroup(step), ..) => step.run(),
+            (Action::Join(step), Ok(process), _) => step.run_for(process.pid),
             (Action::Limit(step), ..) => step.run(),
             (Action::DevicesV1(step), ..) => step.run(),
-            (Action::DevicesV2(step), ..) => step.run(),
+            (Action::DevicesV2(step), ..) => step.run().map(drop),
             (Action::Resctrl(step), Ok(process), _) => step.run(process.pid),
             (Action::Open(step), ..) => step.run().map(|opened| self.opened.borrow_mut().push(opened)),
             (Action::NewTime(step), ..) => step.run(),
@@ -131,6 +174,7 @@ impl Launch<'_> {
                 Ok(())
             }
             (Action::MakeUserNamespace(step), ..) => step.run(),
+            (Action::OpenSources(step), Ok(process), Ok(channel)) => sources::open(step, process.pid, channel),
             (Action::Record(_), Ok(process), _) => (self.record)(process.pid, process.fd.as_fd()),
             (Action::Release(_), _, Ok(channel)) => channel.release(),
             (Action::AwaitMounts(_), Ok(process), Ok(channel)) => self.await_mounts(process, channel),
@@ -142,13 +186,27 @@ impl Launch<'_> {
         }
     }
 
+    /// A process that is dead is in no cgroup, and the unit that systemd made for it is gone: why it died says
+    /// more than that.
+    fn unless_the_init_failed(&self, error: Error, process: &Process, channel: &Channel) -> Result<()> {
+        if !channel.has_word() {
+            return Err(error);
+        }
+        match channel.receive()? {
+            FromInit::Failed(error) => Err(error),
+            FromInit::KillMe => Fault::kill_myself(),
+            FromInit::Closed => Err(death::during_set_up(process, self.plan)),
+            _ => Err(error),
+        }
+    }
+
     /// Waits until the init has made the mounts.
     fn await_mounts(&self, process: &Process, channel: &Channel) -> Result<()> {
         match channel.receive()? {
             FromInit::Mounted => Ok(()),
             FromInit::Failed(error) => Err(error),
             FromInit::KillMe => Fault::kill_myself(),
-            FromInit::Closed => Err(process.died_during_set_up(&self.plan.cgroup)),
+            FromInit::Closed => Err(death::during_set_up(process, self.plan)),
             FromInit::Ready | FromInit::Listener => {
                 Err(Error::new("the plan makes the init ready before the hooks have run"))
             }
@@ -158,6 +216,10 @@ impl Launch<'_> {
     /// Waits until the init is ready; without a gate, until it has executed the program: the channel
     /// then closes by itself.
     fn await_ready(&self, process: &Process, channel: &Channel) -> Result<()> {
+        if self.gate.is_none() && self.listener.is_none() {
+            // It comes to its end by itself: to be woken up by its words would cost a change of context each.
+            channel.await_close()?;
+        }
         let mut ready = false;
         loop {
             match channel.receive()? {
@@ -175,7 +237,7 @@ impl Launch<'_> {
                 FromInit::Failed(error) => return Err(error),
                 FromInit::KillMe => Fault::kill_myself(),
                 FromInit::Closed if ready => return Ok(()),
-                FromInit::Closed => return Err(process.died_during_set_up(&self.plan.cgroup)),
+                FromInit::Closed => return Err(death::during_set_up(process, self.plan)),
             }
         }
     }
@@ -223,13 +285,5 @@ impl Process {
                 Err(errno) => return Err(errno).what(|| "wait for the container's process"),
             }
         }
-    }
-
-    /// The init's channel closed without a word: something killed it.
-    fn died_during_set_up(&self, cgroup: &[Directory]) -> Error {
-        let status = self.wait().unwrap_or(0);
-        let error = Error::new(format!("the container's first process died while it was set up (status {status})"));
-        let memory = cgroup.iter().any(|directory| crate::cgroup::limits::was_out_of_memory(&directory.path));
-        if memory { error.hint("its memory limit was reached") } else { error }
     }
 }

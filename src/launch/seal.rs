@@ -28,40 +28,32 @@ const SELF: &std::ffi::CStr = c"/proc/self/exe";
 /// Tells the second ferrun which descriptor the mount is that it runs from.
 const COPY: &str = "FERRUN_COPY";
 
-/// Executes ferrun again from where it cannot be written, unless it already runs from there; and closes
-/// what the caller left open but for the standard streams and `preserved` descriptors after them: a path
-/// such as /proc/self/fd/7 in an image must not lead anywhere (CVE-2024-21626).
-///
-/// # Errors
-/// A kernel that permits neither a detached mount nor a sealed memfd; returns only in the second ferrun.
-pub fn seal(preserved: u32) -> Result<()> {
-    execute_sealed()?;
+/// Closes what the caller left open but for the standard streams and `preserved` descriptors after them: a
+/// path such as /proc/self/fd/7 in an image must not lead anywhere (CVE-2024-21626).
+pub fn close_others(preserved: u32) -> Result<()> {
     sys::fd::close_from(3 + preserved).what(|| "close the descriptors that the caller left open")
 }
 
-fn execute_sealed() -> Result<()> {
+/// Executes ferrun again from where it cannot be written, unless it already runs from there. To be called
+/// as early as can be: what the first ferrun does is done once more by the second.
+///
+/// # Errors
+/// A kernel that permits neither a detached mount nor a sealed memfd; returns only in the second ferrun.
+pub fn execute_sealed() -> Result<()> {
     let place = statvfs(SELF).what(|| "look at ferrun's own binary")?;
     if place.flags().contains(FsFlags::ST_RDONLY) {
         return forbid_execution();
     }
-    if is_sealed() {
+    // Only a ferrun that was executed by another can be.
+    if std::env::var_os(COPY).is_some() && is_sealed() {
         // Without an execute bit it can be executed by nobody any more.
         let mode = std::fs::Permissions::from_mode(0o400);
         return std::fs::set_permissions("/proc/self/exe", mode).what(|| "forbid execution of ferrun's own binary");
     }
     let copy = read_only_mount().or_else(|_| sealed_copy())?;
-    let strings = |text: std::ffi::OsString| CString::new(text.into_vec()).ok();
-    let args: Vec<CString> = std::env::args_os().filter_map(strings).collect();
-    let others = std::env::vars_os().filter(|(name, _)| name != COPY);
-    let named = others.chain([(COPY.into(), copy.as_raw_fd().to_string().into())]);
-    let env: Vec<CString> = named
-        .filter_map(|(mut name, value)| {
-            name.push("=");
-            name.push(value);
-            strings(name)
-        })
-        .collect();
-    Err(Error::os("execute ferrun from where it cannot be written", execute_file(copy, &args, &env)))
+    let args: Vec<CString> = std::env::args_os().filter_map(|text| CString::new(text.into_vec()).ok()).collect();
+    let told = CString::new(format!("{COPY}={}", copy.as_raw_fd())).expect("a name and a number");
+    Err(Error::os("execute ferrun from where it cannot be written", execute_file(copy, &args, &told)))
 }
 
 /// A detached, read-only copy of the mount of ferrun's own binary. Its descriptor outlives the execution.

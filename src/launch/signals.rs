@@ -28,7 +28,8 @@ pub fn current_mask() -> Result<SigSet> {
 /// Holds back every signal that can be passed on; they wait in the descriptor.
 pub fn hold() -> Result<SignalFd> {
     let mut held = SigSet::all();
-    // The kernel's own reports of a bug here are not for the container; a child's death is seen by its pidfd.
+    // The kernel's own reports of a bug here are not for the container, nor is a reader of ferrun's that has left;
+    // a child's death is seen by its pidfd.
     for own in [
         Signal::SIGSEGV,
         Signal::SIGBUS,
@@ -36,6 +37,8 @@ pub fn hold() -> Result<SignalFd> {
         Signal::SIGFPE,
         Signal::SIGABRT,
         Signal::SIGTRAP,
+        // Held, it would wait in the descriptor though it is ignored.
+        Signal::SIGPIPE,
         Signal::SIGCHLD,
     ] {
         held.remove(own);

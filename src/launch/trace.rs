@@ -7,10 +7,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::lane::PARENT;
 use crate::error::{Context, Result};
 use crate::plan::Step;
 use crate::sys::program::nanoseconds;
+
+/// The name of ferrun's own lane.
+pub const PARENT: &str = "parent";
+/// The name of the init's lane.
+pub const INIT: &str = "init";
 
 /// A trace that parent and init write to: each its events in one piece, so that they do not mix.
 pub struct Trace {

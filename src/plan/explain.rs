@@ -27,7 +27,7 @@ pub fn text(plan: &Plan, positions: &Positions) -> String {
     for Row { lane, number, step } in rows(plan) {
         let indent = if lane == "init" { INIT_COLUMN } else { 0 };
         let arrow = match step.action {
-            Action::Clone(_) | Action::Release(_) => " ─▶",
+            Action::Clone(_) | Action::OpenSources(_) | Action::Release(_) => " ─▶",
             Action::Ready(_) | Action::Mounted(_) => " ◀─",
             _ => "",
         };

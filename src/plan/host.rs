@@ -1,6 +1,7 @@
 //! The facts about this host that a plan depends on.
 
 use nix::sys::statfs::{FsType, statfs};
+use nix::sys::statvfs::FsFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Spec;
@@ -61,8 +62,10 @@ fn has_apparmor() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|value| value.first() == Some(&b'Y'))
 }
 
-/// Its file system, as selinux's own library asks: without a policy it is not mounted.
+/// Its file system, as selinux's own library asks: without a policy it is not mounted, and in a container,
+/// where nothing of it is to be used, read-only.
 fn has_selinux() -> bool {
     const SELINUX_MAGIC: FsType = FsType(0xf97c_ff8c);
-    statfs("/sys/fs/selinux").is_ok_and(|fs| fs.filesystem_type() == SELINUX_MAGIC)
+    statfs("/sys/fs/selinux")
+        .is_ok_and(|fs| fs.filesystem_type() == SELINUX_MAGIC && !fs.flags().contains(FsFlags::ST_RDONLY))
 }

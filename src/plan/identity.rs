@@ -9,21 +9,31 @@ use nix::unistd::Gid;
 use super::Compiler;
 use crate::bundle::process::{Process, RlimitKind};
 use crate::bundle::text::Text;
-use crate::error::Result;
 use crate::pointer::Pointer;
 use crate::process::exec::{Program, Umask, WorkingDirectory};
 use crate::process::home::Home;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
 use crate::process::limits::Rlimit;
 use crate::process::stdio::Stdio;
+use crate::process::terminal::Terminal;
 use crate::sys::capability::Sets;
+use crate::sys::terminal::Size;
 
 /// Who has it may install a filter without no_new_privs.
 const SYS_ADMIN: u64 = 1 << 21;
 
 impl Compiler<'_> {
     fn process(&self) -> Option<&Process> {
-        self.spec.process.as_ref()
+        self.spec.process.as_deref()
+    }
+
+    /// The terminal, once the host's tree is out of reach and before the root becomes read-only.
+    pub(super) fn terminal(&mut self) {
+        let Some(process) = self.process().filter(|process| process.terminal) else { return };
+        let size = process.console_size.filter(|size| size.height != 0 && size.width != 0);
+        let size = size.map(|size| Size { rows: size.height, columns: size.width });
+        let make_console = !self.binds_dev();
+        self.init(Some(Pointer::new("/process/terminal")), Terminal { size, make_console });
     }
 
     /// The working directory, made before the root becomes read-only.
@@ -35,11 +45,11 @@ impl Compiler<'_> {
 
     /// From most to least privileged: each step still may do what it does. `filter`: a filter of system
     /// calls is still to be installed.
-    pub(super) fn identity(&mut self, filter: bool) -> Result<()> {
-        let Some(process) = &self.spec.process else { return Ok(()) };
+    pub(super) fn identity(&mut self, filter: bool) {
+        let Some(process) = &self.spec.process else { return };
         self.init(None, Stdio { uid: process.user.uid });
         self.home(process);
-        self.exec_labels(process)?;
+        self.exec_labels(process);
         // From here on no file is opened: a limit of no descriptors is no obstacle.
         for (index, limit) in process.rlimits.iter().enumerate() {
             let step = Rlimit { resource: resource(limit.kind), soft: limit.soft, hard: limit.hard };
@@ -57,7 +67,6 @@ impl Compiler<'_> {
             self.init(Some(Pointer::new("/process/noNewPrivileges")), NoNewPrivileges);
         }
         self.init(Some(Pointer::new("/process/user/umask")), Umask(process.user.umask.unwrap_or(0o022)));
-        Ok(())
     }
 
     /// HOME, where the environment has none: nothing is looked up where it has. An empty one counts as none,
@@ -128,6 +137,13 @@ impl Compiler<'_> {
         let mut env = last_of_each(&process.env);
         if home_of(&process.env).is_none() {
             env.retain(|entry| !entry.as_bytes().starts_with(b"HOME="));
+        }
+        if self.options.listening > 0 {
+            env.retain(|entry| !entry.as_bytes().starts_with(b"LISTEN_"));
+            let text = |text: String| CString::new(text).expect("written here without NUL");
+            // As runc: the program is process 1, where it has a pid namespace of its own.
+            env.push(text(format!("LISTEN_FDS={}", self.options.listening)));
+            env.push(text("LISTEN_PID=1".into()));
         }
         let program = Program { args, env };
         self.init(Some(Pointer::new("/process/args")), program);

@@ -14,12 +14,12 @@ impl Compiler<'_> {
     /// The parameters, once the namespaces are complete (links may have been moved into them) and before
     /// anything of /proc is covered, which a user namespace needs to make a procfs.
     pub(super) fn sysctl(&mut self) {
-        let setting = |(name, value): (&String, &crate::bundle::text::Text)| Setting {
-            pointer: sysctl::pointer(name),
-            file: CString::new(format!("sys/{}", sysctl::file(name))).expect("checked: without NUL"),
-            value: value.0.clone(),
+        let setting = |(name, value): (&String, &crate::bundle::text::Text)| {
+            // One with a NUL has been refused before, if this is a start.
+            let file = CString::new(format!("sys/{}", sysctl::file(name))).ok()?;
+            Some(Setting { pointer: sysctl::pointer(name), file, value: value.0.clone() })
         };
-        let settings: Vec<Setting> = self.spec.linux.sysctl.iter().map(setting).collect();
+        let settings: Vec<Setting> = self.spec.linux.sysctl.iter().filter_map(setting).collect();
         if !settings.is_empty() {
             self.init(Some(Pointer::new("/linux/sysctl")), Sysctl(settings));
         }

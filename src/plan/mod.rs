@@ -12,21 +12,28 @@ mod kernel;
 mod mounts;
 mod namespaces;
 mod resctrl;
+pub mod resources;
 mod seccomp;
 mod security;
 pub mod step;
+pub mod systemd;
 mod user_namespace;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::utsname::uname;
 
 pub use host::Host;
 pub use step::{Action, Step};
 
 use crate::bundle::Bundle;
 use crate::bundle::spec::Spec;
+use crate::cgroup::Manager;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::resctrl::OwnDirectory;
+use crate::cgroup::systemd::Unit;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::session::{Isolate, Keyring};
@@ -44,12 +51,16 @@ pub struct Plan {
     pub later: Vec<Step>,
     /// The container's cgroup directories.
     pub cgroup: Vec<Directory>,
+    /// The unit that they belong to, where systemd makes them.
+    pub unit: Option<Unit>,
     /// The container's directory in resctrl.
     pub resctrl: Option<OwnDirectory>,
     /// What cannot be had here and is left out.
     pub warnings: Vec<Error>,
     /// For the hints of errors: what the container has of a user namespace.
     mapped: Option<user_namespace::Mapped>,
+    /// The same: whether its root is mounted nowhere.
+    nowhere: bool,
 }
 
 /// What the command line says about how to start.
@@ -61,8 +72,10 @@ pub struct Options {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// Leave cgroups alone.
-    pub no_cgroup: bool,
+    /// Who makes the cgroups.
+    pub manager: Manager,
+    /// How many sockets the program is to listen on, after the standard streams: sd_listen_fds(3).
+    pub listening: u32,
 }
 
 /// Where the steps of one compilation come from and go to.
@@ -72,6 +85,12 @@ struct Compiler<'a> {
     host: &'a Host,
     options: &'a Options,
     plan: Plan,
+    /// The unit's, where systemd makes the cgroups.
+    names: Option<systemd::names::Names>,
+    /// The container's cgroup directories, whoever makes them.
+    directories: Vec<Directory>,
+    /// What this host cannot honour.
+    errors: Vec<Error>,
     /// The maps of mounts, each once.
     maps: Vec<Rc<UserNamespace>>,
 }
@@ -81,65 +100,107 @@ struct Compiler<'a> {
 /// # Errors
 /// A property that this host cannot honour, with its pointer.
 pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> {
-    let plan = Plan::default();
-    let mut compiler = Compiler { spec: &bundle.spec, bundle: &bundle.dir, host, options, plan, maps: Vec::new() };
-    compiler.compile()?;
-    Ok(compiler.plan)
+    let (plan, errors) = compile_all(bundle, host, options);
+    errors.into_iter().next().map_or(Ok(plan), Err)
+}
+
+/// The same with every property that this host cannot honour; the plan is without them.
+pub fn compile_all(bundle: &Bundle, host: &Host, options: &Options) -> (Plan, Vec<Error>) {
+    let (names, directories, errors, maps) = Default::default();
+    // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
+    let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
+    let (spec, bundle) = (&bundle.spec, &*bundle.dir);
+    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, errors, maps };
+    compiler.compile();
+    (compiler.plan, compiler.errors)
 }
 
 impl Plan {
-    /// An error of the init with a hint, where it is a user namespace that is in the way.
+    /// An error of the init with a hint, where it is a user namespace that is in the way, or that there is no
+    /// mount namespace.
     pub fn explained(&self, error: Error, action: &Action) -> Error {
         match &self.mapped {
             Some(mapped) => mapped.explain(error, action),
+            // EINVAL is also what a wrong option gives, which has nothing to do with where the root is.
+            None if self.nowhere && error.code() == Errno::EINVAL && !has_mounts_nowhere() => {
+                error.hint("without a mount namespace, a container with mounts needs Linux 6.15")
+            }
             None => error,
         }
     }
 }
 
+/// Whether this kernel lets mounts be made in a tree that is mounted nowhere.
+fn has_mounts_nowhere() -> bool {
+    let Ok(name) = uname() else { return true };
+    let release = name.release().to_string_lossy();
+    release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok()).take(2).ge([6, 15])
+}
+
 impl Compiler<'_> {
-    fn compile(&mut self) -> Result<()> {
-        self.check_mount_label()?;
+    fn compile(&mut self) {
+        let label = self.check_mount_label();
+        self.note(label);
         self.plan.mapped = self.mapped();
-        self.parent_lane()?;
+        self.plan.nowhere = self.inherits_mount_namespace();
+        let names = self.names_of_unit();
+        self.names = self.note(names).flatten();
+        self.directories = self.directories();
+        self.parent_lane();
         self.init(None, Isolate);
         match self.has_user_namespace() {
-            true => self.begin_in_user_namespace()?,
-            false => self.begin()?,
+            true => self.begin_in_user_namespace(),
+            false => self.begin(),
         }
         self.devices();
         self.create_hooks();
-        self.enter_root()?;
+        let entered = self.enter_root();
+        self.note(entered);
+        self.terminal();
         self.sysctl();
         self.paths();
-        let filter = self.compile_filter()?;
-        self.identity(filter.is_some())?;
+        let filter = self.compile_filter();
+        let filter = self.note(filter).flatten();
+        self.identity(filter.is_some());
         self.ready(filter);
         self.start_hooks();
         self.execute();
         self.later_hooks();
-        Ok(())
+    }
+
+    /// Goes on after what cannot be honoured, to find all of it.
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.errors.push(error)).ok()
     }
 
     /// The init's first steps, up to the last mount.
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self) {
         self.keyring();
         self.oom_score_adj();
         self.enter();
         self.unshare();
-        self.root();
-        self.mounts(false);
-        // What the parent prepares meanwhile is waited for as late as possible.
-        self.init(None, Wait);
-        self.join_cgroup();
-        self.mounts(true);
-        Ok(())
+        let [early, late] = self.mounts_by_time();
+        if self.joins_mount_namespace() {
+            // The cgroups may not be mounted there.
+            self.init(None, Wait);
+            self.join_cgroup();
+            self.enter_mount();
+            self.root();
+            self.mounts(early);
+        } else {
+            self.root();
+            self.mounts(early);
+            // What the parent prepares meanwhile is waited for as late as possible.
+            self.init(None, Wait);
+            self.join_cgroup();
+        }
+        self.mounts(late);
     }
 
     /// The same in a user namespace. Until its ids are mapped the init is the host's root without any
     /// rights there: it finds the rootfs, and may enter the cgroups. What belongs to the container is made
     /// by the container's root.
-    fn begin_in_user_namespace(&mut self) -> Result<()> {
+    fn begin_in_user_namespace(&mut self) {
         self.unshare_mount();
         self.root();
         self.init(None, Wait);
@@ -148,33 +209,36 @@ impl Compiler<'_> {
         self.become_root();
         self.keyring();
         self.unshare();
-        self.mounts(false);
-        self.mounts(true);
-        Ok(())
+        self.mounts_by_time().into_iter().for_each(|mounts| self.mounts(mounts));
     }
 
     fn keyring(&mut self) {
         if !self.options.no_new_keyring {
+            self.key_label();
             self.init(None, Keyring);
         }
     }
 
     /// What can be done before the init exists is done before only where the init needs it at birth.
-    fn parent_lane(&mut self) -> Result<()> {
+    fn parent_lane(&mut self) {
         self.open_namespaces();
-        self.cgroup_at_birth()?;
+        let cgroup = self.cgroup_at_birth();
+        self.note(cgroup);
         self.new_time();
         self.mapped_mounts();
         self.clone();
         self.parent(None, Record);
-        self.user_namespace()?;
-        self.cgroup_meanwhile()?;
+        let mapped = self.user_namespace();
+        self.note(mapped);
+        let cgroups = self.cgroup_meanwhile();
+        self.note(cgroups);
         self.net_devices();
-        self.resctrl()?;
+        let resctrl = self.resctrl();
+        self.note(resctrl);
         self.parent(None, Release);
+        self.open_sources();
         self.runtime_hooks();
         self.parent(None, AwaitReady);
-        Ok(())
     }
 
     fn parent(&mut self, from: Option<Pointer>, action: impl Into<Action>) {

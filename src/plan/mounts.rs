@@ -14,7 +14,8 @@ use crate::rootfs::mask::{Mask, ReadOnlyPath};
 use crate::rootfs::mount::{Mount, SealReadOnly, Source};
 use crate::rootfs::propagation::{PropagateRoot, Propagation};
 use crate::rootfs::remount::Remount;
-use crate::rootfs::root::{BindRoot, MoveRoot, Pivot, ReadOnlyRoot};
+use crate::rootfs::root::{BindRoot, EnterRoot, MoveRoot, Pivot, ReadOnlyRoot, Tree};
+use crate::rootfs::source::{BindSource, OpenSources};
 
 impl Compiler<'_> {
     /// The root file system as a mount.
@@ -24,30 +25,50 @@ impl Compiler<'_> {
             let path: std::path::PathBuf = self.on_host(&root.path).components().collect();
             let path = c_path(&path);
             let propagation = self.spec.linux.rootfs_propagation;
-            self.init(Some(Pointer::new("/root/path")), BindRoot { path, propagation });
+            let tree = match (self.joins_mount_namespace(), self.inherits_mount_namespace()) {
+                (true, _) => Tree::Joined,
+                (_, true) => Tree::None,
+                _ => Tree::Own,
+            };
+            self.init(Some(Pointer::new("/root/path")), BindRoot { path, propagation, tree });
         }
     }
 
-    /// The mounts in their order: those before the first that needs the cgroups, or that one and the rest.
-    pub(super) fn mounts(&mut self, after_cgroup: bool) {
-        let mounts = &self.spec.mounts;
-        let first = mounts.iter().position(is_cgroup).unwrap_or(mounts.len());
-        let range = if after_cgroup { first..mounts.len() } else { 0..first };
-        for index in range {
-            self.mount(index);
+    /// Some of the mounts.
+    pub(super) fn mounts(&mut self, indices: Vec<usize>) {
+        indices.into_iter().for_each(|index| self.mount(index));
+    }
+
+    /// The mounts in their order; apart from them those that show cgroups, and what is mounted there: these
+    /// have to wait until the container is in its cgroups. Nothing else has, and the device of a file system
+    /// may be one that the container itself must not open.
+    pub(super) fn mounts_by_time(&self) -> [Vec<usize>; 2] {
+        let [mut early, mut late] = [Vec::new(), Vec::new()];
+        let mut places: Vec<&CStr> = Vec::new();
+        for (index, entry) in self.spec.mounts.iter().enumerate() {
+            let destination = &*entry.destination;
+            let meets = |place: &&CStr| is_within(place, destination) || is_within(destination, place);
+            if is_cgroup(entry) || entry.options.copy_up || places.iter().any(meets) {
+                places.push(destination);
+                late.push(index);
+            } else {
+                early.push(index);
+            }
         }
+        [early, late]
     }
 
     fn mount(&mut self, index: usize) {
         let entry = &self.spec.mounts[index];
         let from = Some(Pointer::at("/mounts/#", index));
-        let destination = entry.clean_destination();
+        let destination = entry.destination.to_owned();
         if entry.options.remount {
             return self.init(from, Remount { destination, options: entry.options.clone() });
         }
         if is_cgroup(entry) {
             let (view, cut_off) = (self.cgroup_view(), self.shares_with_host());
-            return self.init(from, CgroupMount { view, destination, options: entry.options.clone(), cut_off });
+            let (options, label) = (entry.options.clone(), self.mount_label());
+            return self.init(from, CgroupMount { view, destination, options, cut_off, label });
         }
         let mut options = entry.options.clone();
         let source = match (&entry.source, entry.is_bind()) {
@@ -64,31 +85,62 @@ impl Compiler<'_> {
         if let Some(context) = self.mount_context(entry) {
             options.data.push(context);
         }
-        let seal_later = seals_later(entry, &destination);
-        let joins = entry.options.propagation.iter().any(|(kind, _)| *kind == libc::MS_SHARED);
+        let seal_later = seals_later(entry);
+        // Where the root is shared, as in a mount namespace of the container's own.
+        let shared = entry.options.propagation.iter().any(|(kind, _)| *kind == libc::MS_SHARED);
+        let joins = shared && self.shares_root();
         let cut_off = entry.is_bind() && self.shares_with_host() && !joins;
-        let idmap = self.idmap(entry);
-        let keep = !entry.is_bind() && self.is_changed_later(index);
-        self.init(from, Mount { source, destination, options, seal_later, cut_off, idmap, keep });
+        let handed = entry.is_bind() && self.has_user_namespace();
+        let idmap = if handed { None } else { self.idmap(entry) };
+        let keep = seal_later || (!entry.is_bind() && self.is_changed_later(index));
+        let label = self.queue_label(entry);
+        self.init(from, Mount { source, destination, options, seal_later, cut_off, idmap, handed, label, keep });
+    }
+
+    /// The sources that the init of a user namespace is given, in the order in which they are mounted.
+    fn bind_sources(&self) -> Vec<BindSource> {
+        if !self.has_user_namespace() {
+            return Vec::new();
+        }
+        let binds = self.mounts_by_time().into_iter().flatten().filter_map(|index| {
+            let entry = &self.spec.mounts[index];
+            let source = entry.source.as_ref().filter(|_| entry.is_bind() && !entry.options.remount)?;
+            let recursive = entry.options.bind == Some(true);
+            Some(BindSource { index, path: c_path(&self.on_host(source)), recursive, idmap: self.idmap(entry) })
+        });
+        binds.collect()
+    }
+
+    /// What the parent does for that, while the init makes the mounts.
+    pub(super) fn open_sources(&mut self) {
+        let sources = self.bind_sources();
+        if !sources.is_empty() {
+            self.parent(None, OpenSources(sources));
+        }
     }
 
     /// Whether a later entry has `remount`.
     fn is_changed_later(&self, index: usize) -> bool {
         let mut later = self.spec.mounts[index..].iter().filter(|later| later.options.remount).peekable();
         later.peek().is_some() && {
-            let destination = self.spec.mounts[index].clean_destination();
-            later.any(|later| later.clean_destination() == destination)
+            let destination = &*self.spec.mounts[index].destination;
+            later.any(|later| *later.destination == *destination)
         }
     }
 
-    /// Whether the host's tree stays shared until it is left.
+    /// Whether the tree that the root is in stays as it is, shared perhaps, until it is left.
     fn shares_with_host(&self) -> bool {
+        self.joins_mount_namespace() || self.inherits_mount_namespace() || self.shares_root()
+    }
+
+    fn shares_root(&self) -> bool {
         self.spec.linux.rootfs_propagation.is_some_and(Propagation::is_shared)
     }
 
     /// The maps that mounts need, each once.
     pub(super) fn mapped_mounts(&mut self) {
-        for (index, entry) in self.spec.mounts.iter().enumerate().filter(|(_, entry)| entry.is_mapped()) {
+        let mapped = |(_, entry): &(usize, &Entry)| !entry.uid_mappings.is_empty() || !entry.gid_mappings.is_empty();
+        for (index, entry) in self.spec.mounts.iter().enumerate().filter(mapped) {
             let maps = maps(entry);
             if self.maps.iter().all(|made| made.maps != maps) {
                 let namespace = Rc::new(UserNamespace::new(maps));
@@ -100,7 +152,8 @@ impl Compiler<'_> {
 
     fn idmap(&self, entry: &Entry) -> Option<IdMap> {
         let maps = entry.is_mapped().then(|| maps(entry))?;
-        let namespace = self.maps.iter().find(|made| made.maps == maps)?.clone();
+        // Without any of its own it has those of the container.
+        let namespace = self.maps.iter().find(|made| made.maps == maps).cloned();
         Some(IdMap { namespace, recursive: entry.options.idmap == Some(true) })
     }
 
@@ -115,13 +168,13 @@ impl Compiler<'_> {
                 false => View::HostV2(text(crate::cgroup::layout::MOUNT_POINT)),
             };
         }
-        let hierarchies = layout.v1.iter().map(|hierarchy| {
-            let directory = self.directory(hierarchy);
+        let hierarchies = self.v1().map(|(hierarchy, directory)| {
             let data = match hierarchy.controllers.starts_with("name=") {
                 true => format!("none,{}", hierarchy.controllers),
                 false => hierarchy.controllers.clone(),
             };
-            let bind = (!own_namespace).then(|| text(&directory.path));
+            // mount(2), which makes a view of v1, works in no tree that is mounted nowhere.
+            let bind = (!own_namespace || self.inherits_mount_namespace()).then(|| text(&directory.path));
             Hierarchy { name: text(hierarchy.name()), bind, data: text(&data) }
         });
         View::V1(hierarchies.collect())
@@ -133,16 +186,21 @@ impl Compiler<'_> {
     /// As runc: a private root that is only moved would keep the host's mounts alive below it, unseen.
     pub(super) fn enter_root(&mut self) -> Result<()> {
         let from = Some(Pointer::new("/root/path"));
+        if self.inherits_mount_namespace() {
+            self.init(from, EnterRoot);
+            return Ok(());
+        }
         let cut_off = self.shares_with_host();
-        if !self.options.no_pivot {
+        let joined = self.joins_mount_namespace();
+        if !self.options.no_pivot && !joined {
             self.init(from, Pivot { cut_off });
             return Ok(());
         }
-        if self.spec.linux.rootfs_propagation.is_some_and(Propagation::is_private) {
+        if !joined && self.spec.linux.rootfs_propagation.is_some_and(Propagation::is_private) {
             let error = Error::new("rootfsPropagation of [r]private is not safe without pivot_root");
             return Err(error.from_property("/linux/rootfsPropagation").hint("leave --no-pivot out"));
         }
-        self.init(from, MoveRoot { cut_off });
+        self.init(from, MoveRoot { cut_off, joined });
         Ok(())
     }
 
@@ -152,12 +210,15 @@ impl Compiler<'_> {
             self.init(Some(Pointer::at("/linux/readonlyPaths/#", index)), ReadOnlyPath(path.0.clone()));
         }
         for (index, path) in self.spec.linux.masked_paths.iter().enumerate() {
-            self.init(Some(Pointer::at("/linux/maskedPaths/#", index)), Mask(path.0.clone()));
+            self.init(
+                Some(Pointer::at("/linux/maskedPaths/#", index)),
+                Mask { path: path.0.clone(), label: self.mount_label() },
+            );
         }
         for (index, entry) in self.spec.mounts.iter().enumerate() {
-            let destination = entry.clean_destination();
-            if seals_later(entry, &destination) {
-                self.init(Some(Pointer::at("/mounts/#/options", index)), SealReadOnly(destination));
+            if seals_later(entry) {
+                let (destination, own) = (entry.destination.to_owned(), entry.kind() == Some(c"tmpfs"));
+                self.init(Some(Pointer::at("/mounts/#/options", index)), SealReadOnly { destination, own });
             }
         }
         self.working_directory();
@@ -181,14 +242,20 @@ fn maps(entry: &Entry) -> Maps {
     Maps { uid: text(&entry.uid_mappings), gid: text(&entry.gid_mappings) }
 }
 
-fn is_cgroup(entry: &Entry) -> bool {
+/// Whether a path is another one or below it.
+fn is_within(path: &CStr, other: &CStr) -> bool {
+    path.to_bytes().strip_prefix(other.to_bytes()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+}
+
+/// Whether an entry shows the cgroups.
+pub(super) fn is_cgroup(entry: &Entry) -> bool {
     !entry.is_bind()
         && !entry.options.remount
         && matches!(entry.kind().map(CStr::to_bytes), Some(b"cgroup" | b"cgroup2"))
 }
 
 /// A read-only tmpfs gets its mount points, and /dev its devices, before it is made read-only.
-fn seals_later(entry: &Entry, destination: &CStr) -> bool {
-    let late = entry.kind() == Some(c"tmpfs") || destination == c"/dev";
+fn seals_later(entry: &Entry) -> bool {
+    let late = entry.kind() == Some(c"tmpfs") || &*entry.destination == c"/dev";
     late && !entry.is_bind() && !entry.options.remount && entry.options.read_only()
 }

@@ -6,6 +6,8 @@ use nix::sched::CloneFlags;
 use super::Compiler;
 use super::step::Clone;
 use crate::bundle::linux::{NamespaceKind, Offset};
+use crate::bundle::sysctl;
+use crate::cgroup::Manager;
 use crate::pointer::Pointer;
 use crate::process::join::{Enter, Open};
 use crate::process::limits::OomScoreAdj;
@@ -53,6 +55,11 @@ impl Compiler<'_> {
         (self.new_namespaces() | self.joined_namespaces()).contains(CloneFlags::CLONE_NEWUSER)
     }
 
+    /// Whether the container has a cgroup namespace of its own.
+    pub(super) fn has_new_cgroup_namespace(&self) -> bool {
+        self.new_namespaces().contains(CloneFlags::CLONE_NEWCGROUP)
+    }
+
     /// Whether the container has a cgroup namespace that is not ferrun's.
     pub(super) fn has_cgroup_namespace(&self) -> bool {
         (self.new_namespaces() | self.joined_namespaces()).contains(CloneFlags::CLONE_NEWCGROUP)
@@ -61,14 +68,21 @@ impl Compiler<'_> {
     /// Whether the cgroup namespace can be had at birth: where the init is born in its cgroup, and not
     /// where it joins v1 hierarchies later, since the namespace is rooted at the cgroups of that moment.
     fn cgroup_namespace_at_birth(&self) -> bool {
-        self.host.cgroups.v1.is_empty() && !self.options.no_cgroup
+        self.host.cgroups.v1.is_empty() && self.options.manager == Manager::Cgroupfs
     }
 
     /// The namespaces to join, before anything is made.
     pub(super) fn open_namespaces(&mut self) {
         for (index, namespace) in self.spec.linux.namespaces.iter().enumerate() {
             if let Some(path) = namespace.path() {
-                let step = Open { kind: flag(namespace.kind), path: path.to_owned(), index };
+                let setting = self
+                    .spec
+                    .linux
+                    .sysctl
+                    .keys()
+                    .find(|name| sysctl::namespace(&sysctl::file(name)) == Some(namespace.kind));
+                let setting = setting.map(|name| sysctl::pointer(name));
+                let step = Open { kind: flag(namespace.kind), path: path.to_owned(), index, setting };
                 self.parent(Some(Pointer::at("/linux/namespaces/#/path", index)), step);
             }
         }
@@ -99,7 +113,7 @@ impl Compiler<'_> {
         let joined = self.joined_namespaces();
         let between = self.has_user_namespace() && !joined.is_empty();
         let enter = if between { joined } else { joined & OF_CHILDREN };
-        let cgroup = self.v2_directory().map(|directory| directory.path);
+        let cgroup = self.v2_directory().map(|directory| directory.path.clone());
         let new_time = self.new_namespaces().contains(NEWTIME);
         self.parent(Some(FROM), Clone { flags: self.at_birth(), cgroup, enter, between, new_time });
     }
@@ -113,17 +127,34 @@ impl Compiler<'_> {
         }
     }
 
+    /// Whether the container stays in ferrun's own mount namespace.
+    pub(super) fn inherits_mount_namespace(&self) -> bool {
+        !(self.new_namespaces() | self.joined_namespaces()).contains(CloneFlags::CLONE_NEWNS)
+    }
+
+    /// Whether the mounts are made in a namespace that others are in, too.
+    pub(super) fn joins_mount_namespace(&self) -> bool {
+        self.joined_namespaces().contains(CloneFlags::CLONE_NEWNS)
+    }
+
     /// The namespaces that the init joins itself; with a user namespace it is born in all of them.
     pub(super) fn enter(&mut self) {
-        let later = self.joined_namespaces() - OF_CHILDREN;
+        let later = self.joined_namespaces() - OF_CHILDREN - CloneFlags::CLONE_NEWNS;
         if !later.is_empty() {
             self.init(Some(FROM), Enter(later));
         }
     }
 
+    /// A joined mount namespace: from here on all paths are those in it.
+    pub(super) fn enter_mount(&mut self) {
+        self.init(Some(FROM), Enter(CloneFlags::CLONE_NEWNS));
+    }
+
     /// The mount namespace alone.
     pub(super) fn unshare_mount(&mut self) {
-        self.init(Some(FROM), Unshare(CloneFlags::CLONE_NEWNS));
+        if !self.joins_mount_namespace() {
+            self.init(Some(FROM), Unshare(CloneFlags::CLONE_NEWNS));
+        }
     }
 
     /// The namespaces that the init leaves, and the loopback link in a new network namespace.
@@ -148,7 +179,7 @@ impl Compiler<'_> {
 
     /// The cgroup namespace, once the init is in its cgroups.
     pub(super) fn unshare_cgroup(&mut self) {
-        if self.new_namespaces().contains(CloneFlags::CLONE_NEWCGROUP) && !self.cgroup_namespace_at_birth() {
+        if self.has_new_cgroup_namespace() && !self.cgroup_namespace_at_birth() {
             self.init(Some(FROM), Unshare(CloneFlags::CLONE_NEWCGROUP));
         }
     }

@@ -1,19 +1,23 @@
 //! Security modules: `process.apparmorProfile`, `process.selinuxLabel`, `linux.mountLabel`.
 
+use std::ffi::CString;
+
+use nix::sched::CloneFlags;
+
 use super::Compiler;
 use crate::bundle::mount::Mount;
 use crate::bundle::process::Process;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
-use crate::process::label::{ExecLabel, Module};
+use crate::process::label::{ExecLabel, KeyLabel, Module};
 use crate::rootfs::options::Data;
 
 const APPARMOR: Pointer = Pointer::new("/process/apparmorProfile");
 const SELINUX: Pointer = Pointer::new("/process/selinuxLabel");
 const MOUNT_LABEL: Pointer = Pointer::new("/linux/mountLabel");
 
-/// The file systems that SELinux labels by itself: the kernel takes no label for the first two from a
-/// mount, and a message queue is the ipc namespace's, not the mount's.
+/// The file systems that take no label from a mount: SELinux labels the first two by itself, and message
+/// queues are the ipc namespace's, not the mount's.
 const OWN_LABELS: &[&[u8]] = &[b"proc", b"sysfs", b"mqueue"];
 
 fn missing(module: &str, from: Pointer) -> Error {
@@ -22,22 +26,21 @@ fn missing(module: &str, from: Pointer) -> Error {
 
 impl Compiler<'_> {
     /// What execve(2) changes to, while ferrun may open files and make a procfs.
-    pub(super) fn exec_labels(&mut self, process: &Process) -> Result<()> {
+    pub(super) fn exec_labels(&mut self, process: &Process) {
         if !process.apparmor_profile.is_empty() {
-            if !self.host.apparmor {
-                return Err(missing("AppArmor", APPARMOR));
-            }
             let label = process.apparmor_profile.0.clone();
-            self.init(Some(APPARMOR), ExecLabel { module: Module::AppArmor, label });
+            match self.host.apparmor {
+                true => self.init(Some(APPARMOR), ExecLabel { module: Module::AppArmor, label }),
+                false => self.errors.push(missing("AppArmor", APPARMOR)),
+            }
         }
         if !process.selinux_label.is_empty() {
-            if !self.host.selinux {
-                return Err(missing("SELinux", SELINUX));
-            }
             let label = process.selinux_label.0.clone();
-            self.init(Some(SELINUX), ExecLabel { module: Module::SeLinux, label });
+            match self.host.selinux {
+                true => self.init(Some(SELINUX), ExecLabel { module: Module::SeLinux, label }),
+                false => self.errors.push(missing("SELinux", SELINUX)),
+            }
         }
-        Ok(())
     }
 
     /// Refuses a label for mounts that nothing would heed.
@@ -48,13 +51,35 @@ impl Compiler<'_> {
         }
     }
 
+    /// The label of what the program may use of keys, as its own.
+    pub(super) fn key_label(&mut self) {
+        let label = self.spec.process.as_ref().map(|process| &process.selinux_label);
+        if let Some(label) = label.filter(|label| !label.is_empty() && self.host.selinux) {
+            self.init(Some(SELINUX), KeyLabel(label.0.clone()));
+        }
+    }
+
+    /// The label of mounts, if there is one.
+    pub(super) fn mount_label(&self) -> Option<CString> {
+        let label = &self.spec.linux.mount_label;
+        (!label.is_empty()).then(|| label.0.clone())
+    }
+
+    /// The label of the message queues' directory. Of the host's it stays as it is, which the container's
+    /// end would not change back.
+    pub(super) fn queue_label(&self, entry: &Mount) -> Option<CString> {
+        let own = self.new_namespaces() | self.joined_namespaces();
+        let labelled = entry.kind() == Some(c"mqueue") && !entry.is_bind() && own.contains(CloneFlags::CLONE_NEWIPC);
+        self.mount_label().filter(|_| labelled)
+    }
+
     /// The option that labels a mount: selinux(8), mount(8). A bind shows files that have labels.
     pub(super) fn mount_context(&self, entry: &Mount) -> Option<Data> {
-        let label = &self.spec.linux.mount_label;
+        let label = self.mount_label()?;
         let own = entry.kind().is_some_and(|kind| OWN_LABELS.contains(&kind.to_bytes()));
         let given = entry.options.data.iter().any(|data| data.key.as_c_str() == c"context");
-        let labelled = !label.is_empty() && !entry.is_bind() && !own && !given;
-        labelled.then(|| Data { key: c"context".to_owned(), value: Some(label.0.clone()) })
+        let labelled = !entry.is_bind() && !own && !given;
+        labelled.then(|| Data { key: c"context".to_owned(), value: Some(label), at: None })
     }
 }
 
@@ -64,6 +89,7 @@ mod tests {
 
     use super::*;
     use crate::bundle::{Bundle, default};
+    use crate::cgroup::Manager;
     use crate::plan::{Action, Host, Options, compile};
 
     fn compiled(property: &str, enabled: bool) -> Result<Vec<(String, Option<String>)>> {
@@ -77,7 +103,7 @@ mod tests {
         let bundle = Bundle { dir: "/bundle".into(), text: Vec::new(), spec, warnings: Vec::new() };
         let cgroups = crate::cgroup::layout::Layout::default();
         let host = Host { cgroups, permitted: u64::MAX, apparmor: enabled, selinux: enabled, resctrl: None };
-        let plan = compile(&bundle, &host, &Options { no_cgroup: true, ..Options::default() })?;
+        let plan = compile(&bundle, &host, &Options { manager: Manager::Disabled, ..Options::default() })?;
         let mounts = plan.init.iter().filter_map(|step| match &step.action {
             Action::Mount(mount) => {
                 let data = mount.options.data.iter().find(|data| data.key.as_c_str() == c"context");

@@ -4,17 +4,20 @@ use std::fmt;
 
 use nix::sched::CloneFlags;
 
+use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::cgroup::directory::{MakeV1, MakeV2};
 use crate::cgroup::join::Join;
-use crate::cgroup::limits::{DevicesV1, DevicesV2, Limit};
+use crate::cgroup::limit::Limit;
+use crate::cgroup::owner::GiveCgroup;
 use crate::cgroup::resctrl::Class;
+use crate::cgroup::systemd::StartUnit;
 use crate::pointer::Pointer;
 use crate::process::exec::{Program, Umask, WorkingDirectory};
 use crate::process::home::Home;
 use crate::process::hook::Hook;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
 use crate::process::join::{Enter, Open};
-use crate::process::label::ExecLabel;
+use crate::process::label::{ExecLabel, KeyLabel};
 use crate::process::limits::{OomScoreAdj, Rlimit};
 use crate::process::namespaces::{DomainName, Hostname, Loopback, Unshare};
 use crate::process::net_device::MoveLink;
@@ -22,6 +25,7 @@ use crate::process::scheduling::{IoPriority, MemoryPolicy, Personality, Schedule
 use crate::process::session::{Isolate, Keyring};
 use crate::process::stdio::Stdio;
 use crate::process::sysctl::Sysctl;
+use crate::process::terminal::Terminal;
 use crate::process::time_namespace::NewTime;
 use crate::process::user_namespace::{BecomeRoot, CheckMap, GiveStreams, WriteMap};
 use crate::rootfs::cgroup::CgroupMount;
@@ -32,7 +36,8 @@ use crate::rootfs::mount::{Mount, SealReadOnly};
 use crate::rootfs::node::Node;
 use crate::rootfs::propagation::PropagateRoot;
 use crate::rootfs::remount::Remount;
-use crate::rootfs::root::{BindRoot, MoveRoot, Pivot, ReadOnlyRoot};
+use crate::rootfs::root::{BindRoot, EnterRoot, MoveRoot, Pivot, ReadOnlyRoot};
+use crate::rootfs::source::OpenSources;
 use crate::seccomp::step::Install;
 
 /// One thing to do, and the property that asked for it.
@@ -74,10 +79,14 @@ actions! {
     MakeCgroupV2(MakeV2) = "cgroup",
     /// Makes the v1 cgroups.
     MakeCgroupV1(MakeV1) = "cgroup",
+    /// Has systemd make the cgroups.
+    StartUnit(Box<StartUnit>) = "unit",
+    /// Gives the v2 cgroup to the container's user.
+    GiveCgroup(GiveCgroup) = "cgroup",
     /// Sets a limit.
-    Limit(Limit) = "cgroup",
+    Limit(Box<Limit>) = "cgroup",
     /// Sets the device rules of v1.
-    DevicesV1(DevicesV1) = "cgroup",
+    DevicesV1(Box<DevicesV1>) = "cgroup",
     /// Sets the device rules of v2.
     DevicesV2(DevicesV2) = "cgroup",
     /// A namespace to join.
@@ -94,10 +103,12 @@ actions! {
     MoveLink(MoveLink) = "network",
     /// The streams, for a container in a user namespace.
     GiveStreams(GiveStreams) = "stdio",
+    /// The sources of binds, for a container in a user namespace.
+    OpenSources(OpenSources) = "open",
     /// Writes down who the init is.
     Record(Record) = "state",
     /// A class of service of caches and memory bandwidth.
-    Resctrl(Class) = "resctrl",
+    Resctrl(Box<Class>) = "resctrl",
     /// Lets the init pass its [`Wait`].
     Release(Release) = "release",
     /// Waits until the mounts are made, for hooks.
@@ -107,11 +118,13 @@ actions! {
 
     // In both lanes, and after them.
     /// Runs a hook.
-    Hook(Hook) = "hooks",
+    Hook(Box<Hook>) = "hooks",
 
     // The init's lane.
     /// A session of its own, hidden from others.
     Isolate(Isolate) = "session",
+    /// The label of the session keyring.
+    KeyLabel(KeyLabel) = "label",
     /// A session keyring of its own.
     Keyring(Keyring) = "keyring",
     /// The score for when memory runs out.
@@ -133,11 +146,11 @@ actions! {
     /// The root file system as a mount.
     BindRoot(BindRoot) = "bind",
     /// A mount.
-    Mount(Mount) = "mount",
+    Mount(Box<Mount>) = "mount",
     /// Other options for an earlier mount.
-    Remount(Remount) = "mount",
+    Remount(Box<Remount>) = "mount",
     /// The container's view of its cgroups.
-    CgroupMount(CgroupMount) = "mount",
+    CgroupMount(Box<CgroupMount>) = "mount",
     /// The devices that every container has.
     Devices(DefaultDevices) = "dev",
     /// A device of `linux.devices`.
@@ -152,6 +165,10 @@ actions! {
     Pivot(Pivot) = "root",
     /// Covers the host's tree.
     MoveRoot(MoveRoot) = "root",
+    /// Goes to a tree that is mounted nowhere.
+    EnterRoot(EnterRoot) = "root",
+    /// A terminal of the container's own.
+    Terminal(Terminal) = "terminal",
     /// Kernel parameters of the container's namespaces.
     Sysctl(Sysctl) = "sysctl",
     /// A path that is hidden.
@@ -193,11 +210,32 @@ actions! {
     /// The file mode mask.
     Umask(Umask) = "umask",
     /// The filter of system calls.
-    Seccomp(Install) = "seccomp",
+    Seccomp(Box<Install>) = "seccomp",
     /// Tells the parent that all is set up; after `create`, waits for `start`.
     Ready(Ready) = "ready",
     /// The program.
     Execute(Program) = "exec",
+}
+
+/// The large ones stand apart: a plan has some seventy steps, nearly all of them small.
+macro_rules! boxed {
+    ($($name:ident($inner:ty),)*) => {$(
+        impl From<$inner> for Action {
+            fn from(inner: $inner) -> Action { Action::$name(Box::new(inner)) }
+        }
+    )*};
+}
+
+boxed! {
+    StartUnit(StartUnit),
+    Limit(Limit),
+    DevicesV1(DevicesV1),
+    Resctrl(Class),
+    Hook(Hook),
+    Mount(Mount),
+    Remount(Remount),
+    CgroupMount(CgroupMount),
+    Seccomp(Install),
 }
 
 /// Makes the init: clone3(2), with those namespaces that a process can only be born into.
@@ -205,7 +243,7 @@ pub struct Clone {
     /// The new namespaces.
     pub flags: CloneFlags,
     /// The v2 cgroup that it is born in.
-    pub cgroup: Option<String>,
+    pub cgroup: Option<std::rc::Rc<str>>,
     /// The namespaces that are entered before, since they are its children's.
     pub enter: CloneFlags,
     /// Whether a process in between enters them, which ends then: there is no way back from a user
@@ -253,4 +291,14 @@ words! {
     Wait = "for release",
     /// Everything up to the program is done.
     Ready = "tell the parent",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_small() {
+        assert!(size_of::<Step>() <= 88, "{}", size_of::<Step>());
+    }
 }

@@ -40,17 +40,16 @@ impl Mapped {
                 "in a user namespace it can only be mounted with a new {name} namespace, which that owns; \
                  bind the host's instead"
             )),
-            (Errno::EPERM, Some(_)) => error.hint("in a user namespace that needs one on the host of which nothing is hidden"),
+            (Errno::EPERM, Some(_)) => {
+                error.hint("in a user namespace that needs one on the host of which nothing is hidden")
+            }
             (Errno::EACCES | Errno::EOVERFLOW, _) => match self.root {
                 Some((uid, gid)) => error.hint(format!(
-                    "the container's root is uid {uid}, gid {gid} on the host: has it access to the rootfs, the sources \
-                     of mounts and the directories above?"
+                    "the container's root is uid {uid}, gid {gid} on the host: has it access to the rootfs and to what \
+                     is mounted?"
                 )),
                 None => error.hint("has the root of the user namespace access to it?"),
             },
-            (Errno::EINVAL, None) if matches!(action, Action::Mount(mount) if matches!(mount.source, Source::Bind(_))) => {
-                error.hint("in a user namespace a source with mounts below it can only be bound with them: rbind")
-            }
             _ => error,
         }
     }
@@ -85,7 +84,8 @@ impl Compiler<'_> {
         }
         self.oom_score_adj();
         let uid = self.spec.process.as_ref().and_then(|process| self.spec.linux.uid_mappings.on_host(process.user.uid));
-        if let Some(uid) = uid {
+        let terminal = self.spec.process.as_ref().is_some_and(|process| process.terminal);
+        if let Some(uid) = uid.filter(|_| !terminal) {
             self.parent(None, GiveStreams { uid });
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Namespaces that the container joins: opened and looked at by the parent before anything is made,
 //! entered with setns(2).
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::OwnedFd;
 
@@ -25,6 +25,8 @@ pub struct Open {
     pub path: CString,
     /// Where it stands in the list of namespaces.
     pub index: usize,
+    /// The property that sets a kernel parameter in it, as a JSON pointer.
+    pub setting: Option<String>,
 }
 
 /// A namespace to enter.
@@ -54,16 +56,58 @@ impl Open {
                 return Err(error.hint("a namespace's file is /proc/PID/ns/NAME, or a bind mount of it"));
             }
         }
-        // Nobody can enter the user namespace that he is in.
-        if self.kind == CloneFlags::CLONE_NEWUSER {
-            let own = stat(c"/proc/self/ns/user").what(|| "look at ferrun's own user namespace")?;
-            if fstat(&file).is_ok_and(|other| (other.st_dev, other.st_ino) == (own.st_dev, own.st_ino)) {
-                let error = Error::new(format!("{path:?} is the user namespace that ferrun itself is in"));
-                return Err(error.hint("without a user namespace in the list the container stays in it"));
-            }
-        }
+        self.refuse_own(&file)?;
         Ok(Opened { kind: self.kind, path: path.clone(), index: self.index, file })
     }
+
+    /// Refuses the namespace that ferrun itself is in where it cannot be entered or must not be changed.
+    fn refuse_own(&self, file: &OwnedFd) -> Result<()> {
+        if self.kind == CloneFlags::CLONE_NEWNS {
+            return self.refuse_hosts_mounts(file);
+        }
+        let is_user = self.kind == CloneFlags::CLONE_NEWUSER;
+        if !(is_user || self.setting.is_some()) || !is_same(file, own(self.kind))? {
+            return Ok(());
+        }
+        let error =
+            Error::new(format!("{:?} is the {} namespace that ferrun itself is in", self.path, names(self.kind)));
+        Err(match &self.setting {
+            // Nobody can enter the user namespace that he is in.
+            _ if is_user => error.hint("without a user namespace in the list the container stays in it"),
+            Some(pointer) => error.from_property(pointer).hint("the kernel parameter would be changed for the host"),
+            None => error,
+        })
+    }
+}
+
+impl Open {
+    /// The container's root covers that of the namespace: neither ferrun's own nor the host's may be that.
+    fn refuse_hosts_mounts(&self, file: &OwnedFd) -> Result<()> {
+        let whose = match (is_same(file, c"/proc/self/ns/mnt")?, is_same(file, c"/proc/1/ns/mnt")) {
+            (true, _) => "ferrun itself",
+            (false, Ok(true)) => "the host's first process",
+            // Who may not look at that can only tell his own.
+            _ => return Ok(()),
+        };
+        let error = Error::new(format!("{:?} is the mount namespace that {whose} is in", self.path));
+        Err(error.hint("the container's root and mounts would become the host's"))
+    }
+}
+
+/// The file of a namespace of ferrun's own, of those kinds that are looked at.
+fn own(kind: CloneFlags) -> &'static CStr {
+    match kind {
+        CloneFlags::CLONE_NEWUSER => c"/proc/self/ns/user",
+        CloneFlags::CLONE_NEWNET => c"/proc/self/ns/net",
+        CloneFlags::CLONE_NEWIPC => c"/proc/self/ns/ipc",
+        _ => c"/proc/self/ns/uts",
+    }
+}
+
+fn is_same(file: &OwnedFd, path: &CStr) -> Result<bool> {
+    let other = stat(path).what(|| format!("look at {path:?}"))?;
+    let this = fstat(file).what(|| "look at a namespace that is joined")?;
+    Ok((this.st_dev, this.st_ino) == (other.st_dev, other.st_ino))
 }
 
 impl fmt::Display for Open {

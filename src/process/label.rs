@@ -1,13 +1,16 @@
 //! The security module that confines the program: it is told the profile or label before execve(2), which
-//! puts it into force.
+//! puts it into force. SELinux is also told the label of the keyring that the program finds.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 
 use nix::errno::Errno;
 
 use super::procfs::Procfs;
-use crate::error::Result;
+use crate::error::{Context, Error, Result};
+
+/// What EINVAL means.
+const UNKNOWN_LABEL: &str = "the policy does not know this label";
 
 /// Which security module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,16 +49,19 @@ impl ExecLabel {
                 }
             }
         }
-        .map_err(|error| match error.code() {
-            Errno::ENOENT => error.hint("there is no such profile; apparmor_parser loads one"),
-            Errno::EINVAL => error.hint("the policy does not know this label"),
-            Errno::EACCES | Errno::EPERM => error.hint("the policy does not let ferrun change to it"),
-            _ => error,
-        })
+        .map_err(explain)
+    }
+
+    /// Whether SELinux's policy knows the label: for `check`. AppArmor tells of its profiles only in a list.
+    pub fn probe(&self) -> Result<()> {
+        match self.module {
+            Module::SeLinux => known_to_policy(&self.label),
+            Module::AppArmor => Ok(()),
+        }
     }
 
     /// ENOENT also says that there is no such profile: then the error stays the first.
-    fn first_module(&self, procfs: &Procfs, command: &[u8], error: crate::error::Error) -> Result<()> {
+    fn first_module(&self, procfs: &Procfs, command: &[u8], error: Error) -> Result<()> {
         match procfs.open(c"thread-self/attr/apparmor/exec", nix::fcntl::OFlag::O_WRONLY) {
             Ok(_) => Err(error),
             Err(_) => procfs.write(c"thread-self/attr/exec", command),
@@ -66,5 +72,41 @@ impl ExecLabel {
 impl fmt::Display for ExecLabel {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{} {} on exec", format!("{:?}", self.module).to_lowercase(), self.label.to_string_lossy())
+    }
+}
+
+/// Names the label of the keys that this thread makes up to execve(2): of the session keyring, to which a
+/// confined program has no right if it has ferrun's label.
+pub struct KeyLabel(pub CString);
+
+impl KeyLabel {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        Procfs::of_processes()?.write(c"thread-self/attr/keycreate", self.0.as_bytes()).map_err(explain)
+    }
+}
+
+impl fmt::Display for KeyLabel {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "selinux {} on keys", self.0.to_string_lossy())
+    }
+}
+
+fn explain(error: Error) -> Error {
+    match error.code() {
+        Errno::ENOENT => error.hint("there is no such profile; apparmor_parser loads one"),
+        Errno::EINVAL => error.hint(UNKNOWN_LABEL),
+        Errno::EACCES | Errno::EPERM => error.hint("the policy does not let ferrun change to it"),
+        _ => error,
+    }
+}
+
+/// Asks SELinux for a context as security_check_context(3) does. Who may not ask is not told.
+fn known_to_policy(label: &CStr) -> Result<()> {
+    use std::io::Write;
+    let Ok(mut file) = std::fs::OpenOptions::new().write(true).open("/sys/fs/selinux/context") else { return Ok(()) };
+    match file.write(label.to_bytes_with_nul()).what(|| format!("context {label:?}")) {
+        Err(error) if error.code() == Errno::EINVAL => Err(error.hint(UNKNOWN_LABEL)),
+        _ => Ok(()),
     }
 }

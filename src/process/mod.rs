@@ -17,5 +17,6 @@ pub mod session;
 mod spawn;
 pub mod stdio;
 pub mod sysctl;
+pub mod terminal;
 pub mod time_namespace;
 pub mod user_namespace;

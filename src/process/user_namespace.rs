@@ -144,7 +144,7 @@ impl fmt::Display for BecomeRoot {
 }
 
 /// Gives the standard streams to the container's user, which nobody inside of a user namespace can: they
-/// belong to users of the host.
+/// belong to users of the host. A container with a terminal has none of them.
 pub struct GiveStreams {
     /// The user's id on the host.
     pub uid: u32,

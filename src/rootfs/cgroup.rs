@@ -1,9 +1,10 @@
 //! A mount of type `cgroup`: the container's view of its own cgroup.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::OwnedFd;
 
+use nix::fcntl::{OFlag, openat};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{fchdir, symlinkat};
@@ -51,6 +52,8 @@ pub struct CgroupMount {
     pub options: Options,
     /// What is bound of the host's does not stay shared with it.
     pub cut_off: bool,
+    /// The SELinux context of the tmpfs of v1.
+    pub label: Option<CString>,
 }
 
 impl CgroupMount {
@@ -68,13 +71,16 @@ impl CgroupMount {
                     "mount {self}: no file system is made here to take the option \"{key}\""
                 )));
             }
-            View::V1(_) => tmpfs().what(|| format!("mount {self}"))?,
+            View::V1(_) => tmpfs(self.label.as_deref()).what(|| format!("mount {self}"))?,
             View::HostV2(path) => {
                 mount::open_tree(CWD, path, mount::OPEN_TREE_CLONE).what(|| format!("mount {self}"))?
             }
         };
         guard_proc(&self.destination, &tree, &target, self)?;
-        attach(&tree, &target, &self.destination)?;
+        // Before: mount(2) works in no other tree.
+        if !rootfs.nowhere {
+            attach(&tree, &target, &self.destination)?;
+        }
         if let View::V1(hierarchies) = &self.view {
             self.fill(&tree, hierarchies)?;
         }
@@ -84,11 +90,12 @@ impl CgroupMount {
         let change =
             MountAttr { set: BASE | self.options.here.set, clear: self.options.here.clear, ..MountAttr::default() };
         mount::mount_setattr(&tree, false, &change).what(|| format!("set options of {self}"))?;
-        set_mount_options(&tree, &self.options, false, self)
+        set_mount_options(&tree, &self.options, false, self)?;
+        if rootfs.nowhere { attach(&tree, &target, &self.destination) } else { Ok(()) }
     }
 
-    /// Mounts each hierarchy by a name relative to the new tmpfs: nothing else can reach that yet, and
-    /// mount(2) is one call where the descriptors would take eight.
+    /// Mounts each hierarchy by a name relative to the new tmpfs: nothing else can reach that yet, and for a
+    /// new view of one mount(2) is one call where the descriptors would take eight.
     fn fill(&self, tmpfs: &OwnedFd, hierarchies: &[Hierarchy]) -> Result<()> {
         fchdir(tmpfs).what(|| format!("enter {:?}", self.destination))?;
         let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -100,7 +107,7 @@ impl CgroupMount {
                 None => {
                     nix::mount::mount(Some(c"cgroup"), name, Some(c"cgroup"), flags, Some(hierarchy.data.as_c_str()))
                 }
-                Some(path) => bind(path, name, flags),
+                Some(path) => bind(path, tmpfs, name, self.options.read_only()),
             };
             mounted.what(|| format!("mount cgroup hierarchy {name:?}"))?;
             // Where controllers share a hierarchy, each is found by its own name, too.
@@ -113,16 +120,21 @@ impl CgroupMount {
     }
 }
 
-fn bind(path: &std::ffi::CStr, name: &std::ffi::CStr, flags: MsFlags) -> nix::Result<()> {
-    let none = None::<&std::ffi::CStr>;
-    nix::mount::mount(Some(path), name, none, MsFlags::MS_BIND, none)?;
-    nix::mount::mount(none, name, none, flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT, none)
+/// By descriptors: the tmpfs may be mounted nowhere, where mount(2) does not work.
+fn bind(path: &CStr, tmpfs: &OwnedFd, name: &CStr, read_only: bool) -> nix::Result<()> {
+    let tree = mount::open_tree(CWD, path, mount::OPEN_TREE_CLONE)?;
+    let set = if read_only { BASE | attr::RDONLY } else { BASE };
+    mount::mount_setattr(&tree, false, &MountAttr { set, ..MountAttr::default() })?;
+    mount::move_mount(&tree, openat(tmpfs, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-fn tmpfs() -> nix::Result<OwnedFd> {
+fn tmpfs(label: Option<&CStr>) -> nix::Result<OwnedFd> {
     let context = mount::fsopen(c"tmpfs")?;
     mount::fsconfig_string(&context, c"source", c"tmpfs")?;
     mount::fsconfig_string(&context, c"mode", c"755")?;
+    if let Some(label) = label {
+        mount::fsconfig_string(&context, c"context", label)?;
+    }
     mount::fsconfig_create(&context)?;
     mount::fsmount(&context, BASE)
 }

@@ -5,16 +5,13 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, makedev, mknodat};
+use nix::fcntl::readlinkat;
+use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat};
 use nix::unistd::symlinkat;
 
 use super::Rootfs;
-use super::mount::attach;
-use super::node::Node;
+use super::node::{Node, There};
 use crate::error::{Context, Error, Result};
-use crate::sys::fd::CWD;
-use crate::sys::mount;
 
 /// Names and numbers: "Default Devices" of the OCI runtime spec, config-linux.md.
 pub const NODES: &[(&CStr, u64, u64)] =
@@ -41,9 +38,12 @@ impl DefaultDevices {
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let dev = rootfs.make_directory(c"/dev").what(|| "open /dev of the container")?;
         for (name, major, minor) in NODES {
+            let path = CString::new([b"/dev/", name.to_bytes()].concat()).expect("joined from strings without NUL");
+            let number = makedev(*major, *minor);
+            let node = Node { path, kind: SFlag::S_IFCHR, number, mode: None, uid: None, gid: None, bind: self.bind };
             match self.bind {
-                true => bind_node(&dev, name, makedev(*major, *minor))?,
-                false => make_node(&dev, name, makedev(*major, *minor))?,
+                true => node.bind(&dev, name)?,
+                false => make_node(&dev, name, &node)?,
             }
         }
         for (name, target) in LINKS {
@@ -57,53 +57,15 @@ impl DefaultDevices {
     }
 }
 
-fn make_node(dev: &OwnedFd, name: &CStr, number: u64) -> Result<()> {
-    match mknodat(dev, name, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), number) {
-        Err(Errno::EEXIST) if is_there(dev, name, number)? => Ok(()),
-        Err(Errno::EEXIST) => Err(another_thing(name)),
-        Err(Errno::EPERM) => {
-            let path = CString::new([b"/dev/", name.to_bytes()].concat()).expect("made of two strings without NUL");
-            let node = Node { path, kind: SFlag::S_IFCHR, number, mode: None, uid: None, gid: None };
-            node.bind(dev, name)
-        }
-        result => result.what(|| format!("mknod /dev/{}", name.to_string_lossy())),
+fn make_node(dev: &OwnedFd, name: &CStr, node: &Node) -> Result<()> {
+    match mknodat(dev, name, node.kind, Mode::from_bits_truncate(0o666), node.number) {
+        Err(Errno::EEXIST) => match node.there(dev, name)? {
+            There::Same(_) => Ok(()),
+            There::Other(_) => Err(node.taken()),
+        },
+        Err(Errno::EPERM) => node.bind(dev, name),
+        result => result.what(|| format!("mknod {node}")),
     }
-}
-
-/// Mounts the host's device, which is still in reach, on a file that is made for it.
-fn bind_node(dev: &OwnedFd, name: &CStr, number: u64) -> Result<()> {
-    let path = CString::new([b"/dev/", name.to_bytes()].concat()).expect("joined from strings without NUL");
-    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let place = match openat(dev, name, flags, Mode::from_bits_truncate(0o666)) {
-        Err(Errno::EEXIST) if is_there(dev, name, number)? => return Ok(()),
-        // What a container before this one was mounted on.
-        Err(Errno::EEXIST) => empty_file(dev, name)?,
-        result => result.what(|| format!("make {path:?}"))?,
-    };
-    let device = mount::open_tree(CWD, &path, mount::OPEN_TREE_CLONE).what(|| format!("bind the host's {path:?}"))?;
-    let stat = fstat(&device).what(|| format!("stat the host's {path:?}"))?;
-    if stat.st_mode & libc::S_IFMT != libc::S_IFCHR || stat.st_rdev != number {
-        return Err(Error::new(format!("the host's {path:?} is another thing")));
-    }
-    attach(&device, &place, &path)
-}
-
-fn empty_file(dev: &OwnedFd, name: &CStr) -> Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(dev, name, flags, Mode::empty()).what(|| format!("open /dev/{name:?}"))?;
-    match fstat(&file).what(|| format!("stat /dev/{name:?}"))? {
-        stat if stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_size == 0 => Ok(file),
-        _ => Err(another_thing(name)),
-    }
-}
-
-fn is_there(dev: &OwnedFd, name: &CStr, number: u64) -> Result<bool> {
-    let stat = fstatat(dev, name, AtFlags::AT_SYMLINK_NOFOLLOW).what(|| format!("stat /dev/{name:?}"))?;
-    Ok(stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == number)
-}
-
-fn another_thing(name: &CStr) -> Error {
-    Error::new(format!("the container's /dev has a {name:?} that is another thing"))
 }
 
 /// ptmx and core are the image's own if it has them: a devpts without `newinstance` brings a node.

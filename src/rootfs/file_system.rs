@@ -4,13 +4,14 @@ use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, fstat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::Rootfs;
 use super::options::{Data, Options};
 use crate::error::{Error, Result};
 use crate::sys::mount::{self, attr};
+use crate::sys::xattr;
 
 /// The kernel's own file systems, for which read-only is a matter of the mount. Any other is told, too:
 /// a device must not be written to by a read-only mount, not even to replay its journal.
@@ -44,7 +45,10 @@ impl FileSystem<'_> {
     /// Makes it. `what` is for errors: `mount tmpfs on /a`.
     pub fn make(&self, options: &Options, what: impl FnOnce() -> String) -> Result<OwnedFd> {
         let fail = |errno, context: Option<&OwnedFd>| {
-            let error = Error::os(what(), errno);
+            let mut error = Error::os(what(), errno);
+            if errno == Errno::EINVAL && options.label_is_refused_by(self.kind) {
+                error = label_refused(error);
+            }
             match context.and_then(mount::kernel_message) {
                 Some(said) => error.detail(said),
                 None => error,
@@ -78,13 +82,49 @@ pub(super) fn configure(context: &OwnedFd, options: &Options) -> nix::Result<()>
     for flag in &options.superblock {
         mount::fsconfig_flag(context, flag)?;
     }
-    for Data { key, value } in &options.data {
+    for Data { key, value, .. } in &options.data {
         match value {
             Some(value) => mount::fsconfig_string(context, key, value)?,
             None => mount::fsconfig_flag(context, key)?,
         }
     }
     Ok(())
+}
+
+impl Options {
+    /// What of the data a file system would not take, and its own words: nothing is made. A file system
+    /// that looks at its data only when it is made refuses nothing here.
+    pub fn refused_by(&self, kind: &CStr) -> nix::Result<Vec<(&Data, Error)>> {
+        let context = mount::fsopen(kind)?;
+        let refused = self.data.iter().filter_map(|data| {
+            let Data { key, value, .. } = data;
+            let result = match value {
+                Some(value) => mount::fsconfig_string(&context, key, value),
+                None => mount::fsconfig_flag(&context, key),
+            };
+            let error = Error::os(format!("option {key:?} of {}", kind.to_string_lossy()), result.err()?);
+            Some((data, mount::kernel_message(&context).into_iter().fold(error, Error::detail)))
+        });
+        Ok(refused.collect())
+    }
+
+    /// Whether it is the label of all mounts that is not taken, which the options have from elsewhere.
+    fn label_is_refused_by(&self, kind: &CStr) -> bool {
+        self.data.iter().any(|data| data.at.is_none())
+            && self.refused_by(kind).is_ok_and(|refused| refused.iter().any(|(data, _)| data.at.is_none()))
+    }
+}
+
+/// The same error as one of the property that has the label.
+pub fn label_refused(error: Error) -> Error {
+    error.from_property("/linux/mountLabel").hint("the policy does not know this label")
+}
+
+/// Labels the root of a detached file system that takes none as an option.
+pub(super) fn relabel(tree: &OwnedFd, label: &CStr) -> nix::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = openat(tree, c".", flags, Mode::empty())?;
+    xattr::set(root, c"security.selinux", label.to_bytes_with_nul())
 }
 
 /// The directory that a tmpfs is like: its mount point, unless that is still to be made or the options say

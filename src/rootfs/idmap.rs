@@ -71,17 +71,17 @@ impl fmt::Display for MakeUserNamespace {
 
 /// How a mount is mapped.
 pub struct IdMap {
-    /// The maps.
-    pub namespace: Rc<UserNamespace>,
+    /// The maps; none: those of the container's own user namespace.
+    pub namespace: Option<Rc<UserNamespace>>,
     /// The mounts below, too.
     pub recursive: bool,
 }
 
 impl IdMap {
     /// Maps a mount that is not attached yet.
-    pub(super) fn apply(&self, tree: &OwnedFd, what: &dyn fmt::Display) -> Result<()> {
+    pub(super) fn apply(&self, tree: &OwnedFd, containers: Option<&OwnedFd>, what: &dyn fmt::Display) -> Result<()> {
         use std::os::fd::AsRawFd;
-        let namespace = self.namespace.made.get();
+        let namespace = self.namespace.as_ref().map_or(containers, |namespace| namespace.made.get());
         let namespace = namespace.ok_or_else(|| Error::new(format!("{what}: its user namespace is not made yet")))?;
         let change = MountAttr { set: attr::IDMAP, userns_fd: namespace.as_raw_fd() as u64, ..MountAttr::default() };
         mount::mount_setattr(tree, self.recursive, &change).map_err(|errno| {

@@ -1,6 +1,6 @@
 //! Paths that the container shall not see, and paths that it shall not write to.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::OwnedFd;
 
@@ -15,48 +15,70 @@ use crate::sys::mount::{self, MountAttr, attr};
 
 /// Hides a path: an empty directory over a directory, the null device over a file. A path that is not
 /// there needs no mask.
-pub struct Mask(pub CString);
+pub struct Mask {
+    /// The path.
+    pub path: CString,
+    /// The SELinux context of the empty directory: the program may look into it as into another.
+    pub label: Option<CString>,
+}
 
 impl Mask {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        let target = match rootfs.find(&self.0) {
+        let target = match rootfs.find(&self.path) {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
             result => result.what(|| format!("mask {self}"))?,
         };
         let stat = fstat(&target).what(|| format!("stat {self}"))?;
-        let cover = match stat.st_mode & libc::S_IFMT {
-            libc::S_IFDIR => rootfs
-                .empty_directory()
-                .and_then(|empty| mount::clone_tree(empty, false))
-                .what(|| format!("mask {self}"))?,
-            _ => null_device(rootfs)?,
+        let is_directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+        let cover = match is_directory {
+            true => empty_directory(rootfs, self.label.as_deref()).what(|| format!("mask {self}"))?,
+            false => mount::clone_tree(null_device(rootfs)?, false).what(|| "mask with /dev/null")?,
         };
-        attach(&cover, &target, &self.0)
+        attach(&cover, &target, &self.path)?;
+        if is_directory {
+            rootfs.empty.get_or_init(|| cover);
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for Mask {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.0.to_string_lossy())
+        f.write_str(&self.path.to_string_lossy())
     }
 }
 
-/// A detached copy of the container's null device, which is verified: an image may bring a link or
-/// another device of that name (CVE-2025-31133).
-fn null_device(rootfs: &Rootfs) -> Result<OwnedFd> {
+/// The container's null device, which is looked up once and verified: an image may bring a link or another
+/// device of that name (CVE-2025-31133).
+fn null_device(rootfs: &Rootfs) -> Result<&OwnedFd> {
+    if let Some(found) = rootfs.null.get() {
+        return Ok(found);
+    }
     let null = rootfs.find(c"/dev/null").what(|| "mask with /dev/null of the container")?;
     match fstat(&null) {
-        Ok(stat) if is_null(&stat) => mount::clone_tree(&null, false).what(|| "mask with /dev/null"),
+        Ok(stat) if is_null(&stat) => Ok(rootfs.null.get_or_init(|| null)),
         _ => Err(Error::new("the container's /dev/null is not the null device")),
     }
 }
 
+/// The file system that hides directories, one for all of them. The first directory is covered by itself and
+/// the others by copies of it: before Linux 6.15 a mount can be copied only once it is attached.
+fn empty_directory(rootfs: &Rootfs, label: Option<&CStr>) -> nix::Result<OwnedFd> {
+    match rootfs.empty.get() {
+        Some(attached) => mount::clone_tree(attached, false),
+        None => empty_file_system(label),
+    }
+}
+
 /// A detached file system that holds nothing and can hold nothing.
-pub(super) fn empty_file_system() -> nix::Result<OwnedFd> {
+fn empty_file_system(label: Option<&CStr>) -> nix::Result<OwnedFd> {
     let context = mount::fsopen(c"tmpfs")?;
     mount::fsconfig_string(&context, c"source", c"tmpfs")?;
     mount::fsconfig_string(&context, c"nr_inodes", c"1")?;
+    if let Some(label) = label {
+        mount::fsconfig_string(&context, c"context", label)?;
+    }
     mount::fsconfig_create(&context)?;
     mount::fsmount(&context, attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
 }

@@ -4,7 +4,7 @@
 pub mod cgroup;
 mod copy_up;
 pub mod devices;
-mod file_system;
+pub mod file_system;
 pub mod idmap;
 pub mod mask;
 pub mod mount;
@@ -13,17 +13,21 @@ pub mod options;
 pub mod propagation;
 pub mod remount;
 pub mod root;
+pub mod source;
 mod target;
+pub mod terminal;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::fchdir;
 
 /// Links in a path before it is given up as a loop, as the kernel's own limit.
 const LINKS: usize = 40;
@@ -31,21 +35,43 @@ const LINKS: usize = 40;
 /// The container's file tree while it is set up.
 pub struct Rootfs {
     root: OwnedFd,
-    /// The empty file system that hides directories, made for the first of them.
+    /// It stands in a mount namespace that others are in.
+    foreign: bool,
+    /// It is mounted nowhere. There, mounts that are attached can no longer be changed: do_mount_setattr() of
+    /// the kernel.
+    nowhere: bool,
+    /// The empty file system that hides directories, attached over the first of them.
     empty: OnceCell<OwnedFd>,
+    /// The null device that hides files, looked up for the first of them.
+    null: OnceCell<OwnedFd>,
     /// The mounts that later ones change, by destination.
     kept: RefCell<Vec<(CString, OwnedFd)>>,
+    /// The source of the next bind, if it comes from the parent.
+    handed: Cell<Option<OwnedFd>>,
 }
 
 impl Rootfs {
     /// The tree below this mount.
     pub fn new(root: OwnedFd) -> Rootfs {
-        Rootfs { root, empty: OnceCell::new(), kept: RefCell::default() }
+        Rootfs {
+            root,
+            foreign: false,
+            nowhere: false,
+            empty: OnceCell::new(),
+            null: OnceCell::new(),
+            kept: RefCell::default(),
+            handed: Cell::default(),
+        }
     }
 
     /// The root directory.
     pub fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
+    }
+
+    /// Whether it stands in a mount namespace that others are in, and does not go with the init.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Opens a path as a process inside the container would find it, except that no magic link of /proc
@@ -152,20 +178,28 @@ impl Rootfs {
     }
 
     /// The last mount that was remembered under a destination.
-    fn kept(&self, destination: &CStr) -> Option<OwnedFd> {
+    fn kept(&self, destination: &CStr) -> Option<Ref<'_, OwnedFd>> {
+        let find = |kept: &Vec<(CString, OwnedFd)>| kept.iter().rposition(|(path, _)| path.as_c_str() == destination);
         let kept = self.kept.borrow();
-        let (_, mount) = kept.iter().rev().find(|(path, _)| path.as_c_str() == destination)?;
-        mount.try_clone().ok()
+        let index = find(&kept)?;
+        Some(Ref::map(kept, |kept| &kept[index].1))
     }
 
-    /// The file system that hides directories: empty, read-only, one for all of them.
-    fn empty_directory(&self) -> nix::Result<&OwnedFd> {
-        if let Some(made) = self.empty.get() {
-            return Ok(made);
-        }
-        let made = mask::empty_file_system()?;
-        Ok(self.empty.get_or_init(|| made))
+    /// Gives the source for the next bind.
+    pub fn hand(&self, source: OwnedFd) {
+        self.handed.set(Some(source));
     }
+
+    /// The source of this bind.
+    fn handed(&self) -> nix::Result<OwnedFd> {
+        self.handed.take().ok_or(Errno::ENOENT)
+    }
+}
+
+/// Takes a tree away from where others would see it, after a failure. The caller must be in the mount namespace.
+pub fn withdraw(root: impl AsFd) -> nix::Result<()> {
+    fchdir(root)?;
+    umount2(".", MntFlags::MNT_DETACH)
 }
 
 /// A path's directory and last name; trailing slashes are no part of the name.

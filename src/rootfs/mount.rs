@@ -4,9 +4,11 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
+
 use super::Rootfs;
 use super::copy_up::copy_up;
-use super::file_system::{FileSystem, tmpfs_place};
+use super::file_system::{FileSystem, relabel, tmpfs_place};
 use super::idmap::IdMap;
 use super::options::{Attributes, Options};
 use crate::error::{Context, Result};
@@ -40,7 +42,11 @@ pub struct Mount {
     pub cut_off: bool,
     /// How owners are mapped.
     pub idmap: Option<IdMap>,
-    /// A later entry of `mounts` changes this one.
+    /// The source of this bind came from the parent, with its owners mapped.
+    pub handed: bool,
+    /// The SELinux context of its root, where none can be had as an option.
+    pub label: Option<CString>,
+    /// It is changed later: by another entry of `mounts`, or by [`SealReadOnly`].
     pub keep: bool,
 }
 
@@ -48,12 +54,18 @@ impl Mount {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let tree = match &self.source {
-            Source::Bind(path) => self.bind(path)?,
+            Source::Bind(path) => self.bind(rootfs, path)?,
             Source::FileSystem { kind, source } => self.file_system(rootfs, kind, source)?,
         };
         let target = self.target(rootfs, &tree)?;
-        attach(&tree, &target, &self.destination)?;
+        // After: a parent that is shared passes that on. Nowhere is no such parent.
+        if !rootfs.nowhere {
+            attach(&tree, &target, &self.destination)?;
+        }
         set_mount_options(&tree, &self.options, self.seal_later, self)?;
+        if rootfs.nowhere {
+            attach(&tree, &target, &self.destination)?;
+        }
         if self.keep {
             rootfs.keep(self.destination.clone(), tree);
         }
@@ -61,10 +73,11 @@ impl Mount {
     }
 
     /// A detached copy of the source, with only those attributes changed that the options name.
-    fn bind(&self, path: &CStr) -> Result<OwnedFd> {
+    fn bind(&self, rootfs: &Rootfs, path: &CStr) -> Result<OwnedFd> {
         let recursive = self.options.bind == Some(true);
         let flags = mount::OPEN_TREE_CLONE | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
-        let tree = mount::open_tree(CWD, path, flags).what(|| format!("bind source {path:?}"))?;
+        let tree = if self.handed { rootfs.handed() } else { mount::open_tree(CWD, path, flags) };
+        let tree = tree.what(|| format!("bind source {path:?}"))?;
         if self.cut_off {
             mount::mount_setattr(&tree, true, &super::propagation::SLAVE).what(|| format!("cut off {self}"))?;
         }
@@ -74,7 +87,7 @@ impl Mount {
             mount::mount_setattr(&tree, false, &change).what(|| format!("set options of {self}"))?;
         }
         if let Some(idmap) = &self.idmap {
-            idmap.apply(&tree, self)?;
+            idmap.apply(&tree, None, self)?;
         }
         Ok(tree)
     }
@@ -90,6 +103,9 @@ impl Mount {
         let tree = made.make(&self.options, || format!("mount {self}"))?;
         if let Some(place) = place.filter(|_| self.options.copy_up) {
             copy_up(&place, &tree).map_err(|error| error.hint(format!("tmpcopyup fills {self} with what is there")))?;
+        }
+        if let Some(label) = &self.label {
+            relabel(&tree, label).what(|| format!("label {self} {label:?}"))?;
         }
         Ok(tree)
     }
@@ -131,19 +147,44 @@ impl fmt::Display for Mount {
 }
 
 /// Makes a mount read-only once everything below it is in its place.
-pub struct SealReadOnly(pub CString);
+pub struct SealReadOnly {
+    /// Where it is: absolute and clean, inside the container.
+    pub destination: CString,
+    /// Its file system was made for it alone; others may be the host's, too, as every devtmpfs is.
+    pub own: bool,
+}
 
 impl SealReadOnly {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
-        let seal = || mount::mount_setattr(rootfs.find(&self.0)?, false, &change);
-        seal().what(|| format!("make {self} read-only"))
+        let sealed = match rootfs.kept(&self.destination) {
+            Some(mount) if !rootfs.nowhere => mount::mount_setattr(&*mount, false, &READ_ONLY),
+            Some(mount) if self.own => make_read_only(&mount),
+            Some(mount) => cover_read_only(&mount),
+            None => Err(Errno::ENOENT),
+        };
+        sealed.what(|| format!("make {self} read-only"))
     }
+}
+
+const READ_ONLY: MountAttr = MountAttr { set: attr::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
+
+/// Makes the instance of the file system read-only.
+fn make_read_only(mount: &OwnedFd) -> nix::Result<()> {
+    let instance = mount::fspick(mount)?;
+    mount::fsconfig_flag(&instance, c"ro")?;
+    mount::fsconfig_reconfigure(&instance)
+}
+
+/// Covers a mount that cannot be changed any more by a copy, with all that is mounted on it.
+fn cover_read_only(mount: &OwnedFd) -> nix::Result<()> {
+    let copy = mount::clone_tree(mount, true)?;
+    mount::mount_setattr(&copy, false, &READ_ONLY)?;
+    mount::move_mount(copy, mount)
 }
 
 impl fmt::Display for SealReadOnly {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.0.to_string_lossy())
+        f.write_str(&self.destination.to_string_lossy())
     }
 }

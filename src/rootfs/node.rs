@@ -30,6 +30,20 @@ pub struct Node {
     pub uid: Option<u32>,
     /// The owner's group, if the config says it.
     pub gid: Option<u32>,
+    /// In a user namespace, which may make no devices.
+    pub bind: bool,
+}
+
+/// What is already where a device shall be.
+pub(super) enum There {
+    /// That device.
+    Same((OwnedFd, FileStat)),
+    /// Another thing.
+    Other((OwnedFd, FileStat)),
+}
+
+fn is_empty_file(stat: &FileStat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_size == 0
 }
 
 const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -46,11 +60,11 @@ impl Node {
             Err(Errno::EPERM) => return self.bind(&directory, &name),
             Err(errno) => return Err(Error::os(format!("mknod {self}"), errno)),
         };
-        let node = openat(&directory, name.as_c_str(), HANDLE, Mode::empty()).what(|| format!("open {self}"))?;
-        let stat = fstat(&node).what(|| format!("stat {self}"))?;
-        if !self.is_same(&stat) {
-            return Err(Error::new(format!("device {self}: the container has another thing of that name")));
-        }
+        let (node, stat) = match self.there(&directory, &name)? {
+            There::Same(found) => found,
+            There::Other((_, stat)) if self.bind && is_empty_file(&stat) => return self.bind(&directory, &name),
+            There::Other(_) => return Err(self.taken()),
+        };
         let owned = self.own(&node, &stat)?;
         match self.mode {
             // There is no umask: what was made has its mode, but for what a new owner takes away.
@@ -59,6 +73,18 @@ impl Node {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What has its name in a directory.
+    pub(super) fn there(&self, directory: &OwnedFd, name: &CStr) -> Result<There> {
+        let found = openat(directory, name, HANDLE, Mode::empty()).what(|| format!("open {self}"))?;
+        let stat = fstat(&found).what(|| format!("stat {self}"))?;
+        Ok(if self.is_same(&stat) { There::Same((found, stat)) } else { There::Other((found, stat)) })
+    }
+
+    /// That it is none that could be taken for it.
+    pub(super) fn taken(&self) -> Error {
+        Error::new(format!("device {self}: the container has another thing of that name"))
     }
 
     fn is_same(&self, stat: &FileStat) -> bool {
@@ -77,18 +103,23 @@ impl Node {
         Ok(true)
     }
 
-    /// Where no devices may be made, the host's own is shown, with the host's owner and mode.
+    /// Where no devices may be made, the host's own is shown, with the host's owner and mode, on a file that
+    /// is made for it.
     pub(super) fn bind(&self, directory: &OwnedFd, name: &CStr) -> Result<()> {
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let place = match openat(directory, name, flags, Mode::from_bits_truncate(0o666)) {
+            Err(Errno::EEXIST) => match self.there(directory, name)? {
+                There::Same(_) => return Ok(()),
+                // What a container before this one was mounted on.
+                There::Other((place, stat)) if is_empty_file(&stat) => place,
+                There::Other(_) => return Err(self.taken()),
+            },
+            result => result.what(|| format!("mount point of {self}"))?,
+        };
         let source = self.of_host().ok_or_else(|| {
             let error = Error::os(format!("mknod {self}"), Errno::EPERM);
             error.hint("the host has no such device there that could be bound in its place")
         })?;
-        let flags = OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let place = match openat(directory, name, flags | OFlag::O_EXCL, Mode::empty()) {
-            Err(Errno::EEXIST) => openat(directory, name, HANDLE, Mode::empty()),
-            result => result,
-        };
-        let place = place.what(|| format!("mount point of {self}"))?;
         let copy = mount::clone_tree(&source, false).what(|| format!("bind {self}"))?;
         // Whatever the root's propagation is, the container mounts nothing over the host's device.
         mount::mount_setattr(&copy, false, &SLAVE).what(|| format!("cut off {self}"))?;

@@ -144,6 +144,8 @@ pub struct Data {
     pub key: CString,
     /// What stands behind the `=`, if there is one.
     pub value: Option<CString>,
+    /// Which of the config's options it is; none: it is ferrun's own.
+    pub at: Option<usize>,
 }
 
 /// The options of a mount, each in the form that the kernel takes.
@@ -167,6 +169,8 @@ pub struct Options {
     pub idmap: Option<bool>,
     /// A tmpfs begins with what its mount point holds.
     pub copy_up: bool,
+    /// How many were added.
+    count: usize,
 }
 
 impl Options {
@@ -175,6 +179,7 @@ impl Options {
     /// # Errors
     /// A sentence, for an option with a NUL byte.
     pub fn add(&mut self, option: &str) -> Result<(), String> {
+        self.count += 1;
         let Ok(known) = OPTIONS.binary_search_by_key(&option, |(name, _)| name) else {
             return self.add_data(option);
         };
@@ -199,10 +204,10 @@ impl Options {
     fn add_data(&mut self, option: &str) -> Result<(), String> {
         let nul = |_| format!("mount option {option:?} has a NUL byte");
         let (key, value) = match option.split_once('=') {
-            Some((key, value)) => (key, Some(CString::new(value).map_err(nul)?)),
+            Some((key, value)) => (key, Some(CString::new(unquoted(key, value)).map_err(nul)?)),
             None => (option, None),
         };
-        self.data.push(Data { key: CString::new(key).map_err(nul)?, value });
+        self.data.push(Data { key: CString::new(key).map_err(nul)?, value, at: Some(self.count - 1) });
         Ok(())
     }
 
@@ -216,6 +221,14 @@ impl Options {
     pub fn has_data(&self, key: &CStr) -> bool {
         self.data.iter().any(|data| data.key.as_c_str() == key)
     }
+}
+
+/// SELinux's options may have quotes, for mount(2), where a comma would end the value. fsconfig(2) takes the
+/// value as it is.
+fn unquoted<'a>(key: &str, value: &'a str) -> &'a str {
+    let of_selinux = matches!(key, "context" | "defcontext" | "fscontext" | "rootcontext");
+    let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    inner.filter(|_| of_selinux).unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -262,11 +275,12 @@ mod tests {
 
     #[test]
     fn unknown_options_are_data() {
-        let o = options(&["mode=755", "newinstance", "context=\"a=b\""]);
+        let o = options(&["mode=755", "newinstance", "context=\"a:b,c\"", "other=\"a=b\""]);
         let text = |d: &Data| (d.key.clone().into_string().unwrap(), d.value.clone().map(|v| v.into_string().unwrap()));
         assert_eq!(text(&o.data[0]), ("mode".into(), Some("755".into())));
         assert_eq!(text(&o.data[1]), ("newinstance".into(), None));
-        assert_eq!(text(&o.data[2]), ("context".into(), Some("\"a=b\"".into())));
+        assert_eq!(text(&o.data[2]), ("context".into(), Some("a:b,c".into())));
+        assert_eq!(text(&o.data[3]), ("other".into(), Some("\"a=b\"".into())));
         assert!(Options::default().add("a\0").is_err());
         assert!(o.has_data(c"mode") && !o.has_data(c"size"));
     }

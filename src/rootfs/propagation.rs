@@ -57,6 +57,11 @@ impl Propagation {
         self.kind == libc::MS_SHARED
     }
 
+    /// Whether the host's later mounts shall arrive.
+    pub fn is_slave(self) -> bool {
+        self.kind == libc::MS_SLAVE
+    }
+
     /// Whether nothing shall arrive from the host.
     pub fn is_private(self) -> bool {
         self.kind == libc::MS_PRIVATE
@@ -69,7 +74,7 @@ impl Propagation {
 
     /// Whether the root is left as its binding made it.
     pub(super) fn keeps_master(self) -> bool {
-        self.kind == libc::MS_SLAVE || self.of_host() == libc::MS_PRIVATE
+        self.is_slave() || self.of_host() == libc::MS_PRIVATE
     }
 
     /// Whether something is left to do at the end.

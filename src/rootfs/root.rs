@@ -13,6 +13,18 @@ use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
 
+/// The tree of mounts that the root becomes a part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tree {
+    /// A copy of the host's: the container has a mount namespace of its own.
+    Own,
+    /// That of others, which stays as it is but for the mount that the root lies on.
+    Joined,
+    /// None: the container has the host's mount namespace, and nothing of it appears there. Its root is
+    /// mounted nowhere, is seen by nobody else, and goes with the last process in it.
+    None,
+}
+
 /// Makes the root file system a mount of its own, which pivot_root(2) demands, in a tree from which no
 /// mount goes to the host.
 pub struct BindRoot {
@@ -20,12 +32,14 @@ pub struct BindRoot {
     pub path: CString,
     /// What the config says of its propagation.
     pub propagation: Option<Propagation>,
+    /// Where it is mounted.
+    pub tree: Tree,
 }
 
 impl BindRoot {
     /// Runs the step.
     pub fn run(&self) -> Result<Rootfs> {
-        let shared = self.propagation.is_some_and(Propagation::is_shared);
+        let shared = self.tree != Tree::Own || self.propagation.is_some_and(Propagation::is_shared);
         if !shared {
             let change = self.propagation.map_or(libc::MS_SLAVE, Propagation::of_host);
             let change = MountAttr { propagation: change, ..MountAttr::default() };
@@ -35,22 +49,28 @@ impl BindRoot {
         let place =
             mount::open_tree(CWD, &self.path, libc::AT_SYMLINK_NOFOLLOW as u32).what(|| format!("open {self}"))?;
         let root = mount::clone_tree(&place, true).what(|| format!("bind {self}"))?;
-        if shared {
+        if shared && self.tree != Tree::None {
             propagation::cut_off_mount_of(&place).what(|| format!("cut the mount of {self} off from the host's"))?;
         }
         if self.propagation.is_none_or(|value| !value.keeps_master()) {
             // The mounts inside are slaves by now, or must not lead to the host's at all.
             let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
             mount::mount_setattr(&root, shared, &private).what(|| format!("make {self} private"))?;
+        } else if shared {
+            mount::mount_setattr(&root, true, &SLAVE).what(|| format!("make {self} a slave"))?;
         }
-        super::mount::attach(&root, &place, &self.path)?;
-        Ok(Rootfs::new(root))
+        if self.tree != Tree::None {
+            super::mount::attach(&root, &place, &self.path)?;
+        }
+        let (foreign, nowhere) = (self.tree == Tree::Joined, self.tree == Tree::None);
+        Ok(Rootfs { foreign, nowhere, ..Rootfs::new(root) })
     }
 }
 
 impl fmt::Display for BindRoot {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "rootfs {}", self.path.to_string_lossy())
+        write!(f, "rootfs {}", self.path.to_string_lossy())?;
+        if self.tree == Tree::None { f.write_str(", mounted nowhere") } else { Ok(()) }
     }
 }
 
@@ -89,9 +109,14 @@ impl fmt::Display for Pivot {
 
 /// Moves the root file system over the host's root, for `--no-pivot`: the host's tree stays mounted
 /// below, so that what could be reached of it matters; /proc and /sys of the host are taken away first.
+///
+/// In a mount namespace that is joined, too: pivot_root(2) would give the container's root to every process
+/// there. They keep what they have; who enters the namespace from now on is in the container's root.
 pub struct MoveRoot {
     /// As in [`Pivot`].
     pub cut_off: bool,
+    /// The tree is that of others, who need its /proc and /sys.
+    pub joined: bool,
 }
 
 impl MoveRoot {
@@ -102,7 +127,7 @@ impl MoveRoot {
         if self.cut_off {
             mount::mount_setattr(&host, false, &SLAVE).what(|| "cut the root off from the host's")?;
         }
-        for tree in [c"/proc", c"/sys"] {
+        for tree in [c"/proc", c"/sys"].into_iter().filter(|_| !self.joined) {
             if self.cut_off {
                 // One that is no mount is none of the host's either.
                 let _ = mount::mount_setattr_on(tree, true, &SLAVE);
@@ -124,7 +149,26 @@ impl MoveRoot {
 
 impl fmt::Display for MoveRoot {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("move over the host's root, chroot")
+        let whose = if self.joined { "namespace" } else { "host" };
+        write!(f, "move over the {whose}'s root, chroot")
+    }
+}
+
+/// Makes a root file system that is mounted nowhere the root directory. There is no way out of it by `..`, as
+/// there would be from a directory of the host's tree: nothing is above it.
+pub struct EnterRoot;
+
+impl EnterRoot {
+    /// Runs the step.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        fchdir(rootfs.root()).what(|| "enter the rootfs")?;
+        chroot(".").what(|| "chroot to the rootfs")
+    }
+}
+
+impl fmt::Display for EnterRoot {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("chroot")
     }
 }
 

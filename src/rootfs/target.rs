@@ -34,9 +34,12 @@ impl Mount {
         let path = &self.destination;
         let target = match &self.source {
             Source::FileSystem { kind, .. } if matches!(kind.to_bytes(), b"proc" | b"sysfs") => {
-                rootfs.make_directory(path).and_then(|_| {
-                    rootfs.open_with(path, OFlag::O_PATH | OFlag::O_DIRECTORY, ResolveFlag::RESOLVE_NO_SYMLINKS)
-                })
+                let ordinary =
+                    || rootfs.open_with(path, OFlag::O_PATH | OFlag::O_DIRECTORY, ResolveFlag::RESOLVE_NO_SYMLINKS);
+                match ordinary() {
+                    Err(Errno::ENOENT) => rootfs.make_directory(path).and_then(|_| ordinary()),
+                    result => result,
+                }
             }
             Source::Bind(_) if !is_directory(tree) => rootfs.make_file(path),
             _ => rootfs.make_directory(path),

@@ -3,7 +3,7 @@
 use super::arch::{Arch, X32_BIT};
 use super::mux;
 use super::profile::{Action, Condition, Profile, Rule};
-use super::tree::{self, Node};
+use super::tree::{self, Tree, Trouble};
 use crate::error::{self, Error};
 use crate::pointer::Pointer;
 
@@ -28,7 +28,7 @@ pub struct Calls {
     /// ARM's own, which are far above the others.
     private: Vec<(u32, Entry)>,
     /// What [`Entry::Depends`] means.
-    pub trees: Vec<Vec<Node>>,
+    pub trees: Vec<Tree>,
     /// The largest number that the profile names, by whatever rule; 0: none.
     pub last: u32,
 }
@@ -41,13 +41,15 @@ impl Calls {
         for (index, rule) in profile.rules.iter().enumerate() {
             // A rule that asks for what happens anyway is none, but its names count as known.
             let counts = rule.action != profile.default;
-            calls.rule(rule, counts).map_err(|call| contradiction(call, index))?;
+            calls.rule(rule, counts).map_err(|(call, trouble)| {
+                in_trouble(call, trouble).from_property(Pointer::at("/linux/seccomp/syscalls/#", index))
+            })?;
         }
         Ok(calls)
     }
 
-    /// Fails with the name of a call for which another rule asks for something else.
-    fn rule(&mut self, rule: &Rule, counts: bool) -> Result<(), &'static str> {
+    /// Fails with the name of a call whose rules are in trouble.
+    fn rule(&mut self, rule: &Rule, counts: bool) -> Result<(), (&'static str, Trouble)> {
         let twice = |one: &Condition| rule.conditions.iter().filter(|other| other.argument == one.argument).count() > 1;
         // Of conditions on one argument any is enough (runc reads them so); else all must hold.
         let single = rule.conditions.iter().any(twice);
@@ -66,32 +68,39 @@ impl Calls {
             for conditions in &groups {
                 if let Some((number, function)) = disguise {
                     let conditions = mux::disguised(conditions, function);
-                    self.add(number, rule.action, &conditions).map_err(|_| call.name())?;
+                    self.add(number, rule.action, &conditions).map_err(|trouble| (call.name(), trouble))?;
                 }
                 if let Some(number) = number {
-                    self.add(number, rule.action, conditions).map_err(|_| call.name())?;
+                    self.add(number, rule.action, conditions).map_err(|trouble| (call.name(), trouble))?;
                 }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, number: u32, action: Action, conditions: &[Condition]) -> Result<(), tree::Conflict> {
-        let before = self.entry(number);
-        // The first rule without conditions stays, and covers those with conditions, before it and after.
-        if matches!(before, Entry::Always(_)) {
-            return Ok(());
-        }
-        let path = if conditions.is_empty() { None } else { tree::path(conditions, action, self.arch.is_wide()) };
-        match (before, path) {
-            (_, None) => self.set(number, Entry::Always(action)),
-            (Entry::Depends(tree), Some(path)) => tree::add(&mut self.trees[usize::from(tree)], path)?,
-            (_, Some(path)) => {
-                self.set(number, Entry::Depends(self.trees.len() as u16));
-                self.trees.push(vec![path]);
+    fn add(&mut self, number: u32, action: Action, conditions: &[Condition]) -> tree::Result<()> {
+        let wide = self.arch.is_wide();
+        let tree = match self.entry(number) {
+            // The first rule without conditions stays, and covers those with conditions, before it and after.
+            Entry::Always(_) => return Ok(()),
+            _ if !conditions.iter().any(|condition| tree::decides(condition, wide)) => {
+                self.set(number, Entry::Always(action));
+                return Ok(());
             }
-        }
-        Ok(())
+            Entry::Depends(tree) => usize::from(tree),
+            Entry::Unnamed => {
+                self.set(number, Entry::Depends(self.trees.len() as u16));
+                self.trees.push(Tree::default());
+                self.trees.len() - 1
+            }
+        };
+        self.trees[tree].add(conditions, action, wide)
+    }
+
+    /// What to say of a call whose tree leads nowhere.
+    pub fn in_trouble(&self, number: u32, trouble: Trouble) -> Error {
+        let name = self.arch.call_of(number).map_or_else(|| number.to_string(), |call| call.name().to_owned());
+        in_trouble(&name, trouble).from_property(Pointer::new("/linux/seccomp/syscalls"))
     }
 
     fn place(&self, number: u32) -> usize {
@@ -126,7 +135,11 @@ impl Calls {
     }
 }
 
-fn contradiction(call: &str, rule: usize) -> Error {
-    let message = format!("the rules on {call} contradict each other: the same arguments have two actions");
-    Error::new(message).from_property(Pointer::at("/linux/seccomp/syscalls/#", rule))
+fn in_trouble(call: &str, trouble: Trouble) -> Error {
+    Error::new(match trouble {
+        Trouble::Contradiction => {
+            format!("the rules on {call} contradict each other: the same arguments have two actions")
+        }
+        Trouble::Endless => format!("the rules on {call} overlap in a way that libseccomp comes to no end with"),
+    })
 }

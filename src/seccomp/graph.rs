@@ -2,7 +2,7 @@
 //! that decide nothing are gone.
 
 use super::profile::Action;
-use super::tree::{Branch, Compare, Node, Test};
+use super::tree::{Compare, Id, NO, Result, Side, Test, Tree, YES};
 
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,23 +44,28 @@ impl Graph {
     }
 
     /// Adds the tree of a call; `otherwise` is for what no rule fits.
-    pub fn add(&mut self, tree: &[Node], otherwise: Action) -> Target {
+    ///
+    /// # Errors
+    /// A level leads to itself.
+    pub fn add(&mut self, tree: &Tree, otherwise: Action) -> Result<Target> {
         self.first = self.steps.len();
-        self.level(tree, Target::Act(otherwise))
+        self.level(tree, &tree.top()?, Target::Act(otherwise))
     }
 
-    fn level(&mut self, level: &[Node], after: Target) -> Target {
-        level.iter().rev().fold(after, |next, node| {
-            let yes = self.branch(&node.yes, next);
-            let no = self.branch(&node.no, next);
-            self.insert(node.test, yes, no)
+    fn level(&mut self, tree: &Tree, level: &[Id], after: Target) -> Result<Target> {
+        level.iter().rev().try_fold(after, |next, id| {
+            let node = tree.node(*id);
+            let yes = self.side(tree, &node.sides[YES], next)?;
+            let no = self.side(tree, &node.sides[NO], next)?;
+            Ok(self.insert(node.test, yes, no))
         })
     }
 
-    fn branch(&mut self, branch: &Branch, next: Target) -> Target {
-        match branch.action {
-            Some(action) => Target::Act(action),
-            None => self.level(&branch.level, next),
+    fn side(&mut self, tree: &Tree, side: &Side, next: Target) -> Result<Target> {
+        match *side {
+            Side { next: Some(below), .. } => self.level(tree, &tree.level(below)?, next),
+            Side { action: Some(action), .. } => Ok(Target::Act(action)),
+            _ => Ok(next),
         }
     }
 

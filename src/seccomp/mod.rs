@@ -15,6 +15,7 @@ mod calls;
 mod code;
 mod graph;
 pub mod listing;
+mod merge;
 mod mux;
 pub mod profile;
 mod ranges;
@@ -71,7 +72,7 @@ pub fn compile(profile: &Profile, native: Arch) -> Result<Filter> {
         numbers.push((arch, Calls::new(profile, arch)?));
     }
     let mut sections = Vec::new();
-    for (arch, ranges) in ranges::all(&numbers, profile, &mut graph) {
+    for (arch, ranges) in ranges::all(&numbers, profile, &mut graph)? {
         sections.push(Section { arch, places: vec![0; ranges.len()], ranges });
     }
     // A path through more tests than that cannot be compiled; it is not even tried.

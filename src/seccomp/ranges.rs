@@ -4,6 +4,7 @@ use super::arch::{Arch, X32_BIT};
 use super::calls::{Calls, Entry};
 use super::graph::{Graph, Target};
 use super::profile::{Action, Profile};
+use crate::error::Result;
 
 /// Numbers from `start` to the next range's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,19 +31,22 @@ pub enum Reason {
 }
 
 /// The ranges of each architecture as the kernel tells them apart, the machine's own first.
-pub fn all(numbers: &[(Arch, Calls)], profile: &Profile, graph: &mut Graph) -> Vec<(Arch, Vec<Range>)> {
+///
+/// # Errors
+/// The rules on a call lead nowhere.
+pub fn all(numbers: &[(Arch, Calls)], profile: &Profile, graph: &mut Graph) -> Result<Vec<(Arch, Vec<Range>)>> {
     let x32 = numbers.iter().find(|(arch, _)| *arch == Arch::X32).map(|(_, calls)| calls);
     let has_x86_64 = numbers.iter().any(|(arch, _)| *arch == Arch::X86_64);
     let apart = numbers.iter().filter(|(arch, _)| *arch != Arch::X32 || !has_x86_64);
     let ranges = apart.map(|(arch, calls)| {
         let mut ranges = Ranges { list: Vec::with_capacity(256), profile, graph, stub: has_stub(profile) };
         match arch {
-            Arch::X86_64 => ranges.x86_64(calls, x32),
+            Arch::X86_64 => ranges.x86_64(calls, x32)?,
             _ => {
-                ranges.calls(calls, 0);
+                ranges.calls(calls, 0)?;
             }
         }
-        (*arch, ranges.list)
+        Ok((*arch, ranges.list))
     });
     ranges.collect()
 }
@@ -81,7 +85,7 @@ impl Ranges<'_> {
 
     /// Numbers from `first` on; those above the last named one get what new calls get. Gives whether there
     /// are such.
-    fn calls(&mut self, calls: &Calls, first: u32) -> bool {
+    fn calls(&mut self, calls: &Calls, first: u32) -> Result<bool> {
         // runc looks for the largest number above 0; on x86 it does not count the calls with a disguise, so
         // that even a named one can be above it.
         let newer = self.stub && calls.last > 0;
@@ -92,6 +96,7 @@ impl Ranges<'_> {
                 Entry::Always(action) => self.act(number, action, Reason::Named),
                 Entry::Depends(tree) => {
                     let target = self.graph.add(&calls.trees[usize::from(tree)], self.profile.default);
+                    let target = target.map_err(|trouble| calls.in_trouble(number, trouble))?;
                     self.push(number, target, Reason::Named);
                 }
             }
@@ -100,16 +105,16 @@ impl Ranges<'_> {
         if newer {
             self.act(calls.last + 1, Action::ENOSYS, Reason::Newer);
         }
-        newer
+        Ok(newer)
     }
 
     /// x86_64 and, told apart by one bit of the number, x32.
-    fn x86_64(&mut self, calls: &Calls, x32: Option<&Calls>) {
+    fn x86_64(&mut self, calls: &Calls, x32: Option<&Calls>) -> Result<()> {
         const HIGH: u32 = 0x8000_0000;
-        let newer = self.calls(calls, 0);
+        let newer = self.calls(calls, 0)?;
         let bad = |ranges: &mut Self, start| ranges.act(start, Action::KILL_THREAD, Reason::Unlisted);
         let newer_x32 = match x32 {
-            Some(x32) => self.calls(x32, X32_BIT),
+            Some(x32) => self.calls(x32, X32_BIT)?,
             None => {
                 bad(self, X32_BIT);
                 false
@@ -130,5 +135,6 @@ impl Ranges<'_> {
                 self.default(u32::MAX);
             }
         }
+        Ok(())
     }
 }

@@ -29,11 +29,8 @@ impl Install {
         Install { program, flags, listener, names, unknown }
     }
 
-    /// Runs the step. Gives the descriptor on which calls are answered, if there is someone to answer.
-    ///
-    /// # Errors
-    /// A process without CAP_SYS_ADMIN and no_new_privs; a flag that this kernel does not know.
-    pub fn run(&self) -> Result<Option<OwnedFd>> {
+    /// The flags as the kernel has them.
+    fn bits(&self) -> u32 {
         let flags = [
             (self.flags.log, seccomp::LOG),
             (self.flags.spec_allow, seccomp::SPEC_ALLOW),
@@ -41,18 +38,35 @@ impl Install {
             (self.listener.is_some(), seccomp::NEW_LISTENER),
             (self.flags.wait_killable && self.listener.is_some(), seccomp::WAIT_KILLABLE_RECV),
         ];
-        let mask = flags.iter().filter(|(wanted, _)| *wanted).fold(0, |mask, (_, bit)| mask | bit);
-        seccomp::set_filter(&self.program, mask).map_err(|errno| {
-            let error = Error::os("install the seccomp filter", errno);
-            match errno {
-                Errno::EACCES => error.hint("set process.noNewPrivileges, or give ferrun CAP_SYS_ADMIN"),
-                Errno::EINVAL if self.flags.wait_killable => {
-                    error.hint("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19")
-                }
-                Errno::EBUSY => error.hint("another filter of this process has a listener already"),
-                _ => error,
+        flags.iter().filter(|(wanted, _)| *wanted).fold(0, |mask, (_, bit)| mask | bit)
+    }
+
+    /// Whether this kernel knows the flags; nothing is installed.
+    ///
+    /// # Errors
+    /// As [`Install::run`].
+    pub fn probe(&self) -> Result<()> {
+        seccomp::probe_flags(self.bits()).map_err(|errno| self.explained(errno))
+    }
+
+    /// Runs the step. Gives the descriptor on which calls are answered, if there is someone to answer.
+    ///
+    /// # Errors
+    /// A process without CAP_SYS_ADMIN and no_new_privs; a flag that this kernel does not know.
+    pub fn run(&self) -> Result<Option<OwnedFd>> {
+        seccomp::set_filter(&self.program, self.bits()).map_err(|errno| self.explained(errno))
+    }
+
+    fn explained(&self, errno: Errno) -> Error {
+        let error = Error::os("install the seccomp filter", errno);
+        match errno {
+            Errno::EACCES => error.hint("set process.noNewPrivileges, or give ferrun CAP_SYS_ADMIN"),
+            Errno::EINVAL if self.flags.wait_killable => {
+                error.hint("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19")
             }
-        })
+            Errno::EBUSY => error.hint("another filter of this process has a listener already"),
+            _ => error,
+        }
     }
 }
 

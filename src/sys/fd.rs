@@ -48,15 +48,16 @@ pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
+/// Room for a header and a number, aligned as the header is.
+#[repr(C)]
+struct Rights {
+    header: libc::cmsghdr,
+    number: RawFd,
+}
+
 /// Sends bytes over a Unix socket, and a descriptor with them: sendmsg(2), SCM_RIGHTS. Gives how many bytes
 /// were sent. nix's function wants an allocator that aligns bytes, which ours does not.
 pub fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: impl AsFd) -> nix::Result<usize> {
-    /// Room for a header and a number, aligned as the header is.
-    #[repr(C)]
-    struct Rights {
-        header: libc::cmsghdr,
-        number: RawFd,
-    }
     // SAFETY: all-zero is a valid `cmsghdr` and `msghdr`; their other fields are private in musl's.
     let (mut header, mut message): (libc::cmsghdr, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
     header.cmsg_level = libc::SOL_SOCKET;
@@ -72,4 +73,36 @@ pub fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: impl AsFd) -> nix:
     // SAFETY: `message` and all that it points at outlive the call, which writes to none of it.
     check(unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &message, libc::MSG_NOSIGNAL) } as libc::c_long)
         .map(|sent| sent as usize)
+}
+
+/// Receives a descriptor that was sent by [`send_with`] with a few bytes, which are dropped; it is
+/// close-on-exec: recvmsg(2). ENOMSG: there came none.
+pub fn receive(socket: impl AsFd) -> nix::Result<OwnedFd> {
+    let mut bytes = [0u8; 16];
+    // SAFETY: all-zero is a valid `cmsghdr`, descriptor number and `msghdr`.
+    let (mut rights, mut message): (Rights, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = std::ptr::from_mut(&mut rights).cast();
+    // Not the whole of it, whose padding would take a second number.
+    // SAFETY: only sizes are computed.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as _;
+    loop {
+        // SAFETY: `message` and all that it points at outlive the call, which writes within the lengths given.
+        match check(unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) } as _) {
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) => break,
+        }
+    }
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(nix::errno::Errno::EMFILE);
+    }
+    let header = &rights.header;
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+        return Err(nix::errno::Errno::ENOMSG);
+    }
+    // SAFETY: the kernel wrote the number of a descriptor that it made for us; there is room for one only.
+    Ok(unsafe { OwnedFd::from_raw_fd(rights.number) })
 }

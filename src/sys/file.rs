@@ -1,31 +1,52 @@
 //! Small files in few calls. The standard library's way costs two more each: musl's open sets
 //! close-on-exec once again, and the size is asked for, which files of /proc and cgroups do not have.
 
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
 use nix::NixPath;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd;
 
 use super::fd::CWD;
 
+/// Bytes to begin with: nearly every config.json fits.
+const ROOM: usize = 32 * 1024;
+
 /// What stands in a file.
 pub fn read(path: &(impl NixPath + ?Sized)) -> nix::Result<Vec<u8>> {
-    let file = openat(CWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let mut text = vec![0; 4096];
-    let mut length = 0;
-    loop {
-        match unistd::read(&file, &mut text[length..]) {
-            Ok(0) => break,
-            Ok(more) => length += more,
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-        if length == text.len() {
-            text.resize(2 * length, 0);
+    read_at(CWD, path)
+}
+
+/// The same for a path from a directory.
+pub fn read_at(directory: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Result<Vec<u8>> {
+    let file = openat(directory, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    // Room that is not written to costs nothing, and the allocator takes it back (bump.rs).
+    let mut text = Vec::with_capacity(ROOM);
+    while read_more(&file, &mut text)? {
+        if text.len() == text.capacity() {
+            text.reserve(text.len());
         }
     }
-    text.truncate(length);
+    text.shrink_to_fit();
     Ok(text)
+}
+
+/// Reads behind what is there, as much as there is room for. False: that was the end.
+fn read_more(file: &OwnedFd, text: &mut Vec<u8>) -> nix::Result<bool> {
+    let room = text.spare_capacity_mut();
+    // SAFETY: the kernel writes at most as many bytes as there is room for.
+    let length = unsafe { libc::read(file.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
+    match Errno::result(length) {
+        Ok(length) => {
+            // SAFETY: these have just been written.
+            unsafe { text.set_len(text.len() + length as usize) };
+            Ok(length > 0)
+        }
+        Err(Errno::EINTR) => Ok(true),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Writes to a file that must be there, in one piece, as files of /proc and cgroups want it.

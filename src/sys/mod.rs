@@ -3,6 +3,7 @@
 //! Every function is a thin typed wrapper around one call; none decides anything.
 #![allow(unsafe_code)]
 
+pub mod allocator;
 pub mod bpf;
 pub mod bump;
 pub mod capability;
@@ -11,6 +12,8 @@ pub mod fd;
 pub mod file;
 pub mod keyring;
 pub mod link;
+#[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
@@ -18,6 +21,7 @@ pub mod pidfd;
 pub mod program;
 pub mod seccomp;
 pub mod task;
+pub mod terminal;
 pub mod userns;
 pub mod xattr;
 

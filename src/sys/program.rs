@@ -6,6 +6,11 @@ use std::ptr::null;
 
 use nix::errno::Errno;
 
+unsafe extern "C" {
+    /// The environment: environ(7).
+    static environ: *const *const c_char;
+}
+
 /// A null-terminated array of pointers to the strings, as execve(2) takes them.
 fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ref().as_ptr()).chain([null()]).collect()
@@ -19,9 +24,24 @@ pub fn execve(path: &CStr, args: &[CString], env: &[&CStr]) -> Errno {
     Errno::last()
 }
 
-/// Replaces this process by the program that `file` is open on, with the environment that it has.
-pub fn execute_file(file: impl AsFd, args: &[CString], env: &[CString]) -> Errno {
-    let (args, env) = (pointers(args), pointers(env));
+/// Replaces this process by the program that `file` is open on. It has this one's environment, as it stands
+/// in memory, with `entry` (`NAME=value`) in place of others of that name.
+pub fn execute_file(file: impl AsFd, args: &[CString], entry: &CStr) -> Errno {
+    let name = entry.to_bytes().iter().take_while(|byte| **byte != b'=').count() + 1;
+    let mut env = vec![entry.as_ptr()];
+    // SAFETY: the C library's `environ` is null or a null-terminated array of pointers to NUL-terminated
+    // strings, and nothing changes it meanwhile: there is one thread. No comparison reads beyond an end.
+    unsafe {
+        let mut others = environ;
+        while !others.is_null() && !(*others).is_null() {
+            if libc::strncmp(*others, entry.as_ptr(), name) != 0 {
+                env.push(*others);
+            }
+            others = others.add(1);
+        }
+    }
+    env.push(null());
+    let args = pointers(args);
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: as above; the path is the empty string.
     unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH) };

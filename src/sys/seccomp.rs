@@ -53,6 +53,20 @@ pub fn set_filter(program: &[Insn], flags: u32) -> nix::Result<Option<OwnedFd>> 
     Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(ret as i32) }))
 }
 
+/// Whether this kernel knows the flags of a filter: it looks at them before it looks at the program, and
+/// there is none.
+///
+/// EINVAL: it does not know one of them.
+pub fn probe_flags(flags: u32) -> nix::Result<()> {
+    const SET_MODE_FILTER: libc::c_long = 1;
+    let program: *const Program = std::ptr::null();
+    // SAFETY: the null pointer is what the kernel shall refuse (EFAULT); it reads nothing.
+    match check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, libc::c_ulong::from(flags), program) }) {
+        Err(nix::errno::Errno::EFAULT) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
 /// A copy of a descriptor of another process: pidfd_getfd(2), Linux 5.6.
 pub fn descriptor_of(process: impl AsFd, number: i32) -> nix::Result<OwnedFd> {
     let pidfd = process.as_fd().as_raw_fd();

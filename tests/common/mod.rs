@@ -1,6 +1,8 @@
 //! What every test on real bundles needs: the binary, a bundle with busybox, and a clean host after it.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod limits;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,6 +38,13 @@ macro_rules! need_root {
     };
 }
 
+/// How long to wait for what takes at most so many seconds: longer on a slow machine, which says so by
+/// $FERRUN_PATIENCE, a factor (integration/vm sets it for an emulated one).
+pub fn patience(seconds: u64) -> Duration {
+    let factor = std::env::var("FERRUN_PATIENCE").map_or(1, |factor| factor.parse().expect("FERRUN_PATIENCE"));
+    Duration::from_secs(seconds * factor)
+}
+
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// A bundle with its own state root and cgroup path; gone with everything in it when dropped.
@@ -46,7 +55,7 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// A bundle from `ferrun spec`'s own default, with a busybox root, running `args`.
+    /// A bundle from `ferrun spec`'s own default but without a terminal, with a busybox root, running `args`.
     pub fn new(args: &[&str]) -> Bundle {
         // One width, so that no bundle's name is the beginning of another's.
         let id = format!("t{}-{:04}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
@@ -56,6 +65,7 @@ impl Bundle {
         assert!(made.success(), "ferrun spec");
         let text = std::fs::read(dir.join("config.json")).unwrap();
         let mut config: Value = serde_json::from_slice(&text).unwrap();
+        config["process"]["terminal"] = json!(false);
         config["process"]["args"] = json!(args);
         config["linux"]["cgroupsPath"] = json!(format!("/ferrun-{id}"));
         let bundle = Bundle { dir, config, id };
@@ -209,7 +219,7 @@ impl Bundle {
     pub fn wait_for(&self, status: &str) {
         let begin = Instant::now();
         while self.status() != status {
-            assert!(begin.elapsed() < Duration::from_secs(10), "still {} and not {status}", self.status());
+            assert!(begin.elapsed() < patience(10), "still {} and not {status}", self.status());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -285,12 +295,20 @@ fn root_of_mount(line: &[u8]) -> &[u8] {
 
 /// Waits up to 5 s until something is so.
 #[track_caller]
-pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(5), "waited 5 s for {what}");
+        assert!(begin.elapsed() < patience(5), "waited for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Whether mounts can be made in a tree that is mounted nowhere: Linux 6.15.
+#[allow(dead_code)] // not every test asks
+pub fn mounts_nowhere() -> bool {
+    let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+    let numbers: Vec<u32> = release.split(['.', '-']).map_while(|part| part.parse().ok()).take(2).collect();
+    numbers >= vec![6, 15]
 }
 
 /// Runs a command for at most 30 s. Its output goes to memory and not through pipes, whose end would
@@ -307,9 +325,9 @@ pub fn bounded(command: &mut Command) -> Done {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if begin.elapsed() > Duration::from_secs(30) {
+        if begin.elapsed() > patience(30) {
             let _ = child.kill();
-            panic!("still there after 30 s: {command:?}");
+            panic!("still there after {:?}: {command:?}", patience(30));
         }
         std::thread::sleep(Duration::from_millis(1));
     };
@@ -484,4 +502,11 @@ impl Done {
         assert_eq!(self.status, 1, "{self:?}");
         assert!(self.stderr.contains(words), "no {words:?} in {self:?}");
     }
+}
+
+/// Whether the owners of a tmpfs can be mapped: since Linux 6.3.
+pub fn can_map_tmpfs() -> bool {
+    let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(3))
 }

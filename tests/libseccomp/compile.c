@@ -4,8 +4,11 @@
  *     arch TOKEN | without TOKEN
  *     rule ACTION NAME COUNT [INDEX OP A B]...
  *     end
- * and writes for each a count of instructions and these; a count of -1 if a rule was refused, -2 if the library did not end. With an
- * argument N every profile is compiled N times, and the nanoseconds of one are written instead. */
+ * and writes for each a count of instructions and these; a count of -1 if a rule was refused, -2 if the
+ * library did not end. With an argument N every profile is compiled N times, and the nanoseconds of one are
+ * written instead. A line by itself, outside of profiles:
+ *     call TOKEN NAME
+ * asks for a call's number, which is written as a line of text; it is negative if there is none. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -33,6 +36,7 @@ static void *(*init)(uint32_t);
 static void (*release)(void *);
 static int (*arch_add)(void *, uint32_t), (*arch_remove)(void *, uint32_t);
 static int (*resolve)(const char *), (*attr_set)(void *, int, uint32_t);
+static int (*resolve_for)(uint32_t, const char *);
 static int (*rule_add)(void *, uint32_t, int, unsigned int, const struct arg *);
 static int (*export_bpf)(void *, int);
 
@@ -78,6 +82,7 @@ int main(int argc, char **argv)
 	arch_add = dlsym(lib, "seccomp_arch_add");
 	arch_remove = dlsym(lib, "seccomp_arch_remove");
 	resolve = dlsym(lib, "seccomp_syscall_resolve_name");
+	resolve_for = dlsym(lib, "seccomp_syscall_resolve_name_arch");
 	attr_set = dlsym(lib, "seccomp_attr_set");
 	rule_add = dlsym(lib, "seccomp_rule_add_array");
 	export_bpf = dlsym(lib, "seccomp_export_bpf");
@@ -89,6 +94,11 @@ int main(int argc, char **argv)
 		memset(l, 0, sizeof *l);
 		sscanf(at, "%7s%n", l->kind, &used);
 		at += used;
+		if (!strcmp(l->kind, "call")) {
+			sscanf(at, "%x %63s", &l->first, l->name);
+			printf("%d\n", resolve_for(l->first, l->name));
+			continue;
+		}
 		if (!strcmp(l->kind, "rule")) {
 			sscanf(at, "%x %63s %u%n", &l->first, l->name, &l->second, &used);
 			at += used;

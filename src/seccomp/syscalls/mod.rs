@@ -127,4 +127,19 @@ mod tests {
         assert_eq!(number(Arch::Aarch64, "open"), None);
         assert_eq!(number(Arch::X86_64, "socketcall"), None);
     }
+
+    /// Of riscv64 and aarch64 most numbers are the same; neither is a 32-bit architecture's.
+    #[test]
+    fn a_64_bit_architecture_has_no_calls_of_32_bit_ones() {
+        for arch in [Arch::Aarch64, Arch::Riscv64] {
+            for (name, number) in [("mmap", 222), ("clock_gettime", 113), ("futex", 98), ("fstat", 80), ("lseek", 62)] {
+                assert_eq!(arch.number(named(name).unwrap()), Some(number), "{arch:?} {name}");
+            }
+        }
+        for call in all().filter(|call| call.name().ends_with("time64") || call.name() == "mmap2") {
+            for arch in [Arch::X86_64, Arch::X32, Arch::Aarch64, Arch::Riscv64] {
+                assert_eq!(arch.number(call), None, "{arch:?} {}", call.name());
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@
 pub const VERSION: &str = "7.3.4-1~bpo13+1";
 
 /// How many names there are.
-pub const COUNT: usize = 490;
+pub const COUNT: usize = 489;
 
 /// Every name, sorted, one a line.
 pub const NAMES: &str = "\
@@ -203,7 +203,6 @@ listns\n\
 listxattr\n\
 listxattrat\n\
 llistxattr\n\
-llseek\n\
 lock\n\
 lookup_dcookie\n\
 lremovexattr\n\

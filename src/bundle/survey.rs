@@ -1,0 +1,196 @@
+//! Everything that is wrong with a config.json at once, for `check`: a start ends at the first error,
+//! a person wants them all.
+
+use serde_json::Value;
+
+use super::problems::Problems;
+use super::{Spec, check, read, unknown};
+use crate::error::Error;
+
+/// After so many errors the rest is not told: each costs another reading.
+const MOST: usize = 200;
+
+/// Elements of lists that were left out, in order: what stood behind them has moved up.
+#[derive(Default)]
+pub struct LeftOut(Vec<(String, usize)>);
+
+/// Reads a config.json to its end: what is wrong is noted and left out, and the rest read again. Gives what
+/// can be read of it, without what is known to be wrong, so that a host can be asked about that; but it may
+/// lack what a start needs. Lines are not known yet.
+pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
+    let mut found = Problems::default();
+    let first = read(text);
+    let value = std::str::from_utf8(text).ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(mut value) = value else {
+        match first {
+            Ok(spec) => check::check(&spec, &mut found),
+            Err(error) => found.error(error),
+        }
+        return (found, None);
+    };
+    // Of what stands twice the reading below sees only the last.
+    found.errors.extend(first.err().filter(|error| error.message.contains("duplicate field")));
+    let mut left_out = LeftOut::default();
+    let Some(mut spec) = well_typed(&mut value, &mut left_out, &mut found) else { return (found, None) };
+    let mut checked = Problems::default();
+    check::check(&spec, &mut checked);
+    let told = |error: &Error| found.errors.iter().any(|earlier| follows(earlier, error));
+    let errors: Vec<Error> = checked.errors.iter().map(|error| original(error.clone(), &left_out)).collect();
+    let errors: Vec<Error> = errors.into_iter().filter(|error| !told(error)).collect();
+    found.errors.extend(errors);
+    checked.warnings.extend(unknown::properties(&value));
+    found.warnings.extend(checked.warnings.drain(..).map(|warning| original(warning, &left_out)));
+    // From the end, so that the pointers of the rest stay right.
+    let mut pointers: Vec<_> = checked.errors.into_iter().filter_map(|error| error.pointer).collect();
+    pointers.sort_by(|one, other| by_number(other, one));
+    pointers.dedup();
+    for pointer in pointers {
+        take_out(&mut value, &pointer, &mut left_out);
+    }
+    spec = well_typed(&mut value, &mut left_out, &mut Problems::default()).unwrap_or(spec);
+    (found, Some((spec, left_out)))
+}
+
+/// Pointers in the order of the text, as far as elements of lists go: 2 before 10.
+fn by_number(one: &str, other: &str) -> std::cmp::Ordering {
+    let parts = |pointer: &str| {
+        pointer.split('/').map(|part| (part.parse::<usize>().ok(), part.to_owned())).collect::<Vec<_>>()
+    };
+    parts(one).cmp(&parts(other))
+}
+
+/// The spec without what is of the wrong type.
+fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -> Option<Spec> {
+    loop {
+        // The positions of what is read now are those of another text: only its pointers are of use.
+        let error = match read(&serde_json::to_vec(value).unwrap_or_default()) {
+            Ok(spec) => return Some(spec),
+            Err(error) => Error { place: None, ..error },
+        };
+        if found.errors.len() == MOST {
+            found.error(Error::new(format!("there are more than {MOST} errors; the rest is not looked at")));
+            return None;
+        }
+        let pointer = error.pointer.clone().unwrap_or_default();
+        let error = original(error, left_out);
+        if !found.errors.iter().any(|earlier| is_missed(earlier, &error)) {
+            found.error(error);
+        }
+        if !take_out(value, &pointer, left_out) {
+            return None;
+        }
+    }
+}
+
+/// Takes a property or an element out. False: it is not there, or it is the whole.
+fn take_out(value: &mut Value, pointer: &str, left_out: &mut LeftOut) -> bool {
+    let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
+    match value.pointer_mut(parent) {
+        Some(Value::Object(object)) => object.remove(&name.replace("~1", "/").replace("~0", "~")).is_some(),
+        Some(Value::Array(list)) => match name.parse() {
+            Ok(index) if index < list.len() => {
+                list.remove(index);
+                left_out.0.push((parent.to_owned(), index));
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The error with the pointer that it has in the text as it was written.
+pub fn original(mut error: Error, LeftOut(left_out): &LeftOut) -> Error {
+    let Some(found) = error.pointer.as_deref() else { return error };
+    let mut pointer = found.to_owned();
+    for (list, gone) in left_out.iter().rev() {
+        let Some(rest) = pointer.strip_prefix(&format!("{list}/")) else { continue };
+        let (index, below) = rest.split_once('/').map_or((rest, ""), |(index, below)| (index, below));
+        if let Ok(index) = index.parse::<usize>().map(|index| index + usize::from(index >= *gone)) {
+            let below = if below.is_empty() { String::new() } else { format!("/{below}") };
+            pointer = format!("{list}/{index}{below}");
+        }
+    }
+    error.message = error.message.replacen(found, &pointer, 1);
+    error.pointer = Some(pointer.into());
+    error
+}
+
+/// Whether a property is only missing because it was left out for an error of its own.
+fn is_missed(earlier: &Error, error: &Error) -> bool {
+    let name =
+        error.message.split_once("missing field `").and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name);
+    let pointer = error.pointer.as_deref().unwrap_or_default();
+    name.is_some_and(|name| earlier.pointer.as_deref() == Some(&format!("{pointer}/{name}")))
+}
+
+/// Whether an error may be there only because the property of an earlier one, or a part of this one's, was
+/// left out.
+fn follows(earlier: &Error, error: &Error) -> bool {
+    let (Some(earlier), Some(pointer)) = (earlier.pointer.as_deref(), error.pointer.as_deref()) else { return false };
+    earlier.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<String> {
+        let mut problems = all(text.as_bytes()).0;
+        problems.locate(text.as_bytes());
+        let told = |error: &Error| {
+            format!("{} {}", error.pointer.as_deref().unwrap_or("-"), error.place.as_deref().unwrap_or("-"))
+        };
+        problems.errors.iter().chain(&problems.warnings).map(told).collect()
+    }
+
+    #[test]
+    fn every_error_has_the_place_where_it_stands_in_the_text() {
+        let text = "{\"ociVersion\":\"1.0.0\",\n\"mounts\":[{\"destination\":1},\n{\"destination\":\"/a\",\"type\":\"tmpfs\",\"options\":[1,\n\"ro\",2]},\n{\"destination\":2}],\n\"process\":{\"args\":[\"a\"],\"cwd\":3,\"umask\":1}}";
+        let places = [
+            "/root -",
+            "/mounts/0/destination config.json:2",
+            "/mounts/1/options/0 config.json:3",
+            "/mounts/1/options/2 config.json:4",
+            "/mounts/2/destination config.json:5",
+            "/process/cwd config.json:6",
+            "/process/umask config.json:6",
+        ];
+        assert_eq!(found(text), places);
+    }
+
+    #[test]
+    fn unknown_properties_are_warned_about() {
+        let text = "{\"ociVersion\":\"1.0.0\",\"process\":{\"args\":[\"a\"],\"cwd\":\"/\",\n\"rlimts\":[]},\"root\":{\"path\":\"r\"},\n\"linux\":{\"namespaces\":[{\"type\":\"mount\",\"paht\":\"\"}]}}";
+        assert_eq!(found(text), ["/process/rlimts config.json:2", "/linux/namespaces/0/paht config.json:3"]);
+    }
+
+    #[test]
+    fn a_text_that_is_not_json_is_one_error() {
+        assert_eq!(found("{"), ["- config.json:1"]);
+        assert_eq!(found("[]").len(), 1);
+    }
+
+    #[test]
+    fn what_is_left_out_neither_hides_nor_moves_the_rest() {
+        let text = "{\"ociVersion\":\"1.0.0\",\"process\":{\"args\":[7],\"cwd\":\"/\",\"env\":[\"A\",1,\"B\"],\n\"rlimits\":[{\"type\":\"X\",\"soft\":1}],\"oomScoreAdj\":2000},\n\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":1},{\"type\":\"mount\"},\n{\"type\":\"mount\"}],\"linux\":1}}";
+        let places = [
+            "/process/args/0 config.json:1",
+            "/process/env/0 config.json:1",
+            "/process/env/1 config.json:1",
+            "/process/env/2 config.json:1",
+            "/process/rlimits/0/type config.json:2",
+            "/process/oomScoreAdj config.json:2",
+            "/linux/namespaces/0/type config.json:3",
+            "/linux/namespaces/2 config.json:4",
+            "/linux/linux config.json:4",
+        ];
+        assert_eq!(found(text), places);
+    }
+
+    #[test]
+    fn what_stands_twice_is_told() {
+        let text = "{\"ociVersion\":\"1.0.0\",\"process\":{\"args\":[\"a\"],\"cwd\":\"/\",\n\"cwd\":\"/\"},\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}]}}";
+        assert_eq!(found(text), ["/process/cwd config.json:2"]);
+    }
+}

@@ -1,0 +1,154 @@
+//! Limits of a cgroup in use: all are set, or all are as they were.
+
+use super::limit::Limit;
+use crate::error::{Error, Result};
+use crate::sys::file;
+
+/// What a file was before, as it must be written to be so again.
+struct Old {
+    path: String,
+    value: String,
+}
+
+/// Sets the limits in order, but those of CPU sets after all others (the kernel does not let one be empty
+/// again while it is in use), then does what is last.
+///
+/// # Errors
+/// The first that is refused. Those before it have their old values again; what cannot have is told.
+pub fn all_or_none(limits: &[Limit], last: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mut done = Vec::new();
+    let (sets, others): (Vec<&Limit>, Vec<&Limit>) =
+        limits.iter().partition(|limit| limit.write.controller == "cpuset");
+    for limit in others.into_iter().chain(sets) {
+        let old: Vec<Old> = limit.files().flat_map(|(file, value)| Old::of(&limit.directory, file, value)).collect();
+        match limit.run() {
+            Ok(()) => done.extend(old),
+            Err(error) => {
+                // Of several writes of this one, some may have been taken.
+                let partly = limit.files().count() > 1 || limit.write.value.contains('\n');
+                done.extend(old.into_iter().filter(|_| partly));
+                return Err(put_back(done, error));
+            }
+        }
+    }
+    last().map_err(|error| put_back(done, error))
+}
+
+/// Writes the old values, the last first. One that is not valid beside a value which goes back later is
+/// tried again after that.
+fn put_back(mut old: Vec<Old>, error: Error) -> Error {
+    loop {
+        let count = old.len();
+        let mut left: Vec<Old> = old.into_iter().rev().filter(|old| !old.write()).collect();
+        left.reverse();
+        if left.is_empty() {
+            return error;
+        }
+        if left.len() == count {
+            let files: Vec<&str> = left.iter().map(|old| old.path.as_str()).collect();
+            return error.note(format!("the old values of {} could not be set again", files.join(", ")));
+        }
+        old = left;
+    }
+}
+
+impl Old {
+    /// What a write changes: going idle makes the kernel forget the shares, too.
+    fn of(directory: &str, file: &str, written: &str) -> impl Iterator<Item = Old> {
+        let own = Old::read(directory, file, written);
+        let goes_idle = file == "cpu.idle" && own.as_ref().is_some_and(|old| old.value == "0");
+        let shares = ["cpu.shares", "cpu.weight"].map(|file| Old::read(directory, file, "0").filter(|_| goes_idle));
+        shares.into_iter().flatten().chain(own)
+    }
+
+    /// None: the file is not there, or cannot be read, and so has no value.
+    fn read(directory: &str, file: &str, written: &str) -> Option<Old> {
+        let path = format!("{directory}/{file}");
+        let text = file::read(path.as_str()).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<String> = written.lines().map(|line| as_written(file, line, &text)).collect();
+        Some(Old { value: if lines.is_empty() { "\n".into() } else { lines.join("\n") }, path })
+    }
+
+    fn write(&self) -> bool {
+        match self.value.as_str() {
+            "\n" => file::write(self.path.as_str(), b"\n").is_ok(),
+            lines => lines.lines().all(|line| file::write(self.path.as_str(), line.as_bytes()).is_ok()),
+        }
+    }
+}
+
+/// How a line that is about to be written would be taken back, given what the file says now. Most files
+/// say what is written to them; some say all of several things, of which the line sets one.
+fn as_written(file: &str, line: &str, now: &str) -> String {
+    let of_key = |key: &str| now.lines().find(|line| line.split([' ', ':']).next() == Some(key)).map(str::to_owned);
+    match file {
+        "memory.oom_control" => {
+            let disabled = of_key("oom_kill_disable").and_then(|line| line.split_once(' ').map(|(_, n)| n.to_owned()));
+            return disabled.unwrap_or_default();
+        }
+        // `L3:0=f;1=f`: of several resources.
+        "schemata" => {
+            let resource = line.split(':').next().unwrap_or_default();
+            let same = |line: &&str| line.trim().split(':').next() == Some(resource);
+            return now.lines().find(same).unwrap_or_default().trim().to_owned();
+        }
+        _ => {}
+    }
+    let key =
+        line.split_once(' ').filter(|(key, _)| key.contains(':') || ["rdma.max", "net_prio.ifpriomap"].contains(&file));
+    let Some((key, rest)) = key else {
+        // `default 100` of the weights.
+        let own = now.lines().next().and_then(|line| line.strip_prefix("default ")).unwrap_or(now).trim();
+        return if own.is_empty() { "\n".to_owned() } else { own.to_owned() };
+    };
+    if let Some(line) = now.lines().find(|line| line.split(' ').next() == Some(key)) {
+        return line.to_owned();
+    }
+    let pairs = rest.split(' ').filter_map(|pair| pair.split_once('='));
+    let unlimited: String = pairs.map(|(name, _)| format!(" {name}=max")).collect();
+    match unlimited.as_str() {
+        "" if file.starts_with("io.") => format!("{key} default"),
+        "" => format!("{key} 0"),
+        _ => format!("{key}{unlimited}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_is_not_always_what_is_written() {
+        for (file, line, now, old) in [
+            ("memory.max", "5", "max\n", "max"),
+            ("memory.limit_in_bytes", "5", "9223372036854771712\n", "9223372036854771712"),
+            ("cpu.max", "50000 100000", "max 100000\n", "max 100000"),
+            ("cpuset.cpus", "0", "\n", "\n"),
+            ("memory.oom_control", "1", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "0"),
+            ("io.weight", "50", "default 100\n8:0 200\n", "100"),
+            ("io.bfq.weight", "50", "100\n", "100"),
+            ("io.weight", "8:0 50", "default 100\n8:0 200\n", "8:0 200"),
+            ("io.weight", "8:16 50", "default 100\n8:0 200\n", "8:16 default"),
+            (
+                "io.max",
+                "8:0 rbps=5",
+                "8:0 rbps=1 wbps=max riops=max wiops=2\n",
+                "8:0 rbps=1 wbps=max riops=max wiops=2",
+            ),
+            ("io.max", "8:16 rbps=5 wiops=1", "8:0 rbps=1 wbps=max riops=max wiops=2\n", "8:16 rbps=max wiops=max"),
+            ("blkio.throttle.read_bps_device", "8:0 5", "8:0 7\n", "8:0 7"),
+            ("blkio.throttle.read_bps_device", "8:0 5", "", "8:0 0"),
+            ("net_prio.ifpriomap", "lo 5", "lo 0\neth0 3\n", "lo 0"),
+            (
+                "rdma.max",
+                "mlx5_1 hca_handle=3",
+                "mlx5_1 hca_handle=max hca_object=9\n",
+                "mlx5_1 hca_handle=max hca_object=9",
+            ),
+            ("schemata", "MB:0=20", "    L3:0=7ff;1=7ff\n    MB:0=100;1=100\n", "MB:0=100;1=100"),
+        ] {
+            assert_eq!(as_written(file, line, now), old, "{file}: {line} over {now:?}");
+        }
+    }
+}

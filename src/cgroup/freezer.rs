@@ -1,0 +1,111 @@
+//! Holding all processes of a container still, and letting them go on: freezer-subsystem.rst of v1,
+//! `cgroup.freeze` of cgroup-v2.rst.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::directory::Directory;
+use super::events::Events;
+use super::view::View;
+use crate::error::{Context, Error, Result};
+use crate::sys::file;
+
+/// How long it may take: a process in the middle of disk or network I/O stops only after it.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Stops every process of the container. When this returns, none runs.
+///
+/// # Errors
+/// Processes that cannot be stopped: then all go on as before.
+pub fn freeze(directories: &[Directory]) -> Result<()> {
+    let frozen = match View::of(directories)? {
+        View::V2(path) => freeze_v2(path),
+        view => freeze_v1(directory(view)?),
+    };
+    frozen.inspect_err(|_| {
+        let _ = thaw(directories);
+    })
+}
+
+/// Lets the container's processes go on.
+pub fn thaw(directories: &[Directory]) -> Result<()> {
+    match View::of(directories)? {
+        View::V2(path) => write(&format!("{path}/cgroup.freeze"), b"0"),
+        view => write(&format!("{}/freezer.state", directory(view)?), b"THAWED"),
+    }
+}
+
+/// Does something while no process of the container runs; where there is no freezer, all the same. What stood
+/// still before still does so afterwards.
+///
+/// # Errors
+/// Processes that cannot be stopped; those of what is done. Then, too, all go on.
+pub fn while_frozen(directories: &[Directory], act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let freezes = View::of(directories)?.with("freezer").is_some();
+    if !freezes || is_frozen(directories) {
+        return act();
+    }
+    freeze(directories)?;
+    let done = act();
+    let thawed = thaw(directories);
+    done.and(thawed)
+}
+
+/// Whether the container itself has been told to stop (its parents may be, too): one small file. Where there
+/// is no freezer nothing is ever frozen.
+pub fn is_frozen(directories: &[Directory]) -> bool {
+    let file = match View::of(directories) {
+        Ok(View::V2(path)) => Some(format!("{path}/cgroup.freeze")),
+        Ok(view) => view.with("freezer").map(|path| format!("{path}/freezer.self_freezing")),
+        Err(_) => None,
+    };
+    file.is_some_and(|file| file::read(file.as_str()).is_ok_and(|text| text.starts_with(b"1")))
+}
+
+fn directory(view: View<'_>) -> Result<&str> {
+    view.with("freezer").ok_or_else(|| Error::new("this host's cgroups have no freezer"))
+}
+
+fn write(path: &str, value: &[u8]) -> Result<()> {
+    file::write(path, value).what(|| format!("write {} to {path}", String::from_utf8_lossy(value)))
+}
+
+fn freeze_v2(path: &str) -> Result<()> {
+    let events = Events::open(path, "cgroup.events").what(|| format!("open {path}/cgroup.events"))?;
+    write(&format!("{path}/cgroup.freeze"), b"1")?;
+    match events.wait("frozen", 1, LONGEST).what(|| format!("wait for {path} to be frozen"))? {
+        true => Ok(()),
+        false => Err(unable(path)),
+    }
+}
+
+/// Here the kernel tells no event, and may miss processes that appear meanwhile: it is asked again and again.
+/// After a while all go on for a moment, as runc does it: what hindered one may be another that has stopped.
+/// On a busy host it takes longer until each has had its turn to stop; so every try is longer than the last.
+fn freeze_v1(path: &str) -> Result<()> {
+    let state = format!("{path}/freezer.state");
+    let begin = Instant::now();
+    let mut patience = Duration::from_millis(100);
+    while begin.elapsed() < LONGEST {
+        let try_began = Instant::now();
+        let mut pause = Duration::from_micros(20);
+        while try_began.elapsed() < patience {
+            write(&state, b"FROZEN")?;
+            if file::read(state.as_str()).what(|| format!("read {state}"))?.starts_with(b"FROZEN") {
+                return Ok(());
+            }
+            sleep(pause);
+            pause = (2 * pause).min(Duration::from_millis(2));
+        }
+        write(&state, b"THAWED")?;
+        sleep(Duration::from_millis(10));
+        patience *= 2;
+    }
+    Err(unable(path))
+}
+
+fn unable(path: &str) -> Error {
+    Error::os(format!("freeze {path}"), Errno::EBUSY).detail("a process in it does not stop")
+}

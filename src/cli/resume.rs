@@ -1,0 +1,24 @@
+//! `ferrun resume`.
+
+use clap::Args;
+
+use super::Command;
+use super::globals::{Container, Globals};
+use crate::container::pause::resume;
+use crate::error::Result;
+
+/// Resumes a paused container.
+#[derive(Args, Debug)]
+pub struct Resume {
+    #[command(flatten)]
+    container: Container,
+}
+
+impl Command for Resume {
+    const NAME: &'static str = "resume";
+    const ABOUT: &'static str = "Let the processes of a paused container go on";
+
+    fn run(self, globals: &Globals) -> Result<i32> {
+        resume(&globals.root()?, &self.container.id()?).map(|()| 0)
+    }
+}

@@ -1,0 +1,80 @@
+//! The guard of a mount namespace that others are in: it takes the container's root away again if the start
+//! fails. The init may have no rights for that any more, and whoever fails may be killed: so it is a process of
+//! its own, which outlives ferrun and init and acts when both are gone. Only a joined mount namespace has one.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::setsid;
+
+use crate::error::{Context, Error, Result};
+use crate::rootfs;
+use crate::sys::clone::{Side, clone3};
+use crate::sys::{fd, pidfd, program};
+
+const WHAT: &str = "make a guard for the mount namespace that is joined";
+
+/// A guard, as ferrun and the init know it.
+pub struct Guard {
+    process: OwnedFd,
+    /// Closed by the end of ferrun, and by that of the init or its program's beginning.
+    socket: OwnedFd,
+}
+
+impl Guard {
+    /// Posts a guard for a mount namespace, before there is an init.
+    pub fn post(mounts: &OwnedFd) -> Result<Guard> {
+        let (socket, its) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).what(|| WHAT)?;
+        let Side::Parent(_, process) = clone3(CloneFlags::empty(), None).what(|| WHAT)? else {
+            drop(socket);
+            // What a terminal sends to ferrun is not for the guard.
+            let _ = setsid();
+            program::exit(if watch(mounts, &its).is_ok() { 0 } else { 1 })
+        };
+        Ok(Guard { process, socket })
+    }
+
+    /// The init shows its root, which it has just mounted.
+    pub fn show(&self, root: BorrowedFd) -> Result<()> {
+        fd::send_with(&self.socket, b"/", root).map(drop).what(|| "show the root to the guard")
+    }
+
+    /// The container is made, and its root stays.
+    pub fn dismiss(&self) {
+        let _ = pidfd::send_signal(&self.process, libc::SIGKILL);
+        while pidfd::wait(&self.process) == Err(Errno::EINTR) {}
+    }
+
+    /// The start failed, and the init is gone: waits until the root is, too.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub fn call(self) -> Result<()> {
+        drop(self.socket);
+        loop {
+            match pidfd::wait(&self.process) {
+                Ok(Ok(0)) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                _ => return Err(Error::new("the container's root could not be taken out of the mount namespace")),
+            }
+        }
+    }
+}
+
+/// Waits for the end of all others at the socket. By descriptor alone: no path of the namespace is looked up.
+fn watch(mounts: &OwnedFd, socket: &OwnedFd) -> nix::Result<()> {
+    let mut shown = None;
+    loop {
+        match fd::receive(socket) {
+            Ok(root) => shown = Some(root),
+            Err(Errno::ENOMSG | Errno::ECONNRESET) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    let Some(root) = shown else { return Ok(()) };
+    setns(mounts, CloneFlags::CLONE_NEWNS)?;
+    rootfs::withdraw(&root)
+}

@@ -1,0 +1,150 @@
+//! What this host would refuse of a plan, as far as it tells without anything being made: for `check`. A
+//! start does not ask: it does, and is told.
+
+use std::ffi::CStr;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::resource::getrlimit;
+
+use crate::bundle::Problems;
+use crate::bundle::names::{nearest, question};
+use crate::error::{Context, Error, Result};
+use crate::plan::{Action, Plan, Step};
+use crate::pointer::Pointer;
+use crate::process::limits::Rlimit;
+use crate::process::net_device::MoveLink;
+use crate::process::scheduling::MemoryPolicy;
+use crate::process::sysctl::Setting;
+use crate::rootfs::file_system::label_refused;
+use crate::rootfs::mount::{Mount, Source};
+use crate::rootfs::options::OPTIONS;
+use crate::sys::capability;
+use crate::sys::netlink::Route;
+
+/// Each kind of namespace that a kernel may have been built without, and its file below /proc/self/ns.
+const NAMESPACES: &[(CloneFlags, &str)] = &[
+    (CloneFlags::CLONE_NEWPID, "pid"),
+    (CloneFlags::CLONE_NEWNET, "net"),
+    (CloneFlags::CLONE_NEWIPC, "ipc"),
+    (CloneFlags::CLONE_NEWUTS, "uts"),
+    (CloneFlags::CLONE_NEWCGROUP, "cgroup"),
+    (CloneFlags::CLONE_NEWUSER, "user"),
+    (crate::sys::namespace::NEWTIME, "time"),
+];
+
+/// Asks the host about each step.
+pub fn probe(plan: &Plan, found: &mut Problems) {
+    for Step { from, action } in plan.parent.iter().chain(&plan.init) {
+        let mut tell = |result: Result<()>| {
+            let from = from.unwrap_or(Pointer::new("/linux"));
+            found.errors.extend(result.err().map(|error| error.from_property(from)));
+        };
+        match action {
+            Action::Clone(clone) => tell(namespaces(clone.flags)),
+            Action::Unshare(unshare) => tell(namespaces(unshare.0)),
+            Action::NewTime(_) => tell(namespaces(crate::sys::namespace::NEWTIME)),
+            Action::Open(open) => tell(open.run().map(drop)),
+            Action::Mount(mount) => self::mount(mount, *from, found),
+            Action::MoveLink(link) => tell(self::link(link)),
+            Action::Sysctl(sysctl) => sysctl.0.iter().for_each(|setting| tell(parameter(setting))),
+            Action::Rlimit(limit) => tell(self::limit(limit)),
+            Action::MemoryPolicy(policy) => tell(memory(policy)),
+            Action::ExecLabel(label) => tell(label.probe()),
+            Action::Seccomp(filter) => tell(filter.probe()),
+            _ => {}
+        }
+    }
+}
+
+fn namespaces(kinds: CloneFlags) -> Result<()> {
+    let missing =
+        |(kind, name): &&(CloneFlags, &str)| kinds.contains(*kind) && !Path::new("/proc/self/ns").join(name).exists();
+    match NAMESPACES.iter().find(missing) {
+        Some((_, name)) => Err(Error::new(format!("this kernel has no {name} namespaces"))),
+        None => Ok(()),
+    }
+}
+
+/// A source that is not there; a file system, or an option of it, that the kernel does not know.
+fn mount(mount: &Mount, from: Option<Pointer>, found: &mut Problems) {
+    let from = from.unwrap_or(Pointer::new("/mounts"));
+    match &mount.source {
+        Source::Bind(path) => {
+            let there = nix::sys::stat::stat(path.as_c_str()).map(drop).what(|| format!("bind source {path:?}"));
+            found.errors.extend(there.err().map(|error| error.from_property(format!("{from}/source"))));
+        }
+        Source::FileSystem { kind, .. } => file_system(mount, kind, from, found),
+    }
+}
+
+fn file_system(mount: &Mount, kind: &CStr, from: Pointer, found: &mut Problems) {
+    let refused = match mount.options.refused_by(kind) {
+        Ok(refused) => refused,
+        // Whoever may not ask is not told.
+        Err(Errno::EPERM) => return,
+        Err(errno) => {
+            let error = Error::os(format!("mount {mount}"), errno);
+            let error = if errno == Errno::ENODEV {
+                error.hint(format!("this kernel has no file system {kind:?}"))
+            } else {
+                error
+            };
+            return found.error(error.from_property(format!("{from}/type")));
+        }
+    };
+    for (data, error) in refused {
+        // One that is not the mount's own is the label of all mounts, which is told once.
+        let Some(at) = data.at else {
+            let error = label_refused(error);
+            if !found.errors.iter().any(|told| told.pointer == error.pointer) {
+                found.error(error);
+            }
+            continue;
+        };
+        let pointer = format!("{from}/options/{at}");
+        let near = nearest(&data.key.to_string_lossy(), OPTIONS.iter().map(|(name, _)| *name)).map(question);
+        found.error(near.into_iter().fold(error, Error::hint).from_property(pointer));
+    }
+}
+
+fn link(link: &MoveLink) -> Result<()> {
+    let name = &link.name;
+    Route::open().and_then(|route| route.link(name)).map(drop).what(|| format!("find network device {name:?}"))
+}
+
+/// The parameter's file, in ferrun's own namespaces: those of the container have the same, except for what
+/// each network link has.
+fn parameter(setting: &Setting) -> Result<()> {
+    let file = setting.file.to_string_lossy();
+    let of_a_link = file.contains("/conf/") || file.contains("/neigh/");
+    match of_a_link || Path::new("/proc").join(&*file).exists() {
+        true => Ok(()),
+        false => Err(Error::new(format!("this kernel has no parameter /proc/{file}")).from_property(&setting.pointer)),
+    }
+}
+
+/// A hard limit above ferrun's own.
+fn limit(limit: &Rlimit) -> Result<()> {
+    const SYS_RESOURCE: u64 = 1 << 24;
+    let own = getrlimit(limit.resource).what(|| format!("read ferrun's own limit {:?}", limit.resource))?.1;
+    let may_raise = capability::get().is_ok_and(|sets| sets.effective & SYS_RESOURCE != 0);
+    match limit.hard > own && !may_raise {
+        true => Err(Error::new(format!("{limit} is above ferrun's own hard limit, {own}"))
+            .hint("raising a hard limit needs CAP_SYS_RESOURCE, which ferrun does not have")),
+        false => Ok(()),
+    }
+}
+
+/// None of the nodes is there.
+fn memory(policy: &MemoryPolicy) -> Result<()> {
+    let bits = libc::c_ulong::BITS as usize;
+    let mut wanted =
+        (0..policy.nodes.len() * bits).filter(|node| policy.nodes[node / bits] & (1 << (node % bits)) != 0);
+    let there = |node: usize| Path::new(&format!("/sys/devices/system/node/node{node}")).exists();
+    match policy.nodes.iter().any(|word| *word != 0) && there(0) && !wanted.any(there) {
+        true => Err(Error::new("this machine has none of the memory nodes").from_property("/linux/memoryPolicy/nodes")),
+        false => Ok(()),
+    }
+}

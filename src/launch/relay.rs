@@ -1,0 +1,362 @@
+//! The terminal of a foreground `run`: what is typed goes to the container's, what that shows comes back.
+
+use std::io::{stderr, stdin, stdout};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, isatty, read, tcgetpgrp, write};
+
+use super::Process;
+use crate::error::{Context, Result};
+use crate::sys::pidfd;
+use crate::sys::terminal::{self, Size};
+
+/// Bytes on their way in one direction: what a pipe surely takes once it takes anything (PIPE_BUF).
+const BUFFER: usize = 4096;
+/// What can still come after the exit: the kernel holds two buffers of 8 KiB and a line of 4 KiB.
+const LAST: usize = 64 * 1024 / BUFFER;
+/// After this a terminal that nobody has open is looked at again; and for this there has been no output when
+/// the end of the input is told.
+const PAUSE: Duration = Duration::from_millis(100);
+/// After this the end of the input is told whatever is shown, and told again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The size of the terminal that ferrun shows on, if there is one.
+pub fn size() -> Option<Size> {
+    terminal::size(stdout()).or_else(|_| terminal::size(stdin())).or_else(|_| terminal::size(stderr())).ok()
+}
+
+/// Whether ferrun's output is shown on a terminal.
+pub fn is_shown() -> bool {
+    isatty(stdout()).unwrap_or(false)
+}
+
+/// Ferrun's own terminal, which passes on every key as it is, until this is dropped.
+struct Raw {
+    before: Termios,
+    raw: Termios,
+}
+
+impl Raw {
+    /// None: the input is no terminal.
+    fn begin() -> Result<Option<Raw>> {
+        let Ok(before) = tcgetattr(stdin()) else { return Ok(None) };
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        if !is_shown() {
+            // Perhaps through a pipe: then lines without a carriage return come here.
+            raw.output_flags = before.output_flags;
+        }
+        tcsetattr(stdin(), SetArg::TCSANOW, &raw).what(|| "make ferrun's terminal raw")?;
+        Ok(Some(Raw { before, raw }))
+    }
+
+    /// Makes it so again, after a shell has had it.
+    fn again(&self) {
+        let _ = tcsetattr(stdin(), SetArg::TCSANOW, &self.raw);
+    }
+}
+
+/// Whether ferrun's terminal is someone else's now.
+fn is_in_background() -> bool {
+    tcgetpgrp(stdin()).is_ok_and(|group| group != getpgrp())
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = tcsetattr(stdin(), SetArg::TCSANOW, &self.before);
+    }
+}
+
+/// Bytes on their way in one direction.
+struct Pipe {
+    bytes: [u8; BUFFER],
+    start: usize,
+    end: usize,
+}
+
+impl Pipe {
+    const fn new() -> Pipe {
+        Pipe { bytes: [0; BUFFER], start: 0, end: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Takes what is there into the empty buffer. `Ok(0)` is the end, EAGAIN a pause.
+    fn fill(&mut self, from: impl AsFd) -> nix::Result<usize> {
+        let length = read(from, &mut self.bytes)?;
+        (self.start, self.end) = (0, length);
+        Ok(length)
+    }
+
+    /// Hands on what the other side takes now.
+    fn drain(&mut self, to: impl AsFd) -> nix::Result<()> {
+        match write(to, &self.bytes[self.start..self.end]) {
+            Ok(written) => self.start += written,
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        Ok(())
+    }
+}
+
+/// How far ferrun's own input is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// It has ended, and the container's terminal is told so.
+    Ended {
+        /// When it is told next, unless something is shown until then.
+        quiet: Instant,
+        /// When it is told next in any case.
+        latest: Instant,
+        /// When it was told last, and whether as a line.
+        told: Option<(Instant, bool)>,
+    },
+    /// There is none.
+    None,
+}
+
+/// Whether something that was typed, or its end, is not read yet in the container.
+fn is_unread(master: &OwnedFd) -> bool {
+    let Ok(peer) = terminal::open_peer(master) else { return false };
+    let mut events = [PollFd::new(peer.as_fd(), PollFlags::POLLIN)];
+    poll(&mut events, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+}
+
+struct Relay<'a> {
+    signals: &'a SignalFd,
+    process: &'a Process,
+    /// The other side of the container's terminal; none once it is hung up.
+    master: Option<OwnedFd>,
+    /// The input is a terminal. One that is hung up says that it is none.
+    raw: Option<Raw>,
+    input: Input,
+    /// Stopped, or moved to the background: when it is looked at again whether ferrun is back.
+    away: Option<Instant>,
+    typed: Pipe,
+    shown: Pipe,
+    /// Whether what was typed last ends a line.
+    line_ended: bool,
+    /// Nobody in the container has the terminal open.
+    idle: bool,
+}
+
+/// As [`super::signals::pass_on_until_exit`] for a container with a terminal, `master` being its other side.
+/// What the program has written is shown before this returns, and ferrun's own terminal is as before.
+pub fn until_exit(signals: &SignalFd, process: &Process, master: OwnedFd) -> Result<i32> {
+    fcntl(&master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK)).what(|| "make the terminal nonblocking")?;
+    let background = is_in_background();
+    let raw = if background { None } else { Raw::begin()? };
+    let mut relay = Relay {
+        signals,
+        process,
+        master: Some(master),
+        raw,
+        input: if background { Input::None } else { Input::Open },
+        away: None,
+        typed: Pipe::new(),
+        shown: Pipe::new(),
+        line_ended: true,
+        idle: false,
+    };
+    while relay.turn()? {}
+    relay.show_the_rest();
+    process.wait()
+}
+
+impl Relay<'_> {
+    /// Waits for anything and does it. False: the program has ended.
+    fn turn(&mut self) -> Result<bool> {
+        if self.when_to_tell().is_some_and(|when| when <= Instant::now()) {
+            self.tell_end();
+        }
+        if self.away.is_some_and(|when| when <= Instant::now()) {
+            self.come_back();
+        }
+        let [exited, signalled, typed, from_terminal, to_terminal, shown] = self.wait()?;
+        if exited {
+            return Ok(false);
+        }
+        if signalled {
+            self.pass_on();
+        }
+        if typed {
+            self.read_input();
+        }
+        if to_terminal && let Some(master) = &self.master {
+            // EIO: nobody has it open, and what was typed waits.
+            self.idle |= self.typed.drain(master) == Err(Errno::EIO);
+        }
+        if from_terminal {
+            self.read_terminal();
+        }
+        if shown && self.shown.drain(stdout()).is_err() {
+            // Nobody sees it any more, as when the window of a terminal is closed.
+            self.shown = Pipe::new();
+            self.master = None;
+        }
+        Ok(true)
+    }
+
+    /// Which of all that is waited for has come: the exit, a signal, input, something to show, room for what
+    /// was typed, room for what is shown.
+    fn wait(&mut self) -> Result<[bool; 6]> {
+        let (input, output) = (stdin(), stdout());
+        let watch = |wanted: bool, fd, flags| match wanted {
+            true => PollFd::new(fd, flags),
+            // In place of what is not waited for; a hang-up there would be told over and over.
+            false => PollFd::new(self.signals.as_fd(), PollFlags::empty()),
+        };
+        let open = self.master.is_some() && !self.idle;
+        let away = self.away.is_some();
+        let reads = self.input == Input::Open && !away;
+        let master = self.master.as_ref().map_or(self.signals.as_fd(), AsFd::as_fd);
+        let mut events = [
+            watch(true, self.process.fd.as_fd(), PollFlags::POLLIN),
+            watch(true, self.signals.as_fd(), PollFlags::POLLIN),
+            watch(open && reads && self.typed.is_empty(), input.as_fd(), PollFlags::POLLIN),
+            watch(open && self.shown.is_empty(), master, PollFlags::POLLIN),
+            watch(open && !self.typed.is_empty(), master, PollFlags::POLLOUT),
+            watch(!self.shown.is_empty(), output.as_fd(), PollFlags::POLLOUT),
+        ];
+        let paused = (self.idle && self.master.is_some()) || away;
+        let to_tell = self.when_to_tell().map(|when| when.saturating_duration_since(Instant::now()));
+        let timeout = to_tell.into_iter().chain(paused.then_some(PAUSE)).min();
+        // A millisecond more, as what is left of one is cut off.
+        let timeout = timeout.map_or(PollTimeout::NONE, |time| PollTimeout::from(time.as_millis() as u16 + 1));
+        match poll(&mut events, timeout) {
+            Ok(0) => {
+                self.idle = false;
+                Ok([false; 6])
+            }
+            Ok(_) => Ok(events.map(|event| event.any().unwrap_or(true))),
+            Err(Errno::EINTR) => Ok([false; 6]),
+            Err(errno) => Err(errno).what(|| "wait for the container's process"),
+        }
+    }
+
+    /// After a stop the terminal is as the shell wants it, which has the keys until ferrun is in the foreground.
+    fn come_back(&mut self) {
+        let Some(raw) = &self.raw else { return };
+        self.away = is_in_background().then(|| Instant::now() + PAUSE);
+        if self.away.is_none() {
+            raw.again();
+        }
+    }
+
+    fn pass_on(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            if signal.ssi_signo as i32 == libc::SIGCONT {
+                self.come_back();
+            }
+            match (signal.ssi_signo as i32, &self.master, size()) {
+                (libc::SIGWINCH, Some(master), Some(size)) => drop(terminal::set_size(master, size)),
+                // One that exits at this moment needs no signal any more.
+                (number, ..) => drop(pidfd::send_signal(&self.process.fd, number)),
+            }
+        }
+    }
+
+    fn read_input(&mut self) {
+        match self.typed.fill(stdin()) {
+            Ok(length @ 1..) => self.line_ended = self.typed.bytes[length - 1] == b'\n',
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // Moved to the background: what is typed is for others, until ferrun is back.
+            Err(Errno::EIO) if is_in_background() => self.away = Some(Instant::now() + PAUSE),
+            // The window was closed.
+            Ok(0) | Err(_) if self.raw.is_some() => self.master = None,
+            Ok(0) | Err(_) => {
+                let now = Instant::now();
+                self.input = Input::Ended { quiet: now + PAUSE, latest: now + AGAIN, told: None };
+            }
+        }
+    }
+
+    fn read_terminal(&mut self) {
+        let Some(master) = &self.master else { return };
+        match self.shown.fill(master) {
+            Ok(1..) => {
+                if let Input::Ended { quiet, .. } = &mut self.input {
+                    *quiet = Instant::now() + PAUSE;
+                }
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(0) | Err(_) => self.idle = true,
+        }
+    }
+
+    /// When the end of the input is to be told, or perhaps told again.
+    fn when_to_tell(&self) -> Option<Instant> {
+        match self.input {
+            Input::Ended { quiet, latest, .. } if self.master.is_some() => Some(quiet.min(latest)),
+            _ => None,
+        }
+    }
+
+    /// A terminal has no end of input but the key that stands for it (^D). One program reads it, and the next
+    /// one waits for its own; and it is nothing where the mode changes before it is read. So it is told again
+    /// where lines are read. A program that reads single keys may take each one for a command: it is told once,
+    /// and again only after lines have been read.
+    fn tell_end(&mut self) {
+        let (Input::Ended { quiet, latest, told }, Some(master)) = (&mut self.input, &self.master) else { return };
+        let now = Instant::now();
+        (*quiet, *latest) = (now + AGAIN, now + AGAIN);
+        let Ok(modes) = tcgetattr(master) else { return };
+        let by_line = modes.local_flags.contains(LocalFlags::ICANON);
+        let again = told.is_some_and(|(when, line)| line == by_line && (!by_line || when + AGAIN > now));
+        if again || !self.typed.is_empty() || is_unread(master) {
+            return;
+        }
+        *told = Some((now, by_line));
+        // The first would only end a line that has begun.
+        let keys = [modes.control_chars[SpecialCharacterIndices::VEOF as usize]; 2];
+        let count = if by_line && !self.line_ended { 2 } else { 1 };
+        self.typed.bytes[..count].copy_from_slice(&keys[..count]);
+        (self.typed.start, self.typed.end) = (0, count);
+        self.line_ended |= by_line;
+    }
+
+    /// Whether a signal asks for ferrun's own end, now that there is no one to pass it on to.
+    fn is_to_end(&self) -> bool {
+        let mut end = false;
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            end |= matches!(signal.ssi_signo as i32, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT);
+        }
+        end
+    }
+
+    /// What the program wrote before it ended. Another process may hold the terminal and write on, so that this
+    /// has a limit; and whoever shows it may be slow, so that a signal ends it too.
+    fn show_the_rest(&mut self) {
+        for _ in 0..LAST {
+            while !self.shown.is_empty() {
+                let output = stdout();
+                let mut events = [
+                    PollFd::new(output.as_fd(), PollFlags::POLLOUT),
+                    PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+                ];
+                let _ = poll(&mut events, PollTimeout::NONE);
+                let [writable, signalled] = events.map(|event| event.any().unwrap_or(true));
+                if writable {
+                    if self.shown.drain(stdout()).is_err() {
+                        return;
+                    }
+                } else if signalled && self.is_to_end() {
+                    return;
+                }
+            }
+            match &self.master {
+                Some(master) if matches!(self.shown.fill(master), Ok(1..)) => {}
+                _ => return,
+            }
+        }
+    }
+}

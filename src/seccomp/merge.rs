@@ -1,0 +1,374 @@
+//! How a rule comes into the tree of its call: what it covers is pruned, then its nodes are merged.
+//!
+//! This is libseccomp's way, down to where it goes wrong (`db_rule_add` of its `src/db.c`, 2.6.1; 2.5
+//! differs in one place, see [`Tree::unite`]). In a level nodes of later arguments stand first, of one
+//! argument the high word before the low, equalities before "less" before "greater", then the larger value
+//! (of "less" the smaller). A node whose test is already there is not added again: what follows it is added
+//! below.
+
+use super::profile::{Action, Condition};
+use super::tree::{Id, NO, Result, Side, Tree, Trouble, YES};
+
+// What is known while a rule is compared with a level of the tree.
+/// The tests above are the same.
+const MATCH: u8 = 1;
+/// They were once.
+const ONCE: u8 = 2;
+/// Nothing follows the node of the tree.
+const OLD_ENDS: u8 = 4;
+/// Nothing follows the node of the rule.
+const NEW_ENDS: u8 = 8;
+/// The tree tests more before it comes to this.
+const OLD_BELOW: u8 = 16;
+/// The rule does.
+const NEW_BELOW: u8 = 32;
+
+fn has(state: u8, bits: u8) -> bool {
+    state & bits == bits
+}
+
+/// Where a level hangs.
+#[derive(Clone, Copy)]
+enum Place {
+    Root,
+    Under(Id, usize),
+}
+
+impl Tree {
+    /// Adds a rule, at least one condition of which decides something.
+    ///
+    /// # Errors
+    /// The same case has another action already; libseccomp would never end.
+    pub fn add(&mut self, conditions: &[Condition], action: Action, wide: bool) -> Result<()> {
+        let Some(new) = self.path(conditions, action, wide) else { return Ok(()) };
+        self.nodes[new].holders += 1;
+        let mut state = 0;
+        let gone = self.prune(self.root, Some(new), action, &mut state)?;
+        if gone == 0 && has(state, MATCH | OLD_ENDS | NEW_BELOW) {
+            // What is there covers the rule.
+            return Ok(());
+        }
+        if self.root.is_none() {
+            self.root = Some(new);
+            return Ok(());
+        }
+        self.merge(Place::Root, new)?;
+        self.let_go_of_level(Some(new)).map(|_| ())
+    }
+
+    fn at(&mut self, place: Place) -> &mut Option<Id> {
+        match place {
+            Place::Root => &mut self.root,
+            Place::Under(node, side) => &mut self.nodes[node].sides[side].next,
+        }
+    }
+
+    fn tests_alike(&self, old: Id, new: Id) -> bool {
+        self.nodes[old].test == self.nodes[new].test
+    }
+
+    /// Whether a node of a level stands behind another.
+    fn stands_behind(&self, node: Id, other: Id) -> bool {
+        let (node, other) = (&self.nodes[node], &self.nodes[other]);
+        let order = (node.test.word, node.rank).cmp(&(other.test.word, other.rank));
+        let values = match node.rank {
+            2 => other.test.value.cmp(&node.test.value),
+            _ => node.test.value.cmp(&other.test.value),
+        };
+        order.then(values).is_lt()
+    }
+
+    /// Whether every action of a level, and below it, is this one.
+    fn all_do(&self, of: Option<Id>, action: Action) -> Result<bool> {
+        let Some(of) = of else { return Ok(true) };
+        for node in self.level(of)? {
+            for side in self.nodes[node].sides {
+                if side.action.is_some_and(|one| one != action) || !self.all_do(side.next, action)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes what a rule covers; gives how many nodes are gone.
+    fn prune(&mut self, old: Option<Id>, new: Option<Id>, action: Action, state: &mut u8) -> Result<usize> {
+        let (Some(old), Some(new)) = (old, new) else { return Ok(0) };
+        if *state & (MATCH | ONCE) == ONCE {
+            return Ok(0);
+        }
+        let (mut pruned, mut steps) = (Pruned { gone: 0, state: *state }, 0);
+        let mut next = Some(self.first(old)?);
+        let stopped = loop {
+            let Some(old) = next else { break false };
+            next = self.nodes[old].after;
+            steps += 1;
+            if steps > self.nodes.len() {
+                return Err(Trouble::Endless);
+            }
+            let stop = if self.tests_alike(old, new) {
+                self.prune_alike(old, new, action, *state, &mut pruned)?
+            } else if self.stands_behind(old, new) {
+                has(*state, NEW_BELOW) || self.prune_below(old, new, action, *state | OLD_BELOW, &mut pruned)?
+            } else {
+                has(*state, OLD_BELOW) || self.prune_below(old, new, action, *state | NEW_BELOW, &mut pruned)?
+            };
+            if stop {
+                break true;
+            }
+        };
+        if !stopped {
+            pruned.state &= !MATCH;
+        }
+        *state = if has(pruned.state, MATCH) { *state | pruned.state } else { *state & !MATCH };
+        Ok(pruned.gone)
+    }
+
+    /// Goes on where the tests are the same. Gives whether the level is done.
+    fn prune_alike(&mut self, mut old: Id, new: Id, action: Action, state: u8, pruned: &mut Pruned) -> Result<bool> {
+        let ends = |leaf, bit| if leaf { bit } else { 0 };
+        pruned.state |= MATCH | ONCE | ends(self.is_leaf(new), NEW_ENDS) | ends(self.is_leaf(old), OLD_ENDS);
+        let leads = |side: &Side| side.action.is_some() || side.next.is_some();
+        let both_end = has(pruned.state, NEW_ENDS | OLD_ENDS);
+        for (was, is) in self.nodes[old].sides.iter().zip(&self.nodes[new].sides) {
+            // There is more than the rule has, or something else.
+            if leads(was) && !leads(is) || both_end && was.action != is.action {
+                return Ok(true);
+            }
+        }
+        for side in [YES, NO] {
+            let Some(next) = self.nodes[new].sides[side].next else { continue };
+            let below = (self.nodes[old].sides[side].next, next);
+            let (found, held) = self.prune_held(old, below, action, state | MATCH | ONCE, pruned)?;
+            if has(found, MATCH) {
+                pruned.state |= found;
+            }
+            let Some(held) = held else { return Ok(false) };
+            old = held;
+        }
+        if !self.all_do(Some(old), action)? || !has(pruned.state, MATCH) {
+            return Ok(false);
+        }
+        if has(pruned.state, NEW_ENDS | OLD_BELOW) {
+            pruned.gone += self.remove(Place::Root, old)?;
+            return Ok(self.root.is_none());
+        }
+        Ok(has(pruned.state, OLD_ENDS | NEW_BELOW))
+    }
+
+    /// Looks below, in the tree or in the rule. Gives whether the level is done.
+    fn prune_below(&mut self, mut old: Id, new: Id, action: Action, state: u8, pruned: &mut Pruned) -> Result<bool> {
+        for side in [YES, NO] {
+            let below = match has(state, OLD_BELOW) {
+                true => self.nodes[old].sides[side].next.map(|old| (old, new)),
+                false => self.nodes[new].sides[side].next.map(|new| (old, new)),
+            };
+            let Some((below, new)) = below else { continue };
+            let (found, held) = self.prune_held(old, (Some(below), new), action, state & !MATCH, pruned)?;
+            if has(found, MATCH) {
+                pruned.state |= found;
+                return Ok(true);
+            }
+            let Some(held) = held else { return Ok(false) };
+            old = held;
+        }
+        Ok(false)
+    }
+
+    /// Prunes while a node is held; gives what was found, and the node or what is in its place.
+    fn prune_held(
+        &mut self,
+        held: Id,
+        (old, new): (Option<Id>, Id),
+        action: Action,
+        mut state: u8,
+        pruned: &mut Pruned,
+    ) -> Result<(u8, Option<Id>)> {
+        self.nodes[held].holders += 1;
+        pruned.gone += self.prune(old, Some(new), action, &mut state)?;
+        let (gone, held) = self.let_go(held)?;
+        pruned.gone += gone;
+        Ok((state, held))
+    }
+
+    /// Removes a node, and those that do nothing; gives how many are gone. One that is held elsewhere is
+    /// not gone, and the search goes on.
+    fn remove(&mut self, place: Place, node: Id) -> Result<usize> {
+        let Some(of) = *self.at(place) else { return Ok(0) };
+        let (mut gone, mut at) = (0, self.first(of)?);
+        for _ in 0..=self.nodes.len() {
+            if at != node {
+                gone += self.remove(Place::Under(at, YES), node)? + self.remove(Place::Under(at, NO), node)?;
+                let does = self.nodes[at].sides.iter().any(|side| side.action.is_some() || side.next.is_some());
+                match self.nodes[at].after {
+                    Some(after) if does && gone == 0 => {
+                        at = after;
+                        continue;
+                    }
+                    _ if does => return Ok(gone),
+                    _ => {}
+                }
+            }
+            let (before, after) = (self.nodes[at].before.take(), self.nodes[at].after.take());
+            if *self.at(place) == Some(at) {
+                *self.at(place) = before.or(after);
+            }
+            if let Some(before) = before {
+                self.nodes[before].after = after;
+            }
+            if let Some(after) = after {
+                self.nodes[after].before = before;
+            }
+            return Ok(gone + self.let_go(at)?.0);
+        }
+        Err(Trouble::Endless)
+    }
+
+    /// One holder less; the last takes the node away. Gives how many nodes are gone, and what is there now.
+    fn let_go(&mut self, id: Id) -> Result<(usize, Option<Id>)> {
+        let node = &mut self.nodes[id];
+        node.holders = node.holders.checked_sub(1).ok_or(Trouble::Endless)?;
+        if node.holders > 0 {
+            return Ok((0, Some(id)));
+        }
+        let (mut before, mut after, sides) = (node.before, node.after, node.sides);
+        let mut gone = 1;
+        if let Some(before) = before {
+            self.nodes[before].after = None;
+        }
+        if let Some(after) = after {
+            self.nodes[after].before = None;
+        }
+        for neighbour in [&mut before, &mut after] {
+            if let Some(id) = *neighbour {
+                let (more, left) = self.let_go(id)?;
+                (gone, *neighbour) = (gone + more, left);
+            }
+        }
+        if let Some(before) = before {
+            self.nodes[before].after = self.hold(after);
+        }
+        if let Some(after) = after {
+            self.nodes[after].before = self.hold(before);
+        }
+        for side in sides {
+            gone += self.let_go_of_level(side.next)?;
+        }
+        Ok((gone, before.or(after)))
+    }
+
+    fn hold(&mut self, id: Option<Id>) -> Option<Id> {
+        if let Some(id) = id {
+            self.nodes[id].holders += 1;
+        }
+        id
+    }
+
+    /// The same for a level, which goes with its last holder from outside.
+    fn let_go_of_level(&mut self, of: Option<Id>) -> Result<usize> {
+        let Some(of) = of else { return Ok(0) };
+        let (mut gone, left) = self.let_go(of)?;
+        let Some(of) = left else { return Ok(gone) };
+        let level = self.level(of)?;
+        let inside =
+            |node: &Id| u32::from(self.nodes[*node].before.is_some()) + u32::from(self.nodes[*node].after.is_some());
+        if level.iter().any(|node| self.nodes[*node].holders > inside(node)) {
+            return Ok(gone);
+        }
+        let mut left = Some(level[0]);
+        while let Some(node) = left {
+            let (more, next) = self.let_go(node)?;
+            (gone, left) = (gone + more, next);
+        }
+        Ok(gone)
+    }
+
+    /// Adds nodes to a level that is not empty.
+    fn merge(&mut self, place: Place, new: Id) -> Result<()> {
+        let Some(mut old) = *self.at(place) else { return Ok(()) };
+        for _ in 0..=self.nodes.len() {
+            if self.tests_alike(old, new) {
+                return self.unite(old, new);
+            }
+            if self.stands_behind(old, new) {
+                self.put_before(place, old, new)?;
+                return Ok(());
+            }
+            match self.nodes[old].after {
+                Some(after) => old = after,
+                None => {
+                    self.nodes[new].before = self.hold(Some(old));
+                    self.nodes[old].after = self.hold(Some(new));
+                    return Ok(());
+                }
+            }
+        }
+        Err(Trouble::Endless)
+    }
+
+    fn put_before(&mut self, place: Place, old: Id, new: Id) -> Result<()> {
+        match self.nodes[old].before {
+            Some(before) => {
+                self.nodes[before].after = self.hold(Some(new));
+                self.nodes[new].before = Some(before);
+                self.nodes[new].after = Some(old);
+            }
+            None => self.nodes[new].after = self.hold(Some(old)),
+        }
+        self.nodes[old].before = self.hold(Some(new));
+        if *self.at(place) == Some(old) {
+            *self.at(place) = self.hold(Some(new));
+            self.let_go(old)?;
+        }
+        Ok(())
+    }
+
+    /// Makes one of two nodes with the same test.
+    fn unite(&mut self, old: Id, new: Id) -> Result<()> {
+        let ends = self.is_leaf(new);
+        for side in [YES, NO] {
+            let Some(action) = self.nodes[new].sides[side].action else { continue };
+            match self.nodes[old].sides[side] {
+                Side { action: Some(before), .. } if before == action => {}
+                Side { action: Some(_), .. } => {
+                    // Of two "greater" with one high word, what lies above both is the larger one's; of two
+                    // "less", what lies below both the smaller one's (libseccomp 2.5: the first one's).
+                    let (was, is) = (self.nodes[old].whole, self.nodes[new].whole);
+                    let wins = if side == YES { is > was } else { is < was };
+                    if self.nodes[new].test.word % 2 == 1 && wins {
+                        self.nodes[old].sides[side].action = Some(action);
+                    }
+                    if ends || self.is_leaf(old) {
+                        return Err(Trouble::Contradiction);
+                    }
+                }
+                // The new rule covers what is below; it may do so if that says the same.
+                Side { action: None, next } => {
+                    if !self.all_do(next, action)? {
+                        return Err(Trouble::Contradiction);
+                    }
+                    if let Some(next) = next {
+                        self.let_go(next)?;
+                    }
+                    self.nodes[old].sides[side] = Side { action: Some(action), next: None };
+                }
+            }
+        }
+        for side in [YES, NO] {
+            let Some(next) = self.nodes[new].sides[side].next else { continue };
+            match self.nodes[old].sides[side] {
+                Side { next: Some(_), .. } => self.merge(Place::Under(old, side), next)?,
+                Side { action: None, .. } => self.nodes[old].sides[side].next = self.hold(Some(next)),
+                // What is there is shorter.
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What pruning a level has come to.
+struct Pruned {
+    gone: usize,
+    state: u8,
+}

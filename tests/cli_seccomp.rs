@@ -1,0 +1,54 @@
+//! `ferrun seccomp`: the listing, the program, and what is said of a profile that is none.
+
+mod common;
+
+use common::{Bundle, Done};
+use serde_json::json;
+
+fn ferrun(bundle: &Bundle, args: &[&str]) -> Done {
+    bundle.ferrun(&[&["seccomp"], args].concat())
+}
+
+#[test]
+fn the_filter_of_a_bundle_is_that_of_its_profile() {
+    let rule = json!({"names": ["chmod", "no_such_call"], "action": "SCMP_ACT_TRAP"});
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    let bundle = Bundle::new(&["/bin/true"]).set("/linux/seccomp", profile.clone());
+    let dir = bundle.dir.to_str().unwrap();
+    let (file, program) = (bundle.dir.join("profile.json"), bundle.dir.join("program"));
+    std::fs::write(&file, profile.to_string()).unwrap();
+    let of_bundle = ferrun(&bundle, &["--bundle", dir]).ok();
+    let of_file = ferrun(&bundle, &["--profile", file.to_str().unwrap(), "--bpf", program.to_str().unwrap()]).ok();
+    assert_eq!(of_bundle, of_file);
+    for part in ["chmod", "syscalls/0", "unknown: no_such_call  /linux/seccomp/syscalls/0/names/1"] {
+        assert!(of_file.contains(part), "{part}: {of_file}");
+    }
+    let length: usize = of_file.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(std::fs::metadata(program).unwrap().len(), 8 * length as u64);
+    let listed = ferrun(&bundle, &["--bundle", dir, "--disassemble"]).ok();
+    assert!(listed.contains("load the number"), "{listed}");
+    assert_eq!(listed.lines().filter(|line| line.contains("  trap")).count(), 2, "{listed}");
+}
+
+#[test]
+fn what_is_wrong_with_a_profile_is_told_with_its_place() {
+    let bundle = Bundle::new(&["/bin/true"]);
+    let file = bundle.dir.join("profile.json");
+    let tell = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let done = ferrun(&bundle, &["--profile", file.to_str().unwrap()]);
+        assert_eq!(done.status, 1, "{done:?}");
+        done.stderr
+    };
+    let said = tell("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\n\"syscalls\":[{\"names\":[\"read\"],\"action\":\"NO\"}]}");
+    assert!(said.contains("/syscalls/0/action") && said.contains("profile.json:2"), "{said}");
+    let rule = |errno| {
+        let equal = json!([{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]);
+        json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": equal})
+    };
+    let contradiction = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule(1), rule(2)]});
+    let said = tell(&contradiction.to_string());
+    assert!(said.contains("/syscalls/1") && !said.contains("/linux"), "{said}");
+    assert!(tell("null").contains("no seccomp profile"));
+    assert!(tell("{").contains("not valid JSON"));
+}

@@ -1,0 +1,674 @@
+//! Containers with a terminal: over an engine's socket, and in the foreground on a terminal that the test has.
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Bundle, Canary, Done, bounded, mount_lines, mounted_on, patience, wait_until};
+use ferrun::sys::terminal::{Size, set_size};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::pty::openpty;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+const SMALL: Size = Size { rows: 11, columns: 33 };
+const LARGE: Size = Size { rows: 44, columns: 111 };
+
+fn with_terminal(config: &mut Value) {
+    config["process"]["terminal"] = json!(true);
+}
+
+fn sh(script: &str) -> Bundle {
+    Bundle::sh(script).with(with_terminal)
+}
+
+/// The side of a terminal that types and sees.
+struct Screen {
+    master: File,
+    seen: String,
+}
+
+impl Screen {
+    fn new(master: OwnedFd) -> Screen {
+        Screen { master: master.into(), seen: String::new() }
+    }
+
+    /// False at the end: nobody has the other side open.
+    fn read(&mut self) -> bool {
+        let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, 10u8).unwrap() == 0 {
+            return true;
+        }
+        let mut bytes = [0; 4096];
+        let length = self.master.read(&mut bytes).unwrap_or(0);
+        self.seen += &String::from_utf8_lossy(&bytes[..length]);
+        length > 0
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, words: &str) {
+        let begin = Instant::now();
+        while !self.seen.contains(words) {
+            assert!(self.read() && begin.elapsed() < patience(10), "no {words:?} in {:?}", self.seen);
+        }
+    }
+
+    /// Everything up to the end.
+    #[track_caller]
+    fn rest(mut self) -> String {
+        let begin = Instant::now();
+        while self.read() {
+            assert!(begin.elapsed() < patience(10), "no end after {:?}", self.seen);
+        }
+        self.seen
+    }
+
+    fn type_in(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+}
+
+/// A console socket as an engine has it.
+struct Console {
+    path: PathBuf,
+    socket: UnixListener,
+}
+
+impl Console {
+    fn of(bundle: &Bundle) -> Console {
+        let path = bundle.dir.join("console");
+        Console { socket: UnixListener::bind(&path).unwrap(), path }
+    }
+
+    fn flag(&self) -> [&str; 2] {
+        ["--console-socket", self.path.to_str().unwrap()]
+    }
+
+    /// What has been sent.
+    fn screen(&self) -> Screen {
+        self.socket.set_nonblocking(true).unwrap();
+        let (connection, _) = self.socket.accept().expect("ferrun has connected");
+        Screen::new(ferrun::sys::fd::receive(&connection).unwrap())
+    }
+}
+
+/// `ferrun run` in the foreground of a terminal of the test's own.
+struct Foreground {
+    ferrun: Child,
+    screen: Screen,
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl Foreground {
+    fn run(bundle: &Bundle) -> Foreground {
+        Foreground::run_with(&[], bundle)
+    }
+
+    /// The same with further flags.
+    fn run_with(flags: &[&str], bundle: &Bundle) -> Foreground {
+        Foreground::run_by(&[], flags, bundle)
+    }
+
+    /// The same by another program.
+    fn run_by(program: &[&str], flags: &[&str], bundle: &Bundle) -> Foreground {
+        let pair = openpty(None, None).unwrap();
+        set_size(&pair.slave, SMALL).unwrap();
+        // A master that the child has too would stay open.
+        fcntl(&pair.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        let before = tcgetattr(&pair.slave).unwrap();
+        let stream = || Stdio::from(pair.slave.try_clone().unwrap());
+        let ferrun = common::ferrun_binary();
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").args(program);
+        command.args([ferrun.as_os_str(), "--root".as_ref(), bundle.state_root().as_os_str()]);
+        command.arg("run").args(flags).args(["--bundle".as_ref(), bundle.dir.as_os_str(), bundle.id.as_ref()]);
+        let ferrun = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+        Foreground { ferrun, screen: Screen::new(pair.master), terminal: pair.slave, before }
+    }
+
+    /// Whether every key goes to the container as it is.
+    fn is_raw(&self) -> bool {
+        !tcgetattr(&self.terminal).unwrap().local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO)
+    }
+
+    /// Sends a signal to the only job of the shell that runs ferrun.
+    fn signal_to_job(&self, signal: Signal) {
+        let shell = self.ferrun.id();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+        let job: i32 = children.split_whitespace().next().unwrap().parse().unwrap();
+        kill(Pid::from_raw(job), signal).unwrap();
+    }
+
+    /// Its exit status and all that was seen; the terminal is as it was.
+    #[track_caller]
+    fn end(mut self) -> (i32, String) {
+        let begin = Instant::now();
+        let status = loop {
+            self.screen.read();
+            if let Some(status) = self.ferrun.try_wait().unwrap() {
+                break status;
+            }
+            if begin.elapsed() > patience(10) {
+                let _ = self.ferrun.kill();
+                panic!("ferrun does not end: {:?}", self.screen.seen);
+            }
+        };
+        assert_eq!(tcgetattr(&self.terminal).unwrap(), self.before, "the terminal is as it was");
+        drop(self.terminal);
+        (status.code().unwrap_or(-1), self.screen.rest())
+    }
+}
+
+/// What the descriptors of a process are.
+fn descriptors(pid: &Value) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let mut links: Vec<String> = entries
+        .filter_map(|entry| Some(std::fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned()))
+        .collect();
+    links.sort();
+    links
+}
+
+#[test]
+fn an_engine_gets_the_terminal_over_its_socket() {
+    need_root!();
+    let script = "tty; for n in 0 1 2; do test -t $n && echo fd $n; done; stty size; read line; echo \"read $line\"";
+    let bundle = sh(script).set("/process/consoleSize", json!({ "height": 22, "width": 77 }));
+    let console = Console::of(&bundle);
+    bundle.create_with(&console.flag()).ok();
+    let mut screen = console.screen();
+    let pid = &bundle.state()["pid"];
+    let open = descriptors(pid);
+    assert!(!open.iter().any(|link| link.contains("ptmx")), "the other side is not in the container: {open:?}");
+    bundle.start().ok();
+    screen.wait_for("/dev/pts/0\r\nfd 0\r\nfd 1\r\nfd 2\r\n22 77\r\n");
+    assert_eq!(descriptors(pid), ["/dev/pts/0", "/dev/pts/0", "/dev/pts/0"]);
+    screen.type_in("words\n");
+    assert!(screen.rest().ends_with("words\r\nread words\r\n"), "nobody has it open after the end");
+    bundle.wait_for("stopped");
+    bundle.on("delete", &[]).ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn a_detached_run_gives_its_terminal_away_too() {
+    need_root!();
+    let bundle = sh("ps -o tty,args; sleep 1000");
+    let console = Console::of(&bundle);
+    let flags = [&["--detach"][..], &console.flag()].concat();
+    let mut command =
+        bundle.command(&[&["run", "--bundle", bundle.dir.to_str().unwrap()], &flags[..], &[&bundle.id]].concat());
+    bounded(&mut command).ok();
+    let mut screen = console.screen();
+    screen.wait_for("136,0  sh -c");
+    // Ctrl-C goes to the foreground group of the terminal; pid 1 of the container is not in the way.
+    screen.type_in("\x03");
+    screen.wait_for("^C");
+    // Hung up; a shell that is pid 1 does not end by that.
+    drop(screen);
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn the_foreground_terminal_is_passed_through() {
+    need_root!();
+    let script = "trap 'stty size' WINCH; trap 'echo INT' INT; stty size; tty; \
+                  while :; do read line && echo \"got $line\"; test \"$line\" != end || exit 7; done";
+    let bundle = sh(script);
+    let mut run = Foreground::run(&bundle);
+    run.screen.wait_for("11 33\r\n/dev/pts/0\r\n");
+    assert!(run.is_raw(), "keys are handled by the container's terminal");
+    run.screen.type_in("typed\r");
+    run.screen.wait_for("typed\r\ngot typed\r\n");
+    assert_eq!(run.screen.seen.matches("typed").count(), 2, "echoed once, by the container: {}", run.screen.seen);
+    set_size(&run.terminal, LARGE).unwrap();
+    // A shell that is just about to read looks at the signal after the line.
+    for line in ["one", "two", "three"] {
+        run.screen.type_in(&format!("{line}\r"));
+        run.screen.wait_for(&format!("got {line}"));
+    }
+    run.screen.wait_for("44 111");
+    // Nor does it look at this one before.
+    run.screen.type_in("\x03");
+    run.screen.type_in("four\r");
+    run.screen.wait_for("got four");
+    run.screen.wait_for("INT");
+    run.screen.type_in("end\r");
+    let (status, seen) = run.end();
+    assert_eq!(status, 7, "{seen}");
+}
+
+#[test]
+fn keys_reach_the_jobs_of_an_interactive_shell() {
+    need_root!();
+    let bundle = Bundle::new(&["sh", "-i"]).with(with_terminal);
+    let mut run = Foreground::run(&bundle);
+    run.screen.wait_for("# ");
+    run.screen.type_in("echo $((6*7))\r");
+    run.screen.wait_for("42");
+    run.screen.type_in("sleep 1000\r");
+    wait_until("sleep", || common::processes_in(&bundle.dir).iter().any(|one| one.contains("sleep 1000")));
+    run.screen.type_in("\x1a");
+    run.screen.wait_for("Stopped");
+    // Twice, as the first may only be answered that there are stopped jobs.
+    run.screen.type_in("kill -9 %1\rexit 5\rexit 5\r");
+    let (status, seen) = run.end();
+    assert_eq!(status, 5, "{seen}");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn the_terminal_is_as_before_after_a_signal_and_after_a_failure() {
+    need_root!();
+    let bundle = sh("trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.05; done");
+    let mut run = Foreground::run(&bundle);
+    run.screen.wait_for("up");
+    assert!(run.is_raw());
+    kill(Pid::from_raw(run.ferrun.id() as i32), Signal::SIGTERM).unwrap();
+    let (status, seen) = run.end();
+    assert!(status == 9 && seen.contains("bye\r\n"), "{status} {seen}");
+    let missing = Bundle::new(&["/missing"]).with(with_terminal);
+    let (status, seen) = Foreground::run(&missing).end();
+    assert!(status == 1 && seen.contains("no such file or directory"), "{status} {seen}");
+    missing.assert_nothing_left("run");
+}
+
+#[test]
+fn in_the_background_the_terminal_is_left_alone() {
+    need_root!();
+    let bundle = sh("tty; sleep 0.3; echo end");
+    let mut run = Foreground::run_by(&["sh", "-c", "set -m; \"$@\" & wait $!", "sh"], &[], &bundle);
+    run.screen.wait_for("/dev/pts/0");
+    assert!(!run.is_raw(), "it is the shell's");
+    let (status, seen) = run.end();
+    assert!(status == 0 && seen.contains("end"), "{status} {seen}");
+}
+
+#[test]
+fn a_closed_window_hangs_the_terminal_up() {
+    need_root!();
+    let bundle = sh("trap 'exit 5' HUP; echo up; sleep 1000 & wait; exit 6");
+    // The signal of the closed window is only for the shell, which leads the session.
+    let mut run = Foreground::run_by(&["sh", "-c", "trap '' HUP; \"$@\"; exit $?", "sh"], &[], &bundle);
+    run.screen.wait_for("up");
+    drop(run.screen);
+    assert_eq!(ends(&mut run.ferrun, patience(10)), Some(5));
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn what_is_typed_waits_while_ferrun_is_in_the_background() {
+    need_root!();
+    let bundle = sh("trap 'exit 9' HUP; echo up; read line; echo \"got $line\"; exit 3");
+    let shell = ["sh", "-c", "set -m; \"$@\"; bg; sleep 1; echo back; fg; exit $?", "sh"];
+    let mut run = Foreground::run_by(&shell, &[], &bundle);
+    run.screen.wait_for("up");
+    run.signal_to_job(Signal::SIGSTOP);
+    run.screen.type_in("words\r");
+    run.screen.wait_for("got words");
+    let seen = &run.screen.seen;
+    assert!(seen.find("back") < seen.find("got"), "{seen}");
+    let (status, seen) = run.end();
+    assert_eq!(status, 3, "{seen}");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn after_a_stop_the_terminal_is_raw_again_once_it_is_ferruns() {
+    need_root!();
+    // Straight back to the foreground, and by way of the background.
+    for back in ["fg", "bg; echo behind; read line; fg"] {
+        let bundle = sh("echo up; read line; echo \"got $line\"; exit 3");
+        let script = format!("set -m; \"$@\"; stty sane; echo stopped; read line; {back}; exit $?");
+        let mut run = Foreground::run_by(&["sh", "-c", &script, "sh"], &[], &bundle);
+        run.screen.wait_for("up");
+        assert!(run.is_raw());
+        run.signal_to_job(Signal::SIGSTOP);
+        run.screen.wait_for("stopped");
+        assert!(!run.is_raw(), "it is the shell's");
+        run.screen.type_in("\r");
+        if back != "fg" {
+            run.screen.wait_for("behind");
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!run.is_raw(), "it is still the shell's");
+            run.screen.type_in("\r");
+        }
+        wait_until("a raw terminal", || run.is_raw());
+        run.screen.type_in("words\r");
+        run.screen.wait_for("got words");
+        let (status, seen) = run.end();
+        assert_eq!(status, 3, "{seen}");
+        bundle.assert_nothing_left("run");
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_slow_reader() {
+    need_root!();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        let bundle = Bundle::new(&["seq", "200000"]).with(with_terminal);
+        let mut ferrun = piped(&bundle);
+        wait_until_full(&ferrun);
+        bundle.on("kill", &["KILL"]).ok();
+        bundle.wait_for("stopped");
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(ferrun.try_wait().unwrap().is_none(), "the rest is still to be shown");
+        kill(Pid::from_raw(ferrun.id() as i32), signal).unwrap();
+        assert_eq!(ends(&mut ferrun, patience(10)), Some(137), "{signal}");
+        bundle.assert_nothing_left("run");
+    }
+}
+
+#[test]
+fn everything_that_was_written_is_shown_and_the_end_of_the_input_is_told() {
+    need_root!();
+    let lines: String = (1..=20_000).map(|line| format!("{line}\n")).collect();
+    for _ in 0..3 {
+        let done = Bundle::new(&["seq", "20000"]).with(with_terminal).run();
+        assert!(done.stdout == lines && done.status == 0, "{} bytes, {}", done.stdout.len(), done.stderr);
+    }
+    let bundle = Bundle::new(&["seq", "20000"]).with(with_terminal);
+    let (_, seen) = Foreground::run(&bundle).end();
+    assert!(seen == lines.replace('\n', "\r\n"), "{} bytes", seen.len());
+    for (args, input, output, status) in [
+        (&["cat"][..], "", "", 0),
+        (&["cat"], "one\n", "one\none\n", 0),
+        // Echoed, then sent at the end of the input without a line's end.
+        (&["cat"], "part", "partpart", 0),
+        (&["sh", "-c", "sleep 0.3; exec cat"], "late\n", "late\nlate\n", 0),
+        // Each reader is told.
+        (&["sh", "-c", "cat; cat"], "one\n", "one\none\n", 0),
+        // One that shows something all the time does not delay it.
+        (&["sh", "-c", "while sleep 0.02; do echo; done & cat >/dev/null; exit 6"], "", "", 6),
+        // A shell that reads keys, not lines, to which the first end of the input is nothing.
+        (&["sh", "-i"], "sleep 0.3\nexit $((2+1))\n", "", 3),
+        (&["sh", "-i"], "(exit 4)\n", "", 4),
+    ] {
+        let bundle = Bundle::new(args).with(with_terminal);
+        let done = with_input(&bundle, input);
+        assert_eq!(done.status, status, "{args:?} < {input:?}: {done:?}");
+        assert!(args.contains(&"-i") || status == 6 || done.stdout == output, "{args:?} < {input:?}: {done:?}");
+        bundle.assert_nothing_left("run");
+    }
+}
+
+/// `ferrun run` with this on its standard input.
+fn with_input(bundle: &Bundle, input: &str) -> Done {
+    let file = bundle.dir.join("input");
+    std::fs::write(&file, input).unwrap();
+    let script = "exec timeout -s KILL \"$limit\" \"$@\" <\"$input\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(common::ferrun_binary()).arg("--root").arg(bundle.state_root());
+    command.arg("run").arg("--bundle").arg(&bundle.dir).arg(&bundle.id).env("input", file);
+    command.env("limit", patience(20).as_secs().to_string());
+    Done::new(command.output().unwrap())
+}
+
+#[test]
+fn a_program_may_let_go_of_its_terminal_and_come_back() {
+    need_root!();
+    let script = "exec </dev/null >/dev/null 2>&1; sleep 0.5; echo again >/dev/console; sleep 0.5; exit 3";
+    let done = sh(script).run();
+    assert!(done.stdout == "again\n" && done.status == 3, "{done:?}");
+}
+
+#[test]
+fn a_reader_that_leaves_hangs_the_terminal_up() {
+    need_root!();
+    let bundle = sh("while echo y; do :; done");
+    let script = "timeout -s KILL \"$limit\" \"$@\" | head -n 2";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(common::ferrun_binary()).arg("--root").arg(bundle.state_root());
+    command.arg("run").arg("--bundle").arg(&bundle.dir).arg(&bundle.id).stdin(Stdio::null());
+    command.env("limit", patience(20).as_secs().to_string());
+    assert_eq!(Done::new(command.output().unwrap()).ok(), "y\ny");
+    bundle.assert_nothing_left("run");
+}
+
+/// `ferrun run` without input, its output being a pipe of the test's.
+fn piped(bundle: &Bundle) -> Child {
+    let mut command = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits until its pipe takes no more, nor the terminal behind it: nothing has come for a second.
+fn wait_until_full(child: &Child) {
+    let (mut before, mut since) = (0, Instant::now());
+    wait_until("a full pipe", || {
+        let mut bytes = 0;
+        // SAFETY: FIONREAD writes an int.
+        unsafe { libc::ioctl(child.stdout.as_ref().unwrap().as_raw_fd(), libc::FIONREAD, &mut bytes) };
+        if bytes != before {
+            (before, since) = (bytes, Instant::now());
+        }
+        bytes > 0 && since.elapsed() > Duration::from_secs(1)
+    });
+}
+
+/// Its exit status; none: it has not ended in this time.
+fn ends(child: &mut Child, limit: Duration) -> Option<i32> {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status.code().unwrap_or(-1));
+        }
+        if begin.elapsed() > limit {
+            let _ = child.kill();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The processor time of a process, in hundredths of a second.
+fn ticks(child: &Child) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn a_reader_that_leaves_costs_nothing_after_it() {
+    need_root!();
+    let bundle = sh("trap '' HUP; trap 'exit 9' PIPE; echo up; sleep 0.5; echo a; echo b; \
+                     for n in 1 2 3 4; do sleep 0.5; done; exit 3");
+    let mut ferrun = piped(&bundle);
+    let mut up = [0; 3];
+    ferrun.stdout.take().unwrap().read_exact(&mut up).unwrap();
+    let before = ticks(&ferrun);
+    std::thread::sleep(Duration::from_millis(1800));
+    let after = ticks(&ferrun);
+    assert!(after - before < 50, "{} hundredths of a second", after - before);
+    // SIGPIPE is ferrun's own.
+    assert_eq!(ends(&mut ferrun, patience(10)), Some(3));
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn the_terminal_belongs_to_the_user() {
+    need_root!();
+    let script = "stat -c '%u:%g %a' /dev/pts/0; echo tty >/dev/tty; echo console >/dev/console; echo out >/dev/stdout";
+    let bundle = sh(script).with(|config| config["process"]["user"] = json!({ "uid": 1000, "gid": 1001 }));
+    assert_eq!(bundle.run().ok(), "1000:5 620\ntty\nconsole\nout");
+}
+
+#[test]
+fn the_terminal_of_a_user_namespace_is_its_own() {
+    need_root!();
+    for uid in [0, 1000] {
+        let script = "stat -c '%u:%g' /dev/pts/0; tty; echo console >/dev/console; echo tty >/dev/tty";
+        let bundle = sh(script).with(|config| {
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+            let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+            config["process"]["user"] = json!({ "uid": uid, "gid": uid });
+        });
+        std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000)).unwrap();
+        assert_eq!(bundle.run().ok(), format!("{uid}:5\n/dev/pts/0\nconsole\ntty"));
+    }
+}
+
+#[test]
+fn the_flags_must_fit_the_config() {
+    need_root!();
+    let without = Bundle::new(&["true"]);
+    let with = Bundle::new(&["true"]).with(with_terminal);
+    let console = Console::of(&with);
+    let no_socket = "cannot allocate tty if ferrun will detach without setting console socket";
+    let not_used = "cannot use console socket if ferrun will not detach or allocate tty";
+    with.create().refused(no_socket);
+    with.create().refused("/process/terminal");
+    with.run_with(&["--detach"]).refused(no_socket);
+    with.run_with(&console.flag()).refused(not_used);
+    without.run_with(&console.flag()).refused(not_used);
+    without.create_with(&console.flag()).refused(not_used);
+    without.run_with(&[&["--detach"][..], &console.flag()].concat()).refused(not_used);
+    with.create_with(&["--console-socket", "/nowhere/socket"]).refused("connect to console socket");
+    with.assert_nothing_left("refusals");
+    without.assert_nothing_left("refusals");
+}
+
+#[test]
+fn the_last_size_that_is_known_is_the_one() {
+    need_root!();
+    let bundle = sh("stty size").set("/process/consoleSize", json!({ "height": 22, "width": 77 }));
+    assert_eq!(bundle.run().ok(), "22 77", "no terminal of the caller's");
+    let (_, seen) = Foreground::run(&bundle).end();
+    assert_eq!(seen, "11 33\r\n", "the caller's terminal");
+    let text = bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    assert!(text.contains("controlling, 77x22") && text.contains("/process/terminal"), "{text}");
+}
+
+#[test]
+fn nothing_is_left_of_a_start_that_fails_at_the_terminal() {
+    need_root!();
+    let bundle = sh("true");
+    let console = Console::of(&bundle);
+    let dir = bundle.dir.to_str().unwrap();
+    let plan = bundle.ferrun(&["explain", "--json", "--bundle", dir]).ok();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let steps = plan["steps"].as_array().unwrap();
+    let number = steps.iter().find(|step| step["verb"] == "terminal").unwrap()["number"].as_u64().unwrap();
+    // At the terminal, and after it.
+    for number in [number, number + 1] {
+        bundle.create_with(&[&console.flag()[..], &["--fault", &format!("error@{number}")]].concat()).refused("fault");
+        bundle.assert_nothing_left("an error");
+        let (status, seen) = Foreground::run_with(&["--fault", &format!("error@{number}")], &bundle).end();
+        assert!(status == 1 && seen.contains("fault"), "{status} {seen}");
+        let killed = bundle.create_with(&[&console.flag()[..], &["--fault", &format!("kill@{number}")]].concat());
+        assert_eq!(killed.status, -1, "{killed:?}");
+        bundle.delete_force().ok();
+        bundle.assert_nothing_left("a kill");
+    }
+}
+
+fn on(config: &mut Value, destination: &str, change: impl FnOnce(&mut Vec<Value>, usize)) {
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    let index = mounts.iter().position(|mount| mount["destination"] == destination).unwrap();
+    change(mounts, index);
+}
+
+#[test]
+fn a_terminal_needs_a_devpts() {
+    need_root!();
+    let missing = sh("true").with(|config| on(config, "/dev/pts", |mounts, index| drop(mounts.remove(index))));
+    let done = missing.run();
+    for words in
+        ["open \"/dev/pts\": no such file", "/process/terminal", "hint: a terminal needs a mount of type devpts"]
+    {
+        done.stderr.find(words).unwrap_or_else(|| panic!("no {words:?} in {done:?}"));
+    }
+    let other =
+        sh("true").with(|config| on(config, "/dev/pts", |mounts, index| mounts[index]["type"] = json!("tmpfs")));
+    let other = other.with(|config| on(config, "/dev/pts", |mounts, index| mounts[index]["options"] = json!([])));
+    other.run().refused("is no devpts");
+    for bundle in [missing, other] {
+        bundle.assert_nothing_left("run");
+    }
+}
+
+#[test]
+fn the_console_is_the_terminal_itself() {
+    need_root!();
+    let mounts = mount_lines(&sh("cat /proc/self/mountinfo").run().ok());
+    let console = mounted_on(&mounts, "/dev/console");
+    let pts = mounted_on(&mounts, "/dev/pts");
+    assert_eq!((console.root.as_str(), &console.device), ("/0", &pts.device));
+    assert!(console.has("noexec") && console.has("nosuid"), "as the devpts: {console:?}");
+}
+
+// CVE-2025-52565
+#[test]
+fn a_false_dev_gets_nothing_of_the_hosts() {
+    need_root!();
+    let remove = |config: &mut Value, names: &[&str]| {
+        config["root"]["readonly"] = json!(false);
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|mount| !names.iter().any(|name| mount["destination"] == *name));
+    };
+    for (name, link, mounts) in [
+        ("console", "../../canary/secret", &["/dev", "/dev/shm", "/dev/mqueue"][..]),
+        ("console", "ABSOLUTE/secret", &["/dev", "/dev/shm", "/dev/mqueue"]),
+        ("console", "ABSOLUTE/made", &["/dev", "/dev/shm", "/dev/mqueue"]),
+        ("pts", "../../canary", &["/dev", "/dev/shm", "/dev/mqueue"]),
+        ("pts", "ABSOLUTE", &["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"]),
+        ("ptmx", "ABSOLUTE/ptmx", &["/dev", "/dev/shm", "/dev/mqueue"]),
+        ("ptmx", "../../canary/ptmx", &["/dev", "/dev/shm", "/dev/mqueue"]),
+        ("", "../canary", &["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"]),
+        ("", "ABSOLUTE", &["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"]),
+    ] {
+        let bundle = sh("echo ran; echo over >/dev/console").with(|config| remove(config, mounts));
+        let canary = Canary::beside(&bundle);
+        let place = bundle.rootfs().join("dev").join(name);
+        let place: PathBuf = place.components().collect();
+        if name.is_empty() {
+            std::fs::remove_dir(&place).unwrap();
+        }
+        symlink(link.replace("ABSOLUTE", canary.dir.to_str().unwrap()), &place).unwrap();
+        let done = bundle.run();
+        let refused = done.status == 1 && done.stderr.contains("ferrun: ");
+        assert!(refused || done.stdout == "ran\nover\n", "{name} -> {link}: {done:?}");
+        assert!(name != "console" || done.stderr.contains("is a symlink"), "{done:?}");
+        canary.assert_alive(&format!("/dev/{name}, a link to {link}"));
+        bundle.assert_nothing_left("run");
+    }
+}
+
+#[test]
+fn in_a_dev_that_is_bound_nothing_is_made() {
+    need_root!();
+    for has_console in [false, true] {
+        let bundle = sh("test -e /dev/console && tty </dev/console; echo out").with(|config| {
+            config["mounts"] = json!([
+                { "destination": "/proc", "type": "proc", "source": "proc" },
+                { "destination": "/dev", "type": "bind", "source": "dev", "options": ["bind"] },
+                { "destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance"] },
+            ]);
+            config["linux"]["maskedPaths"] = json!([]);
+        });
+        let dev = bundle.dir.join("dev");
+        std::fs::create_dir_all(dev.join("pts")).unwrap();
+        if has_console {
+            std::fs::write(dev.join("console"), "").unwrap();
+        }
+        let expected = if has_console { "/dev/console\nout" } else { "out" };
+        assert_eq!(bundle.run().ok(), expected);
+        assert_eq!(dev.join("console").exists(), has_console);
+        assert!(!Path::new(&dev).join("null").exists());
+    }
+}
