@@ -107,16 +107,17 @@ check_process() {
 }
 
 check_terminal() {
-	local shown script='tty && test -t 0 && test -t 2 && echo console >/dev/console && exit 5'
+	local script='tty && test -t 0 && test -t 2 && echo console >/dev/console && read status && exit $status'
 	id=c$((++ids))
-	# ctr wants a terminal itself, which script(1) makes. Its input does not end (a fifo that is
-	# open for writing, too): the shim closes the container's console with it, output or not.
-	mkfifo "$dir/stdin"
+	mkfifo "$dir/stdin" && rm -f "$dir/out"
+	# ctr wants a terminal itself, which script(1) makes. The shim closes the container's console at the end
+	# of the input and at the exit, shown or not: so this end of the fifo stays open, and the program waits.
 	script -qec "timeout -s KILL 15 ctr --address $dir/socket --namespace $token run --rm -t \
-		--runc-binary $runtime $image $id sh -c '$script'" /dev/null <>"$dir/stdin" >"$dir/out" 2>&1
-	rc=$? shown=$(tr '\r\n' ' ' <"$dir/out" | tr -s ' ')
-	is "terminal: streams, console, controlling" "/dev/pts/0 console " "$shown"
-	is "terminal: status 5" 5 "$rc"
+		--runc-binary $runtime $image $id sh -c '$script'" /dev/null <>"$dir/stdin" >"$dir/out" 2>&1 &
+	wait_until grep -qs console "$dir/out" && echo 5 >"$dir/stdin"
+	wait $!
+	is "terminal: status from its input" 5 $?
+	matches "terminal: streams, console, controlling" "^/dev/pts/0 console " "$(tr '\r\n' ' ' <"$dir/out" | tr -s ' ')"
 }
 
 check_filesystem() {
