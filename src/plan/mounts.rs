@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::{Compiler, c_path};
 use crate::bundle::mount::{IdMapping, Mount as Entry};
+use crate::bundle::path::clean;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::rootfs::cgroup::{CgroupMount, Hierarchy, View};
@@ -206,7 +207,8 @@ impl Compiler<'_> {
 
     /// What is hidden, and what becomes read-only once everything is in its place.
     pub(super) fn paths(&mut self) {
-        for (index, path) in self.spec.linux.readonly_paths.iter().enumerate() {
+        let read_only = &self.spec.linux.readonly_paths;
+        for (index, path) in read_only.iter().enumerate().filter(|(_, path)| !is_root(path)) {
             self.init(Some(Pointer::at("/linux/readonlyPaths/#", index)), ReadOnlyPath(path.0.clone()));
         }
         for (index, path) in self.spec.linux.masked_paths.iter().enumerate() {
@@ -222,8 +224,10 @@ impl Compiler<'_> {
             }
         }
         self.working_directory();
-        if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
-            self.init(Some(Pointer::new("/root/readonly")), ReadOnlyRoot);
+        if let Some(index) = read_only.iter().position(|path| is_root(path)) {
+            self.init(Some(Pointer::at("/linux/readonlyPaths/#", index)), ReadOnlyRoot { with_mounts: true });
+        } else if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
+            self.init(Some(Pointer::new("/root/readonly")), ReadOnlyRoot { with_mounts: false });
         }
         if let Some(propagation) = self.spec.linux.rootfs_propagation.filter(|value| value.is_set_last()) {
             self.init(Some(Pointer::new("/linux/rootfsPropagation")), PropagateRoot(propagation));
@@ -240,6 +244,11 @@ fn maps(entry: &Entry) -> Maps {
         })
     };
     Maps { uid: text(&entry.uid_mappings), gid: text(&entry.gid_mappings) }
+}
+
+/// Whether a path is the root directory, on which a process sees no mount.
+fn is_root(path: &CStr) -> bool {
+    *clean(path) == *c"/"
 }
 
 /// Whether a path is another one or below it.
