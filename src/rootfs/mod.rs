@@ -6,6 +6,7 @@ mod copy_up;
 pub mod devices;
 pub mod file_system;
 pub mod idmap;
+mod long_options;
 pub mod mask;
 pub mod mount;
 pub mod node;

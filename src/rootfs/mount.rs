@@ -100,7 +100,11 @@ impl Mount {
             false => None,
         };
         let made = FileSystem { kind, source, place: place.as_ref(), writable: self.seal_later };
-        let tree = made.make(&self.options, || format!("mount {self}"))?;
+        let what = || format!("mount {self}");
+        let tree = match made.is_long(&self.options) {
+            false => made.make(&self.options, what)?,
+            true => made.make_with_long_options(&self.options, rootfs, what)?,
+        };
         if let Some(place) = place.filter(|_| self.options.copy_up) {
             copy_up(&place, &tree).map_err(|error| error.hint(format!("tmpcopyup fills {self} with what is there")))?;
         }

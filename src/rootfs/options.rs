@@ -204,10 +204,12 @@ impl Options {
     fn add_data(&mut self, option: &str) -> Result<(), String> {
         let nul = |_| format!("mount option {option:?} has a NUL byte");
         let (key, value) = match option.split_once('=') {
-            Some((key, value)) => (key, Some(CString::new(unquoted(key, value)).map_err(nul)?)),
+            Some((key, value)) => (key, Some(value)),
             None => (option, None),
         };
-        self.data.push(Data { key: CString::new(key).map_err(nul)?, value, at: Some(self.count - 1) });
+        let key = CString::new(key).map_err(nul)?;
+        let value = value.map(|value| CString::new(unquoted(&key, value))).transpose().map_err(nul)?;
+        self.data.push(Data { key, value, at: Some(self.count - 1) });
         Ok(())
     }
 
@@ -225,10 +227,14 @@ impl Options {
 
 /// SELinux's options may have quotes, for mount(2), where a comma would end the value. fsconfig(2) takes the
 /// value as it is.
-fn unquoted<'a>(key: &str, value: &'a str) -> &'a str {
-    let of_selinux = matches!(key, "context" | "defcontext" | "fscontext" | "rootcontext");
+fn unquoted<'a>(key: &CStr, value: &'a str) -> &'a str {
     let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    inner.filter(|_| of_selinux).unwrap_or(value)
+    inner.filter(|_| takes_quotes(key)).unwrap_or(value)
+}
+
+/// Whether it is an option of SELinux.
+pub(super) fn takes_quotes(key: &CStr) -> bool {
+    matches!(key.to_bytes(), b"context" | b"defcontext" | b"fscontext" | b"rootcontext")
 }
 
 #[cfg(test)]
