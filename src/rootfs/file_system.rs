@@ -142,11 +142,15 @@ pub(super) fn tmpfs_place(rootfs: &Rootfs, path: &CStr, options: &Options) -> ni
     }
 }
 
+/// Whom a user namespace shows in the place of owners that it does not know: `DEFAULT_OVERFLOWUID` of
+/// linux/highuid.h.
+const NOBODY: u32 = 65534;
+
 /// Mode and owner, where the options do not say them.
 pub(super) fn like(place: &OwnedFd, options: &Options) -> nix::Result<[Option<(&'static CStr, CString)>; 3]> {
     let FileStat { st_mode, st_uid, st_gid, .. } = fstat(place)?;
     let unless_given =
         |key, value: String| (!options.has_data(key)).then(|| (key, CString::new(value).expect("digits")));
-    let owner = |key, id: u32| if id == 0 { None } else { unless_given(key, id.to_string()) };
+    let owner = |key, id: u32| if matches!(id, 0 | NOBODY) { None } else { unless_given(key, id.to_string()) };
     Ok([unless_given(c"mode", format!("{:o}", st_mode & 0o7777)), owner(c"uid", st_uid), owner(c"gid", st_gid)])
 }
