@@ -582,6 +582,8 @@ fn mounts() {
         ("a word nobody knows on a tmpfs", tmpfs("/m", &["nodevv"]), Refused("Unknown parameter 'nodevv'")),
         ("defaults on a tmpfs", tmpfs("/m", &["defaults"]), prints("stat -f -c %T /m", "tmpfs")),
         ("defaults on a bind", bind("source", "/m", &["bind", "defaults"]), prints("cat /m/file", "from outside")),
+        ("an empty option of a tmpfs", tmpfs("/m", &["", "mode=700"]), prints("stat -c %a /m", "700")),
+        ("an empty option of a bind", bind("source", "/m", &["bind", ""]), prints("cat /m/file", "from outside")),
         ("a tmpfs has the mode of its mount point", tmpfs("/full", &[]), prints("stat -c %a /full", "711")),
         ("a tmpfs with a mode", tmpfs("/full", &["mode=0700"]), prints("stat -c %a /full", "700")),
         (

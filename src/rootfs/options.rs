@@ -174,14 +174,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Adds an option.
+    /// Adds an option; an empty one says nothing, as between two commas for mount(8).
     ///
     /// # Errors
     /// A sentence, for an option with a NUL byte.
     pub fn add(&mut self, option: &str) -> Result<(), String> {
         self.count += 1;
         let Ok(known) = OPTIONS.binary_search_by_key(&option, |(name, _)| name) else {
-            return self.add_data(option);
+            return if option.is_empty() { Ok(()) } else { self.add_data(option) };
         };
         match OPTIONS[known].1 {
             Nothing => {}
@@ -287,6 +287,7 @@ mod tests {
         assert_eq!(text(&o.data[1]), ("newinstance".into(), None));
         assert_eq!(text(&o.data[2]), ("context".into(), Some("a:b,c".into())));
         assert_eq!(text(&o.data[3]), ("other".into(), Some("\"a=b\"".into())));
+        assert_eq!(options(&["", "mode=755"]).data[0].at, Some(1), "empty ones say nothing, and are counted");
         assert!(Options::default().add("a\0").is_err());
         assert!(o.has_data(c"mode") && !o.has_data(c"size"));
     }
