@@ -278,8 +278,8 @@ fn mounts_that_make_no_sense_are_refused() {
         (tmpfs("/a/..", &[]), "mounting on top of the root"),
         (bind("", "/a", &["bind"]), "needs a source"),
         (json!({ "destination": "/a", "source": "x" }), "needs a type"),
-        (bind("host", "/etc/passwd", &["bind"]), "not a directory"),
-        (bind("host/file", "/etc", &["bind"]), ""),
+        (bind("host", "/etc/passwd", &["bind"]), "the source is a directory, which covers no file"),
+        (bind("host/file", "/etc", &["bind"]), "the source is a file, which covers no directory"),
     ] {
         let done = bundle("true", std::slice::from_ref(&mount)).run();
         assert!(done.stderr.contains("/mounts/7"), "the place is told: {done:?}");

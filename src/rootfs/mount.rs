@@ -58,14 +58,9 @@ impl Mount {
             Source::FileSystem { kind, source } => self.file_system(rootfs, kind, source)?,
         };
         let target = self.target(rootfs, &tree)?;
-        // After: a parent that is shared passes that on. Nowhere is no such parent.
-        if !rootfs.nowhere {
-            attach(&tree, &target, &self.destination)?;
-        }
-        set_mount_options(&tree, &self.options, self.seal_later, self)?;
-        if rootfs.nowhere {
-            attach(&tree, &target, &self.destination)?;
-        }
+        let finish = || set_mount_options(&tree, &self.options, self.seal_later, self);
+        let attached = rootfs.attach(&tree, &target, &self.destination, finish);
+        attached.map_err(|error| Mount::on_unlike(error, &tree, &target))?;
         if self.keep {
             rootfs.keep(self.destination.clone(), tree);
         }
