@@ -7,6 +7,7 @@ use super::device::Device;
 use super::linux::NamespaceKind;
 use super::mount::Mount;
 use super::names::{nearest, question};
+use super::namespaces::check_ranges;
 use super::path::clean;
 use super::problems::Problems;
 use super::problems::wrong;
@@ -70,6 +71,8 @@ fn check_mapping(spec: &Spec, mount: &Mount, index: usize, found: &mut Problems)
         found.error(wrong(at("/mounts/#/options"), "id-mapped mounts are only supported for bind mounts"));
         return;
     }
+    check_ranges(&mount.uid_mappings, |range| Pointer::at2("/mounts/#/uidMappings/#", index, range), found);
+    check_ranges(&mount.gid_mappings, |range| Pointer::at2("/mounts/#/gidMappings/#", index, range), found);
     match (mount.uid_mappings.is_empty(), mount.gid_mappings.is_empty()) {
         (false, false) => {}
         (true, false) => found.error(wrong(at("/mounts/#/gidMappings"), "gidMappings must come with uidMappings")),

@@ -98,7 +98,7 @@ fn check_user_namespace(spec: &Spec, found: &mut Problems) {
             let message = "a new user namespace needs both uidMappings and gidMappings";
             found.error(wrong("/linux/namespaces", message).hint(format!("add {}", &pointer[1..].replace('/', "."))));
         }
-        check_ranges(list, element, found);
+        check_ranges(list, |index| Pointer::at(element, index), found);
         if !list.is_empty() && list.on_host(0).is_none() {
             let message = "id 0 of the container is not mapped: its root sets the container up";
             found.error(wrong(pointer, message));
@@ -110,9 +110,10 @@ fn check_user_namespace(spec: &Spec, found: &mut Problems) {
     check_terminals(spec, found);
 }
 
-fn check_ranges(list: &Mappings, element: &'static str, found: &mut Problems) {
+/// Checks the ranges of a list, whose places `at` knows.
+pub(super) fn check_ranges(list: &Mappings, at: impl Fn(usize) -> Pointer, found: &mut Problems) {
     for (index, range) in list.0.iter().enumerate() {
-        let pointer = Pointer::at(element, index);
+        let pointer = at(index);
         if range.size == 0 {
             found.error(wrong(pointer, "a mapping of no ids: size is 0"));
         }
