@@ -16,6 +16,10 @@ use crate::pointer::Pointer;
 use crate::rootfs::devices::NODES;
 use crate::rootfs::options::OPTIONS;
 
+/// The highest numbers of a device, which mknod(2) would cut off: `MINORBITS` of linux/kdev_t.h.
+const MAJOR: u32 = (1 << 12) - 1;
+const MINOR: u32 = (1 << 20) - 1;
+
 /// Checks both lists.
 pub fn check(spec: &Spec, found: &mut Problems) {
     for (index, mount) in spec.mounts.iter().enumerate() {
@@ -104,6 +108,12 @@ fn check_device(devices: &[Device], index: usize, found: &mut Problems) {
         found.error(wrong(at("/linux/devices/#"), "a device needs major and minor numbers"));
         return;
     };
+    let numbers = [("/linux/devices/#/major", device.major, MAJOR), ("/linux/devices/#/minor", device.minor, MINOR)];
+    for (pattern, number, most) in numbers {
+        if let Some(number) = number.filter(|number| device.kind != SFlag::S_IFIFO && *number > most) {
+            found.error(wrong(at(pattern), format!("{number} is above {most}, the highest that Linux has")));
+        }
+    }
     let path = clean(&device.path);
     let same = |other: &Device| (other.kind, other.number()) == (device.kind, Some(number));
     if devices[..index].iter().any(|earlier| clean(&earlier.path) == path && !same(earlier)) {
