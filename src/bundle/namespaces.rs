@@ -7,6 +7,7 @@ use super::problems::wrong;
 use super::process::User;
 use crate::pointer::Pointer;
 use crate::process::ids::Mappings;
+use crate::process::net_device::pointer;
 
 /// Longest name of a network link: IFNAMSIZ of linux/if.h, less the NUL.
 const LONGEST_LINK: usize = 15;
@@ -192,11 +193,11 @@ fn check_net_devices(spec: &Spec, found: &mut Problems) {
     for (name, device) in devices {
         let inside = if device.0.name.is_empty() { name } else { &device.0.name };
         let names = [name, inside].into_iter().take(if name == inside { 1 } else { 2 });
-        for (name, why) in names.filter_map(|name| Some((name, no_link_name(name)?))) {
-            found.error(wrong("/linux/netDevices", format!("network device name {name:?} {why}")));
+        for (wrong_name, why) in names.filter_map(|name| Some((name, no_link_name(name)?))) {
+            found.error(wrong(pointer(name), format!("network device name {wrong_name:?} {why}")));
         }
         if taken.contains(&inside) && !inside.contains('%') {
-            found.error(wrong("/linux/netDevices", format!("two network devices are called {inside:?} inside")));
+            found.error(wrong(pointer(name), format!("two network devices are called {inside:?} inside")));
         }
         taken.push(inside);
     }
