@@ -27,6 +27,11 @@ impl Pointer {
     }
 }
 
+/// The pointer of what an object has under a name that the config chose: RFC 6901 escapes `~` and `/`.
+pub fn of_name(object: &str, name: &str) -> String {
+    format!("{object}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
 impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut index = self.index.iter();

@@ -130,6 +130,8 @@ fn devices_that_make_no_sense_are_refused() {
         (json!({ "path": "/dev/x", "type": "c", "major": 1 }), "", "needs major and minor numbers"),
         (json!({ "path": "/dev/x", "type": "b", "major": -1, "minor": 3 }), "", "needs major and minor numbers"),
         (json!({ "path": "/dev/x", "type": "c", "major": -2, "minor": 3 }), "/major", "-2 is no device number"),
+        (json!({ "path": "/dev/x", "type": "c", "major": 4097, "minor": 3 }), "/major", "4097 is above 4095"),
+        (json!({ "path": "/dev/x", "type": "b", "major": 1, "minor": 1048576 }), "/minor", "1048576 is above 1048575"),
         (json!({ "path": "/dev/x", "type": "p", "uid": 4294967295u32 }), "/uid", "is no id"),
         (json!({ "path": "/dev/x", "type": "p", "fileMode": 0o200_000 }), "/fileMode", "fileMode has bits"),
         (json!({ "type": "p" }), "", "missing field `path`"),

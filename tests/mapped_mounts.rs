@@ -137,6 +137,22 @@ fn equal_maps_share_one_user_namespace() {
     assert_eq!(plan.matches("user namespace for mapped mounts").count(), 2, "{plan}");
 }
 
+/// So many ranges that do not follow each other.
+fn apart(count: u32) -> Vec<(u32, u32, u32)> {
+    (0..count).map(|n| (n, 100_000 + 2 * n, 1)).collect()
+}
+
+#[test]
+fn hundreds_of_mappings() {
+    need_root!();
+    // Those that follow each other are one to the kernel.
+    let whole: Vec<_> = (0..1000).map(|n| (n, 100_000 + n, 1)).collect();
+    for (list, wanted) in [(apart(300), "100002:100004"), (whole, "100001:100002")] {
+        let bundle = bundle("stat -c '%u:%g' /a/one", &[mapped("/a", &["bind", "idmap"], &list, &list)]);
+        assert_eq!(bundle.run_after(mappable()).ok(), wanted);
+    }
+}
+
 #[test]
 fn mappings_that_make_no_sense_are_refused() {
     need_root!();
@@ -157,8 +173,18 @@ fn mappings_that_make_no_sense_are_refused() {
         ),
         (mapped("/a", &["rbind", "ridmap"], &[], &[]), "/options", "no user namespace to take them from"),
         (tmpfs, "/options", "id-mapped mounts are only supported for bind mounts"),
-        (mapped("/a", &["bind", "idmap"], &[(0, 1, 0)], &TEN), "/uidMappings", "write uid_map \"0 1 0\""),
-        (mapped("/a", &["bind", "idmap"], &TEN, &[(0, 1, 9), (5, 50, 1)]), "/uidMappings", "write gid_map"),
+        (mapped("/a", &["bind", "idmap"], &[(0, 1, 0)], &TEN), "/uidMappings/0", "a mapping of no ids: size is 0"),
+        (
+            mapped("/a", &["bind", "idmap"], &TEN, &[(0, 1, 9), (5, 50, 1)]),
+            "/gidMappings/1",
+            "the mapping overlaps with mapping 0",
+        ),
+        (mapped("/a", &["bind", "idmap"], &[(0, u32::MAX - 1, 2)], &TEN), "/uidMappings/0", "beyond the last id"),
+        (
+            mapped("/a", &["bind", "idmap"], &TEN, &apart(341)),
+            "/gidMappings",
+            "341 mappings (4323 bytes) are more than a user namespace can have",
+        ),
     ] {
         let bundle = bundle("true", &[mount]);
         let done = bundle.run();

@@ -217,6 +217,58 @@ fn what_a_file_system_does_not_know_is_told_in_the_kernels_words() {
     }
 }
 
+/// An overlay of two directories whose names are so long each.
+fn overlay(bundle: &Bundle, length: usize) -> Value {
+    let layers = ["1", "2"].map(|number| {
+        let path = bundle.dir.join(number.repeat(length));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join(number), "").unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let options = json!([format!("lowerdir={}", layers.join(":")), "ro", "nosuid", "noatime", "rnoexec", "private"]);
+    json!({ "destination": "/layers", "type": "overlay", "source": "overlay", "options": options })
+}
+
+#[test]
+fn an_option_may_be_longer_than_fsconfig_takes() {
+    need_root!();
+    for length in [2, 200] {
+        let bundle = bundle("ls /layers; cat /proc/self/mountinfo", &[]);
+        let entry = overlay(&bundle, length);
+        let bundle = bundle.with(|config| config["mounts"].as_array_mut().unwrap().push(entry));
+        let checked = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+        assert!(!checked.stdout.contains("lowerdir") && !checked.stderr.contains("lowerdir"), "{checked:?}");
+        let said = bundle.run().ok();
+        let (files, mounts) = said.split_at(4);
+        assert_eq!(files, "1\n2\n");
+        let mounts = mount_lines(mounts);
+        assert_eq!(mounted_on(&mounts, "/layers").options, ["ro", "nosuid", "noexec", "noatime"]);
+        assert_eq!(mounts.iter().filter(|mount| mount.point == "/").count(), 1, "nothing else is left: {mounts:?}");
+        bundle.assert_nothing_left("an overlay");
+    }
+}
+
+#[test]
+fn options_that_are_longer_than_a_page_or_cannot_be_had_are_refused() {
+    need_root!();
+    let bundle = bundle("true", &[]);
+    let entry = overlay(&bundle, 200);
+    let bundle = bundle.with(|config| config["mounts"].as_array_mut().unwrap().push(entry));
+    let layers = vec!["/etc"; 900].join(":");
+    let bundle = bundle.set("/mounts/7/options/0", json!(format!("lowerdir={layers}")));
+    bundle.run().refused("mount overlay on /layers: options of 4508 bytes, of which the kernel takes 4095");
+    let bundle = bundle.set("/mounts/7/options/0", json!(format!("lowerdir=/etc:/no{}", "/no".repeat(100))));
+    bundle.run().refused("mount overlay on /layers: no such file or directory");
+    if common::mounts_nowhere() {
+        let bundle = bundle.with(|config| {
+            let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+            list.retain(|namespace| namespace["type"] != "mount");
+        });
+        bundle.run().refused("an option of more than 255 bytes needs a mount namespace");
+        bundle.assert_nothing_left("a refusal");
+    }
+}
+
 #[test]
 fn mounts_that_make_no_sense_are_refused() {
     need_root!();
@@ -226,8 +278,8 @@ fn mounts_that_make_no_sense_are_refused() {
         (tmpfs("/a/..", &[]), "mounting on top of the root"),
         (bind("", "/a", &["bind"]), "needs a source"),
         (json!({ "destination": "/a", "source": "x" }), "needs a type"),
-        (bind("host", "/etc/passwd", &["bind"]), "not a directory"),
-        (bind("host/file", "/etc", &["bind"]), ""),
+        (bind("host", "/etc/passwd", &["bind"]), "the source is a directory, which covers no file"),
+        (bind("host/file", "/etc", &["bind"]), "the source is a file, which covers no directory"),
     ] {
         let done = bundle("true", std::slice::from_ref(&mount)).run();
         assert!(done.stderr.contains("/mounts/7"), "the place is told: {done:?}");

@@ -595,19 +595,19 @@ fn network_devices_are_moved_to_a_joined_network_and_to_a_user_namespaces() {
 #[test]
 fn network_devices_that_cannot_be_moved_are_told() {
     need_links!();
-    for (devices, words) in [
-        (json!({"nonesuch": {}}), "find network device \"nonesuch\": no such device"),
-        (json!({"v0": {"name": "lo"}}), "move network device v0 as lo: file exists"),
-        (json!({"lo": {"name": "lo9"}}), "cannot leave their network namespace"),
-        (json!({"v0": {"name": "a/b"}}), "has a character that no name may have"),
-        (json!({"v0": {"name": "0123456789abcdef"}}), "longer than 15 bytes"),
-        (json!({"v0": {"name": "x"}, "v1": {"name": "x"}}), "two network devices are called \"x\" inside"),
-        (json!({"v0": []}), "expected an object"),
+    for (devices, place, words) in [
+        (json!({"nonesuch": {}}), "nonesuch", "find network device \"nonesuch\": no such device"),
+        (json!({"v0": {"name": "lo"}}), "v0", "move network device v0 as lo: file exists"),
+        (json!({"lo": {"name": "lo9"}}), "lo", "cannot leave their network namespace"),
+        (json!({"v0": {"name": "a/b"}}), "v0", "has a character that no name may have"),
+        (json!({"v0": {"name": "0123456789abcdef"}}), "v0", "longer than 15 bytes"),
+        (json!({"v0": {"name": "x"}, "v1": {"name": "x"}}), "v1", "two network devices are called \"x\" inside"),
+        (json!({"v0": []}), "v0", "expected an object"),
     ] {
         let bundle = Bundle::new(&["true"]).set("/linux/netDevices", devices);
         let done = run_in_network(&bundle, PAIR);
         done.refused(words);
-        done.refused(" /linux/netDevices");
+        done.refused(&format!(" /linux/netDevices/{place}\n"));
         assert!(done.stdout.contains("v0@v1"), "it stays where it was: {done:?}");
         bundle.assert_nothing_left("run");
     }

@@ -475,6 +475,16 @@ fn the_rest_of_linux() {
             vec![("/linux/readonlyPaths", json!(["/full", "/nosuch"])), ("/root/readonly", json!(false))],
             prints("touch /full/x 2>/dev/null || echo read-only; touch /x && echo writable", "read-only\nwritable"),
         ),
+        (
+            "readonlyPaths of the root",
+            vec![("/linux/readonlyPaths", json!(["/tmp/../"])), ("/root/readonly", json!(false))],
+            prints("touch /x /dev/shm/x 2>&1 | grep -c Read-only", "2"),
+        ),
+        (
+            "maskedPaths of the root",
+            vec![("/linux/maskedPaths", json!(["/proc/x", "/."]))],
+            Refused("cannot be hidden"),
+        ),
         ("sysctl with dots", sysctl("net.ipv4.ip_forward", "1"), prints("cat /proc/sys/net/ipv4/ip_forward", "1")),
         ("sysctl with slashes", sysctl("net/ipv4/ip_forward", "1"), prints("cat /proc/sys/net/ipv4/ip_forward", "1")),
         ("sysctl of ipc", sysctl("kernel.msgmax", "4096"), prints("cat /proc/sys/kernel/msgmax", "4096")),
@@ -572,6 +582,8 @@ fn mounts() {
         ("a word nobody knows on a tmpfs", tmpfs("/m", &["nodevv"]), Refused("Unknown parameter 'nodevv'")),
         ("defaults on a tmpfs", tmpfs("/m", &["defaults"]), prints("stat -f -c %T /m", "tmpfs")),
         ("defaults on a bind", bind("source", "/m", &["bind", "defaults"]), prints("cat /m/file", "from outside")),
+        ("an empty option of a tmpfs", tmpfs("/m", &["", "mode=700"]), prints("stat -c %a /m", "700")),
+        ("an empty option of a bind", bind("source", "/m", &["bind", ""]), prints("cat /m/file", "from outside")),
         ("a tmpfs has the mode of its mount point", tmpfs("/full", &[]), prints("stat -c %a /full", "711")),
         ("a tmpfs with a mode", tmpfs("/full", &["mode=0700"]), prints("stat -c %a /full", "700")),
         (

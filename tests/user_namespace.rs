@@ -113,6 +113,21 @@ fn what_is_made_belongs_to_the_containers_root() {
 }
 
 #[test]
+fn a_tmpfs_on_a_directory_whose_owner_is_not_mapped_is_the_containers_roots() {
+    need_root!();
+    let mount = json!({ "destination": "/of-the-host", "type": "tmpfs", "source": "tmpfs" });
+    // With and without an id for nobody, as whom the owner appears.
+    for count in [COUNT, 1000] {
+        let bundle = mapped("stat -c '%u:%g %a' /of-the-host; touch /of-the-host/file && echo made").with(|config| {
+            map(config, &json!([range(0, FIRST, count)]));
+            config["mounts"].as_array_mut().unwrap().push(mount.clone());
+        });
+        std::fs::create_dir(bundle.rootfs().join("of-the-host")).unwrap();
+        assert_eq!(bundle.run().ok(), "0:0 755\nmade");
+    }
+}
+
+#[test]
 fn the_default_mounts_hold_and_paths_are_masked() {
     need_root!();
     let bundle = mapped("cat /proc/self/mountinfo");

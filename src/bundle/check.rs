@@ -4,6 +4,7 @@ use super::Spec;
 use super::hooks;
 use super::linux::Linux;
 use super::names::{nearest, question};
+use super::path::clean;
 use super::problems::{Problems, wrong};
 use super::process::{CapabilitySet, Process, capabilities};
 use super::scheduling;
@@ -35,6 +36,9 @@ pub fn check(spec: &Spec, found: &mut Problems) {
         for (index, path) in paths.iter().enumerate().filter(|(_, path)| path.bytes().first() != Some(&b'/')) {
             found.error(wrong(Pointer::at(pattern, index), format!("{path:?} is not an absolute path")));
         }
+    }
+    for (index, _) in spec.linux.masked_paths.iter().enumerate().filter(|(_, path)| *clean(path) == *c"/") {
+        found.error(wrong(Pointer::at("/linux/maskedPaths/#", index), "the root directory cannot be hidden"));
     }
 }
 

@@ -7,6 +7,7 @@ use super::device::Device;
 use super::linux::NamespaceKind;
 use super::mount::Mount;
 use super::names::{nearest, question};
+use super::namespaces::check_ranges;
 use super::path::clean;
 use super::problems::Problems;
 use super::problems::wrong;
@@ -14,6 +15,10 @@ use crate::error::Error;
 use crate::pointer::Pointer;
 use crate::rootfs::devices::NODES;
 use crate::rootfs::options::OPTIONS;
+
+/// The highest numbers of a device, which mknod(2) would cut off: `MINORBITS` of linux/kdev_t.h.
+const MAJOR: u32 = (1 << 12) - 1;
+const MINOR: u32 = (1 << 20) - 1;
 
 /// Checks both lists.
 pub fn check(spec: &Spec, found: &mut Problems) {
@@ -70,6 +75,8 @@ fn check_mapping(spec: &Spec, mount: &Mount, index: usize, found: &mut Problems)
         found.error(wrong(at("/mounts/#/options"), "id-mapped mounts are only supported for bind mounts"));
         return;
     }
+    check_ranges(&mount.uid_mappings, |range| Pointer::at2("/mounts/#/uidMappings/#", index, range), found);
+    check_ranges(&mount.gid_mappings, |range| Pointer::at2("/mounts/#/gidMappings/#", index, range), found);
     match (mount.uid_mappings.is_empty(), mount.gid_mappings.is_empty()) {
         (false, false) => {}
         (true, false) => found.error(wrong(at("/mounts/#/gidMappings"), "gidMappings must come with uidMappings")),
@@ -101,6 +108,12 @@ fn check_device(devices: &[Device], index: usize, found: &mut Problems) {
         found.error(wrong(at("/linux/devices/#"), "a device needs major and minor numbers"));
         return;
     };
+    let numbers = [("/linux/devices/#/major", device.major, MAJOR), ("/linux/devices/#/minor", device.minor, MINOR)];
+    for (pattern, number, most) in numbers {
+        if let Some(number) = number.filter(|number| device.kind != SFlag::S_IFIFO && *number > most) {
+            found.error(wrong(at(pattern), format!("{number} is above {most}, the highest that Linux has")));
+        }
+    }
     let path = clean(&device.path);
     let same = |other: &Device| (other.kind, other.number()) == (device.kind, Some(number));
     if devices[..index].iter().any(|earlier| clean(&earlier.path) == path && !same(earlier)) {

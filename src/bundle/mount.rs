@@ -7,8 +7,10 @@ use std::ops::Deref;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
+use super::idmap::mappings;
 use super::path::{clean, is_clean};
-use super::text::{Text, objects};
+use super::text::Text;
+use crate::process::ids::Mappings;
 use crate::rootfs::options::Options;
 
 /// An entry of `mounts`.
@@ -26,24 +28,11 @@ pub struct Mount {
     #[serde(default, deserialize_with = "options")]
     pub options: Options,
     /// How the owners of the source appear.
-    #[serde(default, deserialize_with = "objects")]
-    pub uid_mappings: Vec<IdMapping>,
+    #[serde(default, deserialize_with = "mappings")]
+    pub uid_mappings: Mappings,
     /// How its groups appear.
-    #[serde(default, deserialize_with = "objects")]
-    pub gid_mappings: Vec<IdMapping>,
-}
-
-/// A range of ids: "User namespace mappings" of the OCI runtime spec, config-linux.md.
-#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdMapping {
-    /// The first id in the source.
-    #[serde(rename = "containerID")]
-    pub container_id: u32,
-    /// The id that it appears as.
-    #[serde(rename = "hostID")]
-    pub host_id: u32,
-    /// How many ids follow one another.
-    pub size: u32,
+    #[serde(default, deserialize_with = "mappings")]
+    pub gid_mappings: Mappings,
 }
 
 impl Mount {

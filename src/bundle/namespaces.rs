@@ -7,6 +7,7 @@ use super::problems::wrong;
 use super::process::User;
 use crate::pointer::Pointer;
 use crate::process::ids::Mappings;
+use crate::process::net_device::pointer;
 
 /// Longest name of a network link: IFNAMSIZ of linux/if.h, less the NUL.
 const LONGEST_LINK: usize = 15;
@@ -98,7 +99,7 @@ fn check_user_namespace(spec: &Spec, found: &mut Problems) {
             let message = "a new user namespace needs both uidMappings and gidMappings";
             found.error(wrong("/linux/namespaces", message).hint(format!("add {}", &pointer[1..].replace('/', "."))));
         }
-        check_ranges(list, element, found);
+        check_ranges(list, |index| Pointer::at(element, index), found);
         if !list.is_empty() && list.on_host(0).is_none() {
             let message = "id 0 of the container is not mapped: its root sets the container up";
             found.error(wrong(pointer, message));
@@ -110,9 +111,10 @@ fn check_user_namespace(spec: &Spec, found: &mut Problems) {
     check_terminals(spec, found);
 }
 
-fn check_ranges(list: &Mappings, element: &'static str, found: &mut Problems) {
+/// Checks the ranges of a list, whose places `at` knows.
+pub(super) fn check_ranges(list: &Mappings, at: impl Fn(usize) -> Pointer, found: &mut Problems) {
     for (index, range) in list.0.iter().enumerate() {
-        let pointer = Pointer::at(element, index);
+        let pointer = at(index);
         if range.size == 0 {
             found.error(wrong(pointer, "a mapping of no ids: size is 0"));
         }
@@ -191,11 +193,11 @@ fn check_net_devices(spec: &Spec, found: &mut Problems) {
     for (name, device) in devices {
         let inside = if device.0.name.is_empty() { name } else { &device.0.name };
         let names = [name, inside].into_iter().take(if name == inside { 1 } else { 2 });
-        for (name, why) in names.filter_map(|name| Some((name, no_link_name(name)?))) {
-            found.error(wrong("/linux/netDevices", format!("network device name {name:?} {why}")));
+        for (wrong_name, why) in names.filter_map(|name| Some((name, no_link_name(name)?))) {
+            found.error(wrong(pointer(name), format!("network device name {wrong_name:?} {why}")));
         }
         if taken.contains(&inside) && !inside.contains('%') {
-            found.error(wrong("/linux/netDevices", format!("two network devices are called {inside:?} inside")));
+            found.error(wrong(pointer(name), format!("two network devices are called {inside:?} inside")));
         }
         taken.push(inside);
     }

@@ -5,6 +5,7 @@ use super::linux::NamespaceKind;
 use super::problems::Problems;
 use super::problems::wrong;
 use crate::error::Error;
+use crate::pointer::of_name;
 
 /// Parameters of the ipc namespace by name; those of message queues have a directory: ipc_namespaces(7).
 const IPC: &[&str] = &[
@@ -35,9 +36,9 @@ pub fn file(name: &str) -> String {
     }
 }
 
-/// The JSON pointer of a parameter: RFC 6901.
+/// The JSON pointer of a parameter.
 pub fn pointer(name: &str) -> String {
-    format!("/linux/sysctl/{}", name.replace('~', "~0").replace('/', "~1"))
+    of_name("/linux/sysctl", name)
 }
 
 /// The kind of namespace that has a parameter, by its file; none: it is the whole host's.

@@ -6,7 +6,7 @@ use super::device::{self, Device};
 use super::hooks::{Hook, Hooks};
 use super::intel_rdt::IntelRdt;
 use super::linux::{Linux, Namespace, NetDevice, Offset, TimeOffsets};
-use super::mount::{IdMapping, Mount};
+use super::mount::Mount;
 use super::names::{self, nearest, question};
 use super::process::{Capabilities, ConsoleSize, Process, Rlimit, User};
 use super::resources::{
@@ -83,7 +83,7 @@ impl Names {
             "" => names::properties::<Spec>(),
             "/root" => names::properties::<Root>(),
             "/mounts/#" => names::properties::<Mount>(),
-            "/mounts/#/uidMappings/#" | "/mounts/#/gidMappings/#" => names::properties::<IdMapping>(),
+            "/mounts/#/uidMappings/#" | "/mounts/#/gidMappings/#" => idmap::properties(),
             "/hooks" => names::properties::<Hooks>(),
             _ if pattern.starts_with("/hooks/") => names::properties::<Hook>(),
             _ if pattern.starts_with("/process") => return Names::of_process(pattern),

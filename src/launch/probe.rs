@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Plan, Step};
 use crate::pointer::Pointer;
 use crate::process::limits::Rlimit;
-use crate::process::net_device::MoveLink;
+use crate::process::net_device::{MoveLink, pointer};
 use crate::process::scheduling::MemoryPolicy;
 use crate::process::sysctl::Setting;
 use crate::rootfs::file_system::label_refused;
@@ -111,7 +111,8 @@ fn file_system(mount: &Mount, kind: &CStr, from: Pointer, found: &mut Problems) 
 
 fn link(link: &MoveLink) -> Result<()> {
     let name = &link.name;
-    Route::open().and_then(|route| route.link(name)).map(drop).what(|| format!("find network device {name:?}"))
+    let found = Route::open().and_then(|route| route.link(name)).map(drop);
+    found.what(|| format!("find network device {name:?}")).map_err(|error| error.from_property(pointer(name)))
 }
 
 /// The parameter's file, in ferrun's own namespaces: those of the container have the same, except for what

@@ -1,11 +1,11 @@
 //! `root`, `mounts`, and the paths that are hidden or read-only.
 
 use std::ffi::{CStr, CString};
-use std::fmt::Write;
 use std::rc::Rc;
 
 use super::{Compiler, c_path};
-use crate::bundle::mount::{IdMapping, Mount as Entry};
+use crate::bundle::mount::Mount as Entry;
+use crate::bundle::path::clean;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::rootfs::cgroup::{CgroupMount, Hierarchy, View};
@@ -91,7 +91,7 @@ impl Compiler<'_> {
         let joins = shared && self.shares_root();
         let cut_off = entry.is_bind() && self.shares_with_host() && !joins;
         let handed = entry.is_bind() && self.has_user_namespace();
-        let idmap = if handed { None } else { self.idmap(entry) };
+        let idmap = if handed { None } else { self.idmap(entry, index) };
         let keep = seal_later || (!entry.is_bind() && self.is_changed_later(index));
         let label = self.queue_label(entry);
         self.init(from, Mount { source, destination, options, seal_later, cut_off, idmap, handed, label, keep });
@@ -106,7 +106,7 @@ impl Compiler<'_> {
             let entry = &self.spec.mounts[index];
             let source = entry.source.as_ref().filter(|_| entry.is_bind() && !entry.options.remount)?;
             let recursive = entry.options.bind == Some(true);
-            Some(BindSource { index, path: c_path(&self.on_host(source)), recursive, idmap: self.idmap(entry) })
+            Some(BindSource { index, path: c_path(&self.on_host(source)), recursive, idmap: self.idmap(entry, index) })
         });
         binds.collect()
     }
@@ -141,7 +141,7 @@ impl Compiler<'_> {
     pub(super) fn mapped_mounts(&mut self) {
         let mapped = |(_, entry): &(usize, &Entry)| !entry.uid_mappings.is_empty() || !entry.gid_mappings.is_empty();
         for (index, entry) in self.spec.mounts.iter().enumerate().filter(mapped) {
-            let maps = maps(entry);
+            let Some(maps) = self.note(maps(entry, index)) else { continue };
             if self.maps.iter().all(|made| made.maps != maps) {
                 let namespace = Rc::new(UserNamespace::new(maps));
                 self.maps.push(namespace.clone());
@@ -150,8 +150,8 @@ impl Compiler<'_> {
         }
     }
 
-    fn idmap(&self, entry: &Entry) -> Option<IdMap> {
-        let maps = entry.is_mapped().then(|| maps(entry))?;
+    fn idmap(&self, entry: &Entry, index: usize) -> Option<IdMap> {
+        let maps = maps(entry, index).ok().filter(|_| entry.is_mapped())?;
         // Without any of its own it has those of the container.
         let namespace = self.maps.iter().find(|made| made.maps == maps).cloned();
         Some(IdMap { namespace, recursive: entry.options.idmap == Some(true) })
@@ -206,7 +206,8 @@ impl Compiler<'_> {
 
     /// What is hidden, and what becomes read-only once everything is in its place.
     pub(super) fn paths(&mut self) {
-        for (index, path) in self.spec.linux.readonly_paths.iter().enumerate() {
+        let read_only = &self.spec.linux.readonly_paths;
+        for (index, path) in read_only.iter().enumerate().filter(|(_, path)| !is_root(path)) {
             self.init(Some(Pointer::at("/linux/readonlyPaths/#", index)), ReadOnlyPath(path.0.clone()));
         }
         for (index, path) in self.spec.linux.masked_paths.iter().enumerate() {
@@ -222,8 +223,10 @@ impl Compiler<'_> {
             }
         }
         self.working_directory();
-        if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
-            self.init(Some(Pointer::new("/root/readonly")), ReadOnlyRoot);
+        if let Some(index) = read_only.iter().position(|path| is_root(path)) {
+            self.init(Some(Pointer::at("/linux/readonlyPaths/#", index)), ReadOnlyRoot { with_mounts: true });
+        } else if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
+            self.init(Some(Pointer::new("/root/readonly")), ReadOnlyRoot { with_mounts: false });
         }
         if let Some(propagation) = self.spec.linux.rootfs_propagation.filter(|value| value.is_set_last()) {
             self.init(Some(Pointer::new("/linux/rootfsPropagation")), PropagateRoot(propagation));
@@ -231,15 +234,20 @@ impl Compiler<'_> {
     }
 }
 
-/// The maps of a mount as the kernel reads them.
-fn maps(entry: &Entry) -> Maps {
-    let text = |ranges: &[IdMapping]| {
-        ranges.iter().fold(String::new(), |mut text, IdMapping { container_id, host_id, size }| {
-            let _ = writeln!(text, "{container_id} {host_id} {size}");
-            text
-        })
-    };
-    Maps { uid: text(&entry.uid_mappings), gid: text(&entry.gid_mappings) }
+/// The maps of a mount.
+///
+/// # Errors
+/// More ranges than the kernel takes.
+fn maps(entry: &Entry, index: usize) -> Result<Maps> {
+    let at = |pattern| move |error: Error| error.from_property(Pointer::at(pattern, index));
+    let uid = entry.uid_mappings.text().map_err(at("/mounts/#/uidMappings"))?;
+    let gid = entry.gid_mappings.text().map_err(at("/mounts/#/gidMappings"))?;
+    Ok(Maps { uid, gid })
+}
+
+/// Whether a path is the root directory, on which a process sees no mount.
+fn is_root(path: &CStr) -> bool {
+    *clean(path) == *c"/"
 }
 
 /// Whether a path is another one or below it.

@@ -1,5 +1,14 @@
 //! Ids of a user namespace: ranges of them, and which ids of the host they stand for.
 
+use std::fmt::Write;
+
+use crate::error::{Error, Result};
+
+/// Ranges that a namespace may have: UID_GID_MAP_MAX_EXTENTS of linux/user_namespace.h.
+const MOST_RANGES: usize = 340;
+/// The kernel takes the text in one write of less than a page.
+const LONGEST_TEXT: usize = 4095;
+
 /// A range of ids: user_namespaces(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
@@ -45,6 +54,26 @@ impl Mappings {
         }
         Mappings(joined)
     }
+
+    /// The text that the kernel reads, a line a range.
+    ///
+    /// # Errors
+    /// More ranges than it takes.
+    pub fn text(&self) -> Result<String> {
+        let Mappings(ranges) = self.joined();
+        let mut text = String::new();
+        for Range { inside, outside, size } in &ranges {
+            let _ = writeln!(text, "{inside} {outside} {size}");
+        }
+        if ranges.len() > MOST_RANGES || text.len() > LONGEST_TEXT {
+            let (count, bytes) = (ranges.len(), text.len());
+            return Err(Error::new(format!(
+                "{count} mappings ({bytes} bytes) are more than a user namespace can have"
+            ))
+            .hint(format!("the kernel takes {MOST_RANGES} ranges, and {LONGEST_TEXT} bytes of them as text")));
+        }
+        Ok(text)
+    }
 }
 
 #[cfg(test)]
@@ -70,5 +99,17 @@ mod tests {
         assert_eq!(mappings(&[[1, 101, 2], [0, 100, 1], [3, 103, 1]]).joined(), mappings(&[[0, 100, 4]]));
         let apart = mappings(&[[0, 100, 1], [1, 102, 1], [3, 103, 1]]);
         assert_eq!(apart.joined(), apart);
+    }
+
+    #[test]
+    fn what_the_kernel_takes_no_more_is_refused() {
+        let ranges = |count: u32, step: u32| {
+            Mappings((0..count).map(|n| Range { inside: n * step, outside: n * step * 3, size: 1 }).collect())
+        };
+        assert!(ranges(340, 2).text().is_ok());
+        assert!(ranges(341, 2).text().is_err());
+        assert!(ranges(340, 1_000_000).text().is_err(), "too long as text");
+        let one = Mappings((0..1000).map(|n| Range { inside: n, outside: n + 7, size: 1 }).collect());
+        assert_eq!(one.text().unwrap(), "0 7 1000\n");
     }
 }

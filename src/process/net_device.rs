@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::join::Opened;
 use crate::error::{Context, Error, Result};
+use crate::pointer::of_name;
 use crate::sys::netlink::{Address, Route};
 
 /// `IFA_F_*` of linux/if_addr.h: the address does not run out.
@@ -31,6 +32,10 @@ pub struct MoveLink {
 impl MoveLink {
     /// Runs the step, in the parent: to a network namespace that is joined, or that the init was born in.
     pub fn run(&self, init: Pid, opened: &[Opened]) -> Result<()> {
+        self.move_into(init, opened).map_err(|error| error.from_property(pointer(&self.name)))
+    }
+
+    fn move_into(&self, init: Pid, opened: &[Opened]) -> Result<()> {
         match Opened::find(opened, CloneFlags::CLONE_NEWNET) {
             Some(namespace) => self.move_to(namespace.as_fd()),
             None => {
@@ -74,6 +79,11 @@ impl MoveLink {
             _ => error,
         }
     }
+}
+
+/// The JSON pointer of a link.
+pub fn pointer(name: &str) -> String {
+    of_name("/linux/netDevices", name)
 }
 
 fn lasts(address: &Address) -> bool {

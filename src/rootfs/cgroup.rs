@@ -11,7 +11,7 @@ use nix::unistd::{fchdir, symlinkat};
 
 use super::Rootfs;
 use super::file_system::FileSystem;
-use super::mount::{attach, set_mount_options};
+use super::mount::set_mount_options;
 use super::options::Options;
 use super::propagation::SLAVE;
 use super::target::guard_proc;
@@ -77,21 +77,21 @@ impl CgroupMount {
             }
         };
         guard_proc(&self.destination, &tree, &target, self)?;
-        // Before: mount(2) works in no other tree.
-        if !rootfs.nowhere {
-            attach(&tree, &target, &self.destination)?;
-        }
+        rootfs.attach(&tree, &target, &self.destination, || self.finish(&tree))
+    }
+
+    /// What is left when it is attached: mount(2) works in no other tree.
+    fn finish(&self, tree: &OwnedFd) -> Result<()> {
         if let View::V1(hierarchies) = &self.view {
-            self.fill(&tree, hierarchies)?;
+            self.fill(tree, hierarchies)?;
         }
         if self.cut_off {
-            mount::mount_setattr(&tree, true, &SLAVE).what(|| format!("cut off {self}"))?;
+            mount::mount_setattr(tree, true, &SLAVE).what(|| format!("cut off {self}"))?;
         }
         let change =
             MountAttr { set: BASE | self.options.here.set, clear: self.options.here.clear, ..MountAttr::default() };
-        mount::mount_setattr(&tree, false, &change).what(|| format!("set options of {self}"))?;
-        set_mount_options(&tree, &self.options, false, self)?;
-        if rootfs.nowhere { attach(&tree, &target, &self.destination) } else { Ok(()) }
+        mount::mount_setattr(tree, false, &change).what(|| format!("set options of {self}"))?;
+        set_mount_options(tree, &self.options, false, self)
     }
 
     /// Mounts each hierarchy by a name relative to the new tmpfs: nothing else can reach that yet, and for a

@@ -15,7 +15,7 @@ use crate::sys::xattr;
 
 /// The kernel's own file systems, for which read-only is a matter of the mount. Any other is told, too:
 /// a device must not be written to by a read-only mount, not even to replay its journal.
-const WITHOUT_DEVICE: &[&CStr] = &[
+pub(super) const WITHOUT_DEVICE: &[&CStr] = &[
     c"binfmt_misc",
     c"bpf",
     c"cgroup2",
@@ -70,7 +70,9 @@ impl FileSystem<'_> {
             mount::fsconfig_flag(context, c"ro")?;
         }
         if let Some(place) = self.place {
-            like(context, &fstat(place)?, options)?;
+            for (key, value) in like(place, options)?.into_iter().flatten() {
+                mount::fsconfig_string(context, key, &value)?;
+            }
         }
         configure(context, options)?;
         mount::fsconfig_create(context)
@@ -96,7 +98,7 @@ impl Options {
     /// that looks at its data only when it is made refuses nothing here.
     pub fn refused_by(&self, kind: &CStr) -> nix::Result<Vec<(&Data, Error)>> {
         let context = mount::fsopen(kind)?;
-        let refused = self.data.iter().filter_map(|data| {
+        let refused = self.data.iter().filter(|data| !data.is_long()).filter_map(|data| {
             let Data { key, value, .. } = data;
             let result = match value {
                 Some(value) => mount::fsconfig_string(&context, key, value),
@@ -140,16 +142,15 @@ pub(super) fn tmpfs_place(rootfs: &Rootfs, path: &CStr, options: &Options) -> ni
     }
 }
 
+/// Whom a user namespace shows in the place of owners that it does not know: `DEFAULT_OVERFLOWUID` of
+/// linux/highuid.h.
+const NOBODY: u32 = 65534;
+
 /// Mode and owner, where the options do not say them.
-fn like(context: &OwnedFd, place: &FileStat, options: &Options) -> nix::Result<()> {
-    let text = |text: String| CString::new(text).expect("digits");
-    if !options.has_data(c"mode") {
-        mount::fsconfig_string(context, c"mode", &text(format!("{:o}", place.st_mode & 0o7777)))?;
-    }
-    for (key, id) in [(c"uid", place.st_uid), (c"gid", place.st_gid)] {
-        if id != 0 && !options.has_data(key) {
-            mount::fsconfig_string(context, key, &text(id.to_string()))?;
-        }
-    }
-    Ok(())
+pub(super) fn like(place: &OwnedFd, options: &Options) -> nix::Result<[Option<(&'static CStr, CString)>; 3]> {
+    let FileStat { st_mode, st_uid, st_gid, .. } = fstat(place)?;
+    let unless_given =
+        |key, value: String| (!options.has_data(key)).then(|| (key, CString::new(value).expect("digits")));
+    let owner = |key, id: u32| if matches!(id, 0 | NOBODY) { None } else { unless_given(key, id.to_string()) };
+    Ok([unless_given(c"mode", format!("{:o}", st_mode & 0o7777)), owner(c"uid", st_uid), owner(c"gid", st_gid)])
 }

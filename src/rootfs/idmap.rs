@@ -46,7 +46,7 @@ impl MakeUserNamespace {
         let made = userns::with_maps(|directory| {
             for (file, map) in [("uid_map", uid), ("gid_map", gid)] {
                 let written = std::fs::write(format!("{directory}/{file}"), map);
-                written.what(|| format!("write {file} {:?} for the mounts that are mapped", map.trim_end()))?;
+                written.what(|| format!("write {file} for the mounts that are mapped"))?;
             }
             let opened = std::fs::File::open(format!("{directory}/ns/user"));
             opened.map(OwnedFd::from).what(|| "open the user namespace of mapped mounts")

@@ -6,6 +6,7 @@ mod copy_up;
 pub mod devices;
 pub mod file_system;
 pub mod idmap;
+mod long_options;
 pub mod mask;
 pub mod mount;
 pub mod node;
@@ -25,9 +26,12 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
+
+use self::mount::attach;
+use crate::error::Result;
 
 /// Links in a path before it is given up as a loop, as the kernel's own limit.
 const LINKS: usize = 40;
@@ -122,8 +126,7 @@ impl Rootfs {
                 for name in missing {
                     at = make_child_directory(&at, &name)?;
                 }
-                let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                nix::fcntl::openat(&at, name.as_c_str(), flags, Mode::from_bits_truncate(0o644))
+                make_child_file(&at, &name)
             }
             result => result,
         }
@@ -185,6 +188,18 @@ impl Rootfs {
         Some(Ref::map(kept, |kept| &kept[index].1))
     }
 
+    /// Attaches a mount and does what is left to be done with it: after that, since a parent that is shared
+    /// passes this on; in a tree that is mounted nowhere before, where no parent is shared and no mount that is
+    /// attached can be changed any more.
+    fn attach(&self, tree: &OwnedFd, target: &OwnedFd, path: &CStr, finish: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.nowhere {
+            finish()?;
+            return attach(tree, target, path);
+        }
+        attach(tree, target, path)?;
+        finish()
+    }
+
     /// Gives the source for the next bind.
     pub fn hand(&self, source: OwnedFd) {
         self.handed.set(Some(source));
@@ -221,6 +236,21 @@ fn make_child_directory(parent: &OwnedFd, name: &CStr) -> nix::Result<OwnedFd> {
     }
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     nix::fcntl::openat(parent, name, flags, Mode::empty())
+}
+
+/// Makes an empty file directly below a directory; what somebody else has just made there is taken, unless
+/// it is a link.
+fn make_child_file(parent: &OwnedFd, name: &CStr) -> nix::Result<OwnedFd> {
+    let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    match nix::fcntl::openat(parent, name, new, Mode::from_bits_truncate(0o644)) {
+        Err(Errno::EEXIST) => {
+            let there = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let file = nix::fcntl::openat(parent, name, there, Mode::empty())?;
+            let is_link = fstat(&file)?.st_mode & libc::S_IFMT == libc::S_IFLNK;
+            if is_link { Err(Errno::ELOOP) } else { Ok(file) }
+        }
+        result => result,
+    }
 }
 
 #[cfg(test)]
@@ -268,6 +298,17 @@ mod tests {
         assert_eq!(mode(&tree.root().join("a/b/c")), 0o755);
         assert!(tree.root().join("a/d/file").is_file());
         rootfs.make_file(c"/a/d/file").expect("what exists is opened");
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_makes_meanwhile_is_taken_but_no_link() {
+        let (tree, rootfs) = Tree::new("meanwhile");
+        std::fs::write(tree.root().join("file"), "x").unwrap();
+        symlink("file", tree.root().join("link")).unwrap();
+        let root = rootfs.find(c"/").unwrap();
+        let file = make_child_file(&root, c"file").unwrap();
+        assert_eq!(fstat(&file).unwrap().st_size, 1);
+        assert_eq!(make_child_file(&root, c"link").unwrap_err(), Errno::ELOOP);
     }
 
     #[test]

@@ -58,14 +58,9 @@ impl Mount {
             Source::FileSystem { kind, source } => self.file_system(rootfs, kind, source)?,
         };
         let target = self.target(rootfs, &tree)?;
-        // After: a parent that is shared passes that on. Nowhere is no such parent.
-        if !rootfs.nowhere {
-            attach(&tree, &target, &self.destination)?;
-        }
-        set_mount_options(&tree, &self.options, self.seal_later, self)?;
-        if rootfs.nowhere {
-            attach(&tree, &target, &self.destination)?;
-        }
+        let finish = || set_mount_options(&tree, &self.options, self.seal_later, self);
+        let attached = rootfs.attach(&tree, &target, &self.destination, finish);
+        attached.map_err(|error| Mount::on_unlike(error, &tree, &target))?;
         if self.keep {
             rootfs.keep(self.destination.clone(), tree);
         }
@@ -100,7 +95,11 @@ impl Mount {
             false => None,
         };
         let made = FileSystem { kind, source, place: place.as_ref(), writable: self.seal_later };
-        let tree = made.make(&self.options, || format!("mount {self}"))?;
+        let what = || format!("mount {self}");
+        let tree = match made.is_long(&self.options) {
+            false => made.make(&self.options, what)?,
+            true => made.make_with_long_options(&self.options, rootfs, what)?,
+        };
         if let Some(place) = place.filter(|_| self.options.copy_up) {
             copy_up(&place, &tree).map_err(|error| error.hint(format!("tmpcopyup fills {self} with what is there")))?;
         }

@@ -174,14 +174,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Adds an option.
+    /// Adds an option; an empty one says nothing, as between two commas for mount(8).
     ///
     /// # Errors
     /// A sentence, for an option with a NUL byte.
     pub fn add(&mut self, option: &str) -> Result<(), String> {
         self.count += 1;
         let Ok(known) = OPTIONS.binary_search_by_key(&option, |(name, _)| name) else {
-            return self.add_data(option);
+            return if option.is_empty() { Ok(()) } else { self.add_data(option) };
         };
         match OPTIONS[known].1 {
             Nothing => {}
@@ -204,10 +204,12 @@ impl Options {
     fn add_data(&mut self, option: &str) -> Result<(), String> {
         let nul = |_| format!("mount option {option:?} has a NUL byte");
         let (key, value) = match option.split_once('=') {
-            Some((key, value)) => (key, Some(CString::new(unquoted(key, value)).map_err(nul)?)),
+            Some((key, value)) => (key, Some(value)),
             None => (option, None),
         };
-        self.data.push(Data { key: CString::new(key).map_err(nul)?, value, at: Some(self.count - 1) });
+        let key = CString::new(key).map_err(nul)?;
+        let value = value.map(|value| CString::new(unquoted(&key, value))).transpose().map_err(nul)?;
+        self.data.push(Data { key, value, at: Some(self.count - 1) });
         Ok(())
     }
 
@@ -225,10 +227,14 @@ impl Options {
 
 /// SELinux's options may have quotes, for mount(2), where a comma would end the value. fsconfig(2) takes the
 /// value as it is.
-fn unquoted<'a>(key: &str, value: &'a str) -> &'a str {
-    let of_selinux = matches!(key, "context" | "defcontext" | "fscontext" | "rootcontext");
+fn unquoted<'a>(key: &CStr, value: &'a str) -> &'a str {
     let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    inner.filter(|_| of_selinux).unwrap_or(value)
+    inner.filter(|_| takes_quotes(key)).unwrap_or(value)
+}
+
+/// Whether it is an option of SELinux.
+pub(super) fn takes_quotes(key: &CStr) -> bool {
+    matches!(key.to_bytes(), b"context" | b"defcontext" | b"fscontext" | b"rootcontext")
 }
 
 #[cfg(test)]
@@ -281,6 +287,7 @@ mod tests {
         assert_eq!(text(&o.data[1]), ("newinstance".into(), None));
         assert_eq!(text(&o.data[2]), ("context".into(), Some("a:b,c".into())));
         assert_eq!(text(&o.data[3]), ("other".into(), Some("\"a=b\"".into())));
+        assert_eq!(options(&["", "mode=755"]).data[0].at, Some(1), "empty ones say nothing, and are counted");
         assert!(Options::default().add("a\0").is_err());
         assert!(o.has_data(c"mode") && !o.has_data(c"size"));
     }

@@ -172,19 +172,22 @@ impl fmt::Display for EnterRoot {
     }
 }
 
-/// Makes the root file system read-only (the mounts inside it keep their own options).
-pub struct ReadOnlyRoot;
+/// Makes the root file system read-only.
+pub struct ReadOnlyRoot {
+    /// The mounts inside it, too; else they keep their own options.
+    pub with_mounts: bool,
+}
 
 impl ReadOnlyRoot {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
-        mount::mount_setattr(rootfs.root(), false, &change).what(|| "make the rootfs read-only")
+        mount::mount_setattr(rootfs.root(), self.with_mounts, &change).what(|| "make the rootfs read-only")
     }
 }
 
 impl fmt::Display for ReadOnlyRoot {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("/ read-only")
+        f.write_str(if self.with_mounts { "/ read-only, with all mounts" } else { "/ read-only" })
     }
 }

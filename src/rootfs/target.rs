@@ -48,10 +48,24 @@ impl Mount {
             Source::FileSystem { kind, .. } if matches!(errno, Errno::ELOOP | Errno::ENOTDIR) => {
                 Error::new(format!("filesystem {kind:?} must be mounted on ordinary directory, which {path:?} is not"))
             }
-            _ => Error::os(format!("mount point {path:?}"), errno),
+            source => {
+                let error = Error::os(format!("mount point {path:?}"), errno);
+                match matches!(source, Source::Bind(_)) && errno == Errno::ENOTDIR && is_directory(tree) {
+                    true => error.hint("the source is a directory, which covers no file"),
+                    false => error,
+                }
+            }
         })?;
         guard_proc(path, tree, &target, self)?;
         Ok(target)
+    }
+
+    /// Adds why, if a file does not go on a directory; the kernel says only that it is invalid.
+    pub(super) fn on_unlike(error: Error, tree: &OwnedFd, target: &OwnedFd) -> Error {
+        match error.code() == Errno::EINVAL && is_directory(target) && !is_directory(tree) {
+            true => error.hint("the source is a file, which covers no directory"),
+            false => error,
+        }
     }
 }
 
