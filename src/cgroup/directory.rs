@@ -11,6 +11,7 @@ use nix::unistd::{AccessFlags, UnlinkatFlags, access, mkdir, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Hierarchy, MOUNT_POINT};
+use super::{freezer, kill};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::fd::CWD;
@@ -81,11 +82,15 @@ impl Directory {
     /// Looks whether it is there already.
     ///
     /// # Errors
-    /// One with processes in it: they would be the container's from then on.
+    /// One with processes in it, or below: they would be the container's from then on. One that is frozen: so
+    /// would be the container's first process, and whoever waits for it.
     pub fn probe(&mut self) -> Result<()> {
         self.existed = access(&*self.path, AccessFlags::F_OK).is_ok();
-        if self.existed && std::fs::read(format!("{}/cgroup.procs", self.path)).is_ok_and(|pids| !pids.is_empty()) {
+        if self.existed && kill::has_members(std::slice::from_ref(self)) {
             return Err(Error::new(format!("container's cgroup is not empty: {}", self.path)));
+        }
+        if self.existed && freezer::stops_who_enters(&self.path) {
+            return Err(Error::new(format!("container's cgroup unexpectedly frozen: {}", self.path)));
         }
         Ok(())
     }
