@@ -554,6 +554,18 @@ fn a_frozen_cgroup_is_refused() {
 }
 
 #[test]
+fn a_path_that_is_one_of_the_kernels_files_is_refused() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let path = format!("/ferrun-{}/cgroup.procs", bundle.id);
+    let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = path.into());
+    let done = launch(&bundle, "run", &[]);
+    done.refused("cgroup.procs: not a directory");
+    done.refused("/linux/cgroupsPath");
+    bundle.assert_nothing_left("a refused run");
+}
+
+#[test]
 fn kill_all_finds_who_is_in_one_hierarchy_alone() {
     need_root!();
     let bundle = without_namespace(Bundle::new(&["sleep", "1000"]), "pid");
