@@ -345,6 +345,11 @@ fn annotations_are_properties() {
     done.refused("NoSuchThing");
     assert!(container.create().stderr.contains(wrong), "the property is named");
     container.assert_nothing_left("a property that systemd does not know");
+    let pointer = "/annotations/org.systemd.property.CPUWeight";
+    // An int32 where systemd wants a uint64.
+    let container =
+        Container::sh("true").with(|config| config["annotations"] = json!({"org.systemd.property.CPUWeight": "7"}));
+    container.create().refused(pointer);
 }
 
 #[test]

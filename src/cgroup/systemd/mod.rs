@@ -75,11 +75,22 @@ impl StartUnit {
             Answer::Refused(name, text) => (name, text),
         };
         let error = Error::new(format!("start unit {}: systemd refuses", self.unit)).detail(said(&name, &text));
+        Err(match self.refused(&text) {
+            Some(pointer) => error.from_property(pointer),
+            None => error,
+        })
+    }
+
+    /// Whose property systemd speaks of. Of a value that has another type than it expects it does not say which: only
+    /// annotations can have brought that along.
+    fn refused(&self, text: &str) -> Option<&str> {
         let named = |property: &&Property| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == property.name);
-        match self.properties.iter().rev().find(named).and_then(|property| property.from.as_deref()) {
-            Some(pointer) => Err(error.from_property(pointer)),
-            None => Err(error),
+        if let Some(property) = self.properties.iter().rev().find(named) {
+            return property.from.as_deref();
         }
+        let pointers = self.properties.iter().filter_map(|property| property.from.as_deref());
+        let mut annotations = pointers.filter(|pointer| pointer.starts_with("/annotations/"));
+        annotations.next().filter(|_| annotations.next().is_none() && text.contains("Unexpected message contents"))
     }
 
     /// The limits are written to the cgroup at this path: it must be the one that systemd has chosen.
