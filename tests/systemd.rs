@@ -511,6 +511,7 @@ fn a_refused_update_leaves_the_unit_as_it_was() {
         let mut command = container.bundle.command(&update);
         let done = common::bounded(command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/at/all"));
         done.refused("connect to systemd at unix:path=/nowhere/at/all");
+        assert!(!done.stderr.contains("hint"), "how to start a container is no help: {done:?}");
         assert_eq!((all(), round(2)), (before.clone(), opened.clone()), "{what}: no bus");
         systemctl(&["daemon-reload"]);
         systemctl(&["set-property", "--runtime", &container.unit, "CPUWeight=50"]);

@@ -25,7 +25,6 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// Where systemd itself listens: for systems without a bus.
 const SYSTEMD: &str = "unix:path=/run/systemd/private";
-const HINT: &str = "without --systemd-cgroup, ferrun makes the cgroups itself";
 
 const NAME: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -74,7 +73,7 @@ impl Bus {
     fn connect_to(address: &[u8], direct: bool, patience: Duration) -> Result<Bus> {
         let failed = |errno| {
             let address = String::from_utf8_lossy(address);
-            Error::os(format!("connect to systemd at {address}"), errno).hint(HINT)
+            Error::os(format!("connect to systemd at {address}"), errno)
         };
         let address = parse_address(address).map_err(failed)?;
         let (none, flags) = (None, SockFlag::SOCK_CLOEXEC);
@@ -113,7 +112,7 @@ impl Bus {
             return Ok(());
         }
         let line = String::from_utf8_lossy(line.trim_ascii()).into_owned();
-        Err(Error::new("the bus to systemd does not let ferrun in").detail(line).hint(HINT))
+        Err(Error::new("the bus to systemd does not let ferrun in").detail(line))
     }
 
     /// Asks to be told of the ends of jobs. Systemd itself tells them unasked.
@@ -147,7 +146,7 @@ impl Bus {
                 Message::Error(serial, name, text) if serial == self.serial => return Ok(Answer::Refused(name, text)),
                 Message::Error(_, name, text) => {
                     let error = Error::new("the bus to systemd refuses to serve ferrun");
-                    return Err(error.detail(format!("{text} ({name})")).hint(HINT));
+                    return Err(error.detail(format!("{text} ({name})")));
                 }
                 _ => {}
             }
@@ -222,11 +221,10 @@ impl Bus {
 fn too_slow() -> Error {
     Error::os("wait for systemd", Errno::ETIMEDOUT)
         .detail(format!("it has not done what was asked for in {} s", PATIENCE.as_secs()))
-        .hint(HINT)
 }
 
 fn lost(errno: Errno) -> Error {
-    Error::os("talk to systemd", errno).hint(HINT)
+    Error::os("talk to systemd", errno)
 }
 
 /// Where the bus is, and whether the environment says so.
@@ -242,7 +240,6 @@ fn address() -> Result<(Vec<u8>, bool)> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|runtime| !runtime.is_empty());
     let runtime = runtime.ok_or_else(|| {
         Error::new("without root the user's systemd is asked for, and there is neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR")
-            .hint(HINT)
     })?;
     Ok(([b"unix:path=", runtime.as_bytes(), b"/bus"].concat(), true))
 }

@@ -44,16 +44,18 @@ impl StartUnit {
     /// A bus that is not there or does not answer; a property that systemd does not take; a unit of this
     /// name that there is already.
     pub fn run(&self, init: Pid) -> Result<()> {
-        let mut bus = Bus::connect()?;
+        // Only at the start can one go on without systemd.
+        let hint = |error: Error| error.hint("without --systemd-cgroup, ferrun makes the cgroups itself");
+        let mut bus = Bus::connect().map_err(hint)?;
         bus.watch_jobs();
         let answer = persist(&self.properties, |given, forget| {
             if forget {
                 bus.call("ResetFailedUnit", &[Value::text(&self.unit)])?;
             }
             self.start(&mut bus, init, given)
-        })?;
-        let job = self.started(answer)?;
-        match bus.await_job(&job)?.as_str() {
+        });
+        let job = self.started(answer.map_err(hint)?)?;
+        match bus.await_job(&job).map_err(hint)?.as_str() {
             "done" => self.check(init),
             result => Err(Error::new(format!("systemd did not start unit {}: the job is {result}", self.unit))
                 .hint(format!("systemd says more in its journal: journalctl -u {}", self.unit))),
