@@ -198,6 +198,10 @@ impl Bus {
 
     fn receive(&mut self) -> Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now()).as_millis();
+        // Also where there is always something more to read.
+        if left == 0 {
+            return Err(too_slow());
+        }
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut readable = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         match poll(&mut readable, left) {
@@ -269,4 +273,51 @@ fn unescape(text: &[u8]) -> Vec<u8> {
         rest = if escaped.is_some() { &behind[2..] } else { behind };
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    /// What becomes of a conversation with a bus that behaves like this.
+    fn with_a_bus(name: &str, bus: fn(&mut UnixStream)) -> Result<()> {
+        let path = std::env::temp_dir().join(format!("ferrun-bus-{name}-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let answering = std::thread::spawn(move || bus(&mut listener.accept().unwrap().0));
+        let begin = Instant::now();
+        let result = Bus::connect_to(format!("unix:path={}", path.display()).as_bytes(), false, PATIENCE)
+            .and_then(|mut bus| bus.call("StopUnit", &[Value::text("a.scope")]))
+            .map(drop);
+        assert!(begin.elapsed() < Duration::from_secs(20), "{name}: {:?}", begin.elapsed());
+        std::fs::remove_file(path).unwrap();
+        answering.join().unwrap();
+        result
+    }
+
+    /// Reads until the other end has had enough.
+    fn read_on(stream: &mut UnixStream) {
+        while stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
+    }
+
+    #[test]
+    fn whatever_a_bus_does_it_is_not_waited_for_longer() {
+        let silent = with_a_bus("silent", read_on);
+        let lets_in = with_a_bus("lets-in", |stream| {
+            stream.write_all(b"OK 0123\r\n").unwrap();
+            read_on(stream);
+        });
+        let never_ends = with_a_bus("never-ends", |stream| while stream.write_all(&[b'.'; 512]).is_ok() {});
+        for result in [silent, lets_in, never_ends] {
+            assert_eq!(result.unwrap_err().code(), Errno::ETIMEDOUT);
+        }
+        let hangs_up = with_a_bus("hangs-up", |_| {});
+        assert!(matches!(hangs_up.unwrap_err().code(), Errno::ECONNRESET | Errno::EPIPE));
+        let refuses = with_a_bus("refuses", |stream| stream.write_all(b"REJECTED EXTERNAL\r\n").unwrap());
+        assert!(refuses.unwrap_err().message.contains("does not let ferrun in"));
+    }
 }
