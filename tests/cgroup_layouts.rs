@@ -490,3 +490,92 @@ fn without_a_path_the_cgroup_has_the_name_of_the_container() {
         bundle.assert_nothing_left("delete --force");
     }
 }
+
+/// A process of the test's own in a cgroup; ended with the test.
+struct Guest(std::process::Child);
+
+impl Guest {
+    fn of(cgroup: &Path) -> Guest {
+        let process = Command::new("sleep").arg("1000").spawn().unwrap();
+        std::fs::write(cgroup.join("cgroup.procs"), process.id().to_string()).unwrap();
+        Guest(process)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_cgroup_with_processes_below_is_refused() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    for directory in make_cgroups(&format!("ferrun-{}", bundle.id)) {
+        // On v1 a process can enter a new cpuset only once that is filled.
+        if !directory.parent().unwrap().ends_with("cpuset") {
+            let inner = directory.join("inner");
+            std::fs::create_dir(&inner).unwrap();
+            let guest = Guest::of(&inner);
+            launch(&bundle, "run", &[]).refused("container's cgroup is not empty");
+            drop(guest);
+            std::fs::remove_dir(&inner).unwrap();
+        }
+        std::fs::remove_dir(&directory).unwrap();
+    }
+    bundle.assert_nothing_left("a refused run");
+}
+
+#[test]
+fn a_frozen_cgroup_is_refused() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let name = format!("ferrun-{}", bundle.id);
+    let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = format!("/{name}/c").into());
+    let above = make_cgroups(&name);
+    let freezers = [("freezer.state", "FROZEN", "THAWED"), ("cgroup.freeze", "1", "0")];
+    for (directory, (file, stop, go)) in above.iter().flat_map(|directory| freezers.map(|freezer| (directory, freezer)))
+    {
+        if directory.join(file).exists() {
+            std::fs::create_dir(directory.join("c")).unwrap();
+            // Frozen itself, and below one that is.
+            for frozen in [directory.join("c"), directory.clone()] {
+                std::fs::write(frozen.join(file), stop).unwrap();
+                launch(&bundle, "run", &[]).refused("container's cgroup unexpectedly frozen");
+                std::fs::write(frozen.join(file), go).unwrap();
+            }
+            std::fs::remove_dir(directory.join("c")).unwrap();
+        }
+    }
+    above.iter().for_each(|directory| std::fs::remove_dir(directory).unwrap());
+    bundle.assert_nothing_left("a refused run");
+}
+
+#[test]
+fn a_path_that_is_one_of_the_kernels_files_is_refused() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let path = format!("/ferrun-{}/cgroup.procs", bundle.id);
+    let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = path.into());
+    let done = launch(&bundle, "run", &[]);
+    done.refused("cgroup.procs: not a directory");
+    done.refused("/linux/cgroupsPath");
+    bundle.assert_nothing_left("a refused run");
+}
+
+#[test]
+fn kill_all_finds_who_is_in_one_hierarchy_alone() {
+    need_root!();
+    let bundle = without_namespace(Bundle::new(&["sleep", "1000"]), "pid");
+    launch(&bundle, "run", &["--detach"]).ok();
+    let guests: Vec<Guest> =
+        bundle.cgroups().iter().filter(|directory| !directory.ends_with("cpuset")).map(|at| Guest::of(at)).collect();
+    bundle.on("kill", &["--all", "KILL"]).ok();
+    for mut guest in guests {
+        common::wait_until("the guest is dead", || guest.0.try_wait().unwrap().is_some());
+    }
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete --force");
+}

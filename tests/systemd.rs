@@ -345,6 +345,11 @@ fn annotations_are_properties() {
     done.refused("NoSuchThing");
     assert!(container.create().stderr.contains(wrong), "the property is named");
     container.assert_nothing_left("a property that systemd does not know");
+    let pointer = "/annotations/org.systemd.property.CPUWeight";
+    // An int32 where systemd wants a uint64.
+    let container =
+        Container::sh("true").with(|config| config["annotations"] = json!({"org.systemd.property.CPUWeight": "7"}));
+    container.create().refused(pointer);
 }
 
 #[test]
@@ -506,6 +511,7 @@ fn a_refused_update_leaves_the_unit_as_it_was() {
         let mut command = container.bundle.command(&update);
         let done = common::bounded(command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/at/all"));
         done.refused("connect to systemd at unix:path=/nowhere/at/all");
+        assert!(!done.stderr.contains("hint"), "how to start a container is no help: {done:?}");
         assert_eq!((all(), round(2)), (before.clone(), opened.clone()), "{what}: no bus");
         systemctl(&["daemon-reload"]);
         systemctl(&["set-property", "--runtime", &container.unit, "CPUWeight=50"]);

@@ -76,6 +76,23 @@ fn each_flag_changes_its_file_and_no_other() {
 }
 
 #[test]
+fn a_refusal_says_what_stands_in_the_way() {
+    need_root!();
+    let bundle = running();
+    let update = |flags: &[&str]| bundle.ferrun(&[&["update"], flags, &[&bundle.id]].concat());
+    if !is_v2() {
+        for flags in [["--memory", "256m"], ["--memory-swap", "32m"]] {
+            update(&flags).refused("memory is 67108864, and may not exceed that of memory and swap together");
+        }
+    }
+    let cpus = update(&["--cpuset-cpus", "4000"]);
+    cpus.refused("hint: /sys/fs/cgroup");
+    cpus.refused(" has 0");
+    update(&["--cpu-idle", "1"]).ok();
+    update(&["--cpu-share", "300"]).refused("what is idle has no weight");
+}
+
+#[test]
 fn flags_together_and_idle_and_real_time() {
     need_root!();
     let bundle = running();

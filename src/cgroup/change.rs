@@ -108,7 +108,7 @@ fn as_written(file: &str, line: &str, now: &str) -> String {
     let pairs = rest.split(' ').filter_map(|pair| pair.split_once('='));
     let unlimited: String = pairs.map(|(name, _)| format!(" {name}=max")).collect();
     match unlimited.as_str() {
-        "" if file.starts_with("io.") => format!("{key} default"),
+        "" if file.starts_with("io.") || file.starts_with("blkio.bfq.") => format!("{key} default"),
         "" => format!("{key} 0"),
         _ => format!("{key}{unlimited}"),
     }
@@ -139,6 +139,7 @@ mod tests {
             ("io.max", "8:16 rbps=5 wiops=1", "8:0 rbps=1 wbps=max riops=max wiops=2\n", "8:16 rbps=max wiops=max"),
             ("blkio.throttle.read_bps_device", "8:0 5", "8:0 7\n", "8:0 7"),
             ("blkio.throttle.read_bps_device", "8:0 5", "", "8:0 0"),
+            ("blkio.bfq.weight_device", "8:0 50", "", "8:0 default"),
             ("net_prio.ifpriomap", "lo 5", "lo 0\neth0 3\n", "lo 0"),
             (
                 "rdma.max",

@@ -3,7 +3,7 @@
 
 use nix::unistd::Pid;
 
-use super::layout::{Hierarchy, Layout};
+use super::layout::{Hierarchy, Layout, is_outside};
 use crate::error::{Context, Error, Result};
 use crate::sys::file;
 
@@ -42,7 +42,7 @@ fn read(text: &str, layout: &Layout) -> Result<Current> {
 /// A path as the kernel tells it is relative to the root of the reader's cgroup namespace: `/../a` is
 /// outside of that, and not below any mount of it.
 fn on_host(hierarchy: &Hierarchy, path: &str) -> Result<String> {
-    if path == "/.." || path.starts_with("/../") {
+    if is_outside(path) {
         return Err(Error::new(format!("cgroup {path} is outside of this cgroup namespace")));
     }
     if path.ends_with(" (deleted)") {

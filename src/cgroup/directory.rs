@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
+use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -10,7 +11,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, UnlinkatFlags, access, mkdir, unlinkat};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Hierarchy, MOUNT_POINT};
+use super::layout::{Hierarchy, MOUNT_POINT, is_outside};
+use super::{freezer, kill};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::fd::CWD;
@@ -34,7 +36,7 @@ const MADE: &CStr = c"user.ferrun.made";
 ///
 /// An absolute path is taken as it is; a relative one, and the container's id where none is given, lie
 /// below ferrun's own cgroup (on v2 beside it: a cgroup with processes can have no controllers for
-/// children). `..` does not lead above the root.
+/// children). `..` does not lead above the root, in whichever of the two it stands.
 fn path_in<'a>(hierarchy: &Hierarchy, cgroups_path: Option<&'a str>, id: &'a str) -> Cow<'a, str> {
     let wanted = cgroups_path.filter(|path| !path.is_empty()).unwrap_or(id);
     // As engines write them; this is asked for each hierarchy and each limit.
@@ -43,6 +45,8 @@ fn path_in<'a>(hierarchy: &Hierarchy, cgroups_path: Option<&'a str>, id: &'a str
     }
     let base = match (wanted.starts_with('/'), hierarchy.controllers.is_empty()) {
         (true, _) => "",
+        // Ferrun's own is outside of its cgroup namespace, whose root is all that it sees.
+        (false, _) if is_outside(&hierarchy.own) => "",
         (false, false) => &hierarchy.own,
         (false, true) => hierarchy.own.rsplit_once('/').map_or("", |(parent, _)| parent),
     };
@@ -81,11 +85,15 @@ impl Directory {
     /// Looks whether it is there already.
     ///
     /// # Errors
-    /// One with processes in it: they would be the container's from then on.
+    /// One with processes in it, or below: they would be the container's from then on. One that is frozen: so
+    /// would be the container's first process, and whoever waits for it.
     pub fn probe(&mut self) -> Result<()> {
         self.existed = access(&*self.path, AccessFlags::F_OK).is_ok();
-        if self.existed && std::fs::read(format!("{}/cgroup.procs", self.path)).is_ok_and(|pids| !pids.is_empty()) {
+        if self.existed && kill::has_members(std::slice::from_ref(self)) {
             return Err(Error::new(format!("container's cgroup is not empty: {}", self.path)));
+        }
+        if self.existed && freezer::stops_who_enters(&self.path) {
+            return Err(Error::new(format!("container's cgroup unexpectedly frozen: {}", self.path)));
         }
         Ok(())
     }
@@ -104,7 +112,8 @@ impl Directory {
             return Ok(());
         }
         match remove(&self.path) {
-            Ok(()) | Err(Errno::ENOENT) => {}
+            // ENOTDIR: its name is that of one of the kernel's files, and so it was never made.
+            Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             Err(errno) => return Err(errno).what(|| format!("remove cgroup {}", self.path)),
         }
         let mut above = parent(&self.path);
@@ -126,8 +135,12 @@ fn make(path: &str, cpuset: bool) -> Result<()> {
     for _ in 0..100 {
         let made = match mkdir(path, MODE) {
             Ok(()) if cpuset => fill_cpuset(path),
+            Ok(()) => return Ok(()),
+            Err(Errno::EEXIST) if !Path::new(path).is_dir() => Err(Errno::ENOTDIR)
+                .what(|| format!("make cgroup {path}"))
+                .map_err(|error| error.hint("the kernel has a file of that name there")),
             Err(Errno::EEXIST) if cpuset => inherit_cpuset(path),
-            Ok(()) | Err(Errno::EEXIST) => return Ok(()),
+            Err(Errno::EEXIST) => return Ok(()),
             Err(errno) => Err(errno).what(|| format!("make cgroup {path}")),
         };
         match made {
@@ -302,6 +315,10 @@ mod tests {
             assert_eq!(path_in(&v2, wanted, "id"), on_v2, "{wanted:?}");
         }
         assert_eq!(path_in(&hierarchy("", "/"), None, "id"), "/id");
+        for own in ["/..", "/../other", "/../../other"] {
+            assert_eq!(path_in(&hierarchy("", own), None, "id"), "/id", "{own}");
+            assert_eq!(path_in(&hierarchy("memory", own), Some("a"), "id"), "/a", "{own}");
+        }
         for (path, names) in
             [("/a", true), ("a/..", false), ("/", false), (".", false), ("../../a", true), ("a/../..", false)]
         {

@@ -64,6 +64,16 @@ pub fn is_frozen(directories: &[Directory]) -> bool {
     file.is_some_and(|file| file::read(file.as_str()).is_ok_and(|text| text.starts_with(b"1")))
 }
 
+/// Whether a process that enters this directory of one hierarchy stands still from then on: because of the cgroup
+/// itself, or of one above it.
+pub fn stops_who_enters(path: &str) -> bool {
+    let says = |file: &str, words: &[&str]| {
+        let text = file::read(format!("{path}/{file}").as_str()).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().any(|line| words.contains(&line))
+    };
+    says("freezer.state", &["FROZEN", "FREEZING"]) || says("cgroup.events", &["frozen 1"])
+}
+
 fn directory(view: View<'_>) -> Result<&str> {
     view.with("freezer").ok_or_else(|| Error::new("this host's cgroups have no freezer"))
 }

@@ -19,12 +19,16 @@ use crate::sys::{file, pidfd};
 
 /// Sends a signal to every process of the cgroup and of those below it.
 ///
-/// For SIGKILL the kernel does it at once where there is a v2 directory (cgroup.kill, Linux 5.14);
-/// otherwise every process is signalled by its pidfd, until none is found that was not.
+/// For SIGKILL the kernel does it at once where there is a v2 directory (cgroup.kill, Linux 5.14); otherwise, and
+/// for those that a hybrid host has in a v1 directory alone, every process is signalled by its pidfd, until none is
+/// found that was not.
 pub fn signal_all(directories: &[Directory], signal: i32) -> Result<()> {
-    if signal == libc::SIGKILL && directories.iter().any(kill_at_once) {
-        return Ok(());
-    }
+    let killed = |directory: &&Directory| signal == libc::SIGKILL && kill_at_once(directory);
+    let left: Vec<Directory> = directories.iter().filter(|one| !killed(one)).cloned().collect();
+    signal_each(&left, signal)
+}
+
+fn signal_each(directories: &[Directory], signal: i32) -> Result<()> {
     let mut seen: Vec<i32> = Vec::new();
     for _ in 0..ROUNDS {
         let fresh: Vec<i32> = members(directories).into_iter().filter(|pid| !seen.contains(pid)).collect();

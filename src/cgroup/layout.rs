@@ -12,6 +12,11 @@ pub const MOUNT_POINT: &str = "/sys/fs/cgroup";
 /// The v1 hierarchy without a controller that is systemd's own.
 pub const SYSTEMD: &str = "name=systemd";
 
+/// Whether a cgroup, as /proc/PID/cgroup spells it, is outside of the reader's cgroup namespace.
+pub fn is_outside(cgroup: &str) -> bool {
+    cgroup == "/.." || cgroup.starts_with("/../")
+}
+
 /// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hierarchy {

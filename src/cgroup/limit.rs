@@ -61,17 +61,34 @@ impl Limit {
             String::from_utf8_lossy(text.trim_ascii()).into_owned()
         };
         let above = self.directory.rsplit_once('/').map_or("", |(above, _)| above);
+        let own = |file: &str| read(&format!("{}/{file}", self.directory));
         match (errno, file) {
             (Errno::ENOENT, _) => missing::explain(&self.directory, &self.write, error),
             (Errno::EBUSY, "memory.limit_in_bytes") => {
-                error.detail(format!("{} bytes are in use", read(&format!("{}/memory.usage_in_bytes", self.directory))))
+                error.detail(format!("{} bytes are in use", own("memory.usage_in_bytes")))
+            }
+            (Errno::EBUSY, "memory.memsw.limit_in_bytes") => {
+                error.detail(format!("{} bytes are in use", own("memory.memsw.usage_in_bytes")))
+            }
+            (Errno::EINVAL, "memory.limit_in_bytes" | "memory.memsw.limit_in_bytes") => error.hint(format!(
+                "the limit of memory is {}, and may not exceed that of memory and swap together, which is {}",
+                own("memory.limit_in_bytes"),
+                own("memory.memsw.limit_in_bytes")
+            )),
+            (Errno::EINVAL, "cpu.shares" | "cpu.weight") if own("cpu.idle") == "1" => {
+                error.hint("what is idle has no weight: cpu.idle must be 0")
             }
             (Errno::EINVAL, "cpu.rt_runtime_us") => {
                 let of_parent = read(&format!("{above}/cpu.rt_runtime_us"));
                 error.hint(format!("{above} has {of_parent} to give: a cgroup has real-time only out of its parent's"))
             }
             (_, "cpuset.cpus" | "cpuset.mems") => {
-                error.hint(format!("{above} has {}", read(&format!("{above}/{file}"))))
+                // What v2 has no value of its own for, it has from above.
+                let set = |suffix: &str| Some(read(&format!("{above}/{file}{suffix}"))).filter(|set| !set.is_empty());
+                error.hint(format!("{above} has {}", set("").or_else(|| set(".effective")).unwrap_or_default()))
+            }
+            (Errno::EOPNOTSUPP, "blkio.bfq.weight_device" | "io.bfq.weight") => {
+                error.hint("only the disks of the scheduler bfq have weights: /sys/block/NAME/queue/scheduler")
             }
             (Errno::ENODEV, _) => error.hint("the kernel limits whole disks, and knows none of this number"),
             _ => error,

@@ -229,8 +229,10 @@ impl Bundle {
         let Some(path) = self.config["linux"]["cgroupsPath"].as_str() else { return Vec::new() };
         // Only what bears this bundle's name: what is found may be killed and removed.
         let Some(top) = path.split('/').find(|part| part.contains(&self.id)) else { return Vec::new() };
-        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        let mut candidates: Vec<PathBuf> = hierarchies.map(|entry| entry.path().join(top)).collect();
+        let entries = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+        // Links to `cpu,cpuacct` are no hierarchies of their own.
+        let hierarchies = entries.filter(|path| !path.is_symlink());
+        let mut candidates: Vec<PathBuf> = hierarchies.map(|path| path.join(top)).collect();
         candidates.push(Path::new("/sys/fs/cgroup").join(top));
         candidates.retain(|path| path.is_dir());
         candidates

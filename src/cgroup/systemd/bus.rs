@@ -25,7 +25,6 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// Where systemd itself listens: for systems without a bus.
 const SYSTEMD: &str = "unix:path=/run/systemd/private";
-const HINT: &str = "without --systemd-cgroup, ferrun makes the cgroups itself";
 
 const NAME: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -74,7 +73,7 @@ impl Bus {
     fn connect_to(address: &[u8], direct: bool, patience: Duration) -> Result<Bus> {
         let failed = |errno| {
             let address = String::from_utf8_lossy(address);
-            Error::os(format!("connect to systemd at {address}"), errno).hint(HINT)
+            Error::os(format!("connect to systemd at {address}"), errno)
         };
         let address = parse_address(address).map_err(failed)?;
         let (none, flags) = (None, SockFlag::SOCK_CLOEXEC);
@@ -113,7 +112,7 @@ impl Bus {
             return Ok(());
         }
         let line = String::from_utf8_lossy(line.trim_ascii()).into_owned();
-        Err(Error::new("the bus to systemd does not let ferrun in").detail(line).hint(HINT))
+        Err(Error::new("the bus to systemd does not let ferrun in").detail(line))
     }
 
     /// Asks to be told of the ends of jobs. Systemd itself tells them unasked.
@@ -147,7 +146,7 @@ impl Bus {
                 Message::Error(serial, name, text) if serial == self.serial => return Ok(Answer::Refused(name, text)),
                 Message::Error(_, name, text) => {
                     let error = Error::new("the bus to systemd refuses to serve ferrun");
-                    return Err(error.detail(format!("{text} ({name})")).hint(HINT));
+                    return Err(error.detail(format!("{text} ({name})")));
                 }
                 _ => {}
             }
@@ -199,6 +198,10 @@ impl Bus {
 
     fn receive(&mut self) -> Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now()).as_millis();
+        // Also where there is always something more to read.
+        if left == 0 {
+            return Err(too_slow());
+        }
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut readable = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         match poll(&mut readable, left) {
@@ -222,11 +225,10 @@ impl Bus {
 fn too_slow() -> Error {
     Error::os("wait for systemd", Errno::ETIMEDOUT)
         .detail(format!("it has not done what was asked for in {} s", PATIENCE.as_secs()))
-        .hint(HINT)
 }
 
 fn lost(errno: Errno) -> Error {
-    Error::os("talk to systemd", errno).hint(HINT)
+    Error::os("talk to systemd", errno)
 }
 
 /// Where the bus is, and whether the environment says so.
@@ -242,7 +244,6 @@ fn address() -> Result<(Vec<u8>, bool)> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|runtime| !runtime.is_empty());
     let runtime = runtime.ok_or_else(|| {
         Error::new("without root the user's systemd is asked for, and there is neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR")
-            .hint(HINT)
     })?;
     Ok(([b"unix:path=", runtime.as_bytes(), b"/bus"].concat(), true))
 }
@@ -272,4 +273,51 @@ fn unescape(text: &[u8]) -> Vec<u8> {
         rest = if escaped.is_some() { &behind[2..] } else { behind };
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    /// What becomes of a conversation with a bus that behaves like this.
+    fn with_a_bus(name: &str, bus: fn(&mut UnixStream)) -> Result<()> {
+        let path = std::env::temp_dir().join(format!("ferrun-bus-{name}-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let answering = std::thread::spawn(move || bus(&mut listener.accept().unwrap().0));
+        let begin = Instant::now();
+        let result = Bus::connect_to(format!("unix:path={}", path.display()).as_bytes(), false, PATIENCE)
+            .and_then(|mut bus| bus.call("StopUnit", &[Value::text("a.scope")]))
+            .map(drop);
+        assert!(begin.elapsed() < Duration::from_secs(20), "{name}: {:?}", begin.elapsed());
+        std::fs::remove_file(path).unwrap();
+        answering.join().unwrap();
+        result
+    }
+
+    /// Reads until the other end has had enough.
+    fn read_on(stream: &mut UnixStream) {
+        while stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
+    }
+
+    #[test]
+    fn whatever_a_bus_does_it_is_not_waited_for_longer() {
+        let silent = with_a_bus("silent", read_on);
+        let lets_in = with_a_bus("lets-in", |stream| {
+            stream.write_all(b"OK 0123\r\n").unwrap();
+            read_on(stream);
+        });
+        let never_ends = with_a_bus("never-ends", |stream| while stream.write_all(&[b'.'; 512]).is_ok() {});
+        for result in [silent, lets_in, never_ends] {
+            assert_eq!(result.unwrap_err().code(), Errno::ETIMEDOUT);
+        }
+        let hangs_up = with_a_bus("hangs-up", |_| {});
+        assert!(matches!(hangs_up.unwrap_err().code(), Errno::ECONNRESET | Errno::EPIPE));
+        let refuses = with_a_bus("refuses", |stream| stream.write_all(b"REJECTED EXTERNAL\r\n").unwrap());
+        assert!(refuses.unwrap_err().message.contains("does not let ferrun in"));
+    }
 }

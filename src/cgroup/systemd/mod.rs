@@ -44,16 +44,18 @@ impl StartUnit {
     /// A bus that is not there or does not answer; a property that systemd does not take; a unit of this
     /// name that there is already.
     pub fn run(&self, init: Pid) -> Result<()> {
-        let mut bus = Bus::connect()?;
+        // Only at the start can one go on without systemd.
+        let hint = |error: Error| error.hint("without --systemd-cgroup, ferrun makes the cgroups itself");
+        let mut bus = Bus::connect().map_err(hint)?;
         bus.watch_jobs();
         let answer = persist(&self.properties, |given, forget| {
             if forget {
                 bus.call("ResetFailedUnit", &[Value::text(&self.unit)])?;
             }
             self.start(&mut bus, init, given)
-        })?;
-        let job = self.started(answer)?;
-        match bus.await_job(&job)?.as_str() {
+        });
+        let job = self.started(answer.map_err(hint)?)?;
+        match bus.await_job(&job).map_err(hint)?.as_str() {
             "done" => self.check(init),
             result => Err(Error::new(format!("systemd did not start unit {}: the job is {result}", self.unit))
                 .hint(format!("systemd says more in its journal: journalctl -u {}", self.unit))),
@@ -75,11 +77,22 @@ impl StartUnit {
             Answer::Refused(name, text) => (name, text),
         };
         let error = Error::new(format!("start unit {}: systemd refuses", self.unit)).detail(said(&name, &text));
+        Err(match self.refused(&text) {
+            Some(pointer) => error.from_property(pointer),
+            None => error,
+        })
+    }
+
+    /// Whose property systemd speaks of. Of a value that has another type than it expects it does not say which: only
+    /// annotations can have brought that along.
+    fn refused(&self, text: &str) -> Option<&str> {
         let named = |property: &&Property| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == property.name);
-        match self.properties.iter().rev().find(named).and_then(|property| property.from.as_deref()) {
-            Some(pointer) => Err(error.from_property(pointer)),
-            None => Err(error),
+        if let Some(property) = self.properties.iter().rev().find(named) {
+            return property.from.as_deref();
         }
+        let pointers = self.properties.iter().filter_map(|property| property.from.as_deref());
+        let mut annotations = pointers.filter(|pointer| pointer.starts_with("/annotations/"));
+        annotations.next().filter(|_| annotations.next().is_none() && text.contains("Unexpected message contents"))
     }
 
     /// The limits are written to the cgroup at this path: it must be the one that systemd has chosen.

@@ -69,10 +69,24 @@ fn is_name(name: &str) -> bool {
     name.len() <= 255 && name.bytes().all(letter)
 }
 
-/// A unit's name as that of a cgroup: systemd puts a `_` before one that could be a file's there.
+/// A unit's name as that of a cgroup: systemd puts a `_` before one that could be a file's there, by its own list of
+/// controllers (cgroup-util.c), which has not all of the kernel's, and has some that are none.
 fn escape(unit: &str) -> String {
-    const CONTROLLERS: [&str; 11] =
-        ["cpu", "cpuacct", "cpuset", "io", "blkio", "memory", "devices", "pids", "hugetlb", "rdma", "misc"];
+    const CONTROLLERS: [&str; 13] = [
+        "cpu",
+        "cpuacct",
+        "cpuset",
+        "io",
+        "blkio",
+        "memory",
+        "devices",
+        "pids",
+        "bpf-firewall",
+        "bpf-devices",
+        "bpf-foreign",
+        "bpf-socket-bind",
+        "bpf-restrict-network-interfaces",
+    ];
     let stem = unit.rsplit_once('.').map_or(unit, |(stem, _)| stem);
     let taken = unit.starts_with(['_', '.']) || unit.starts_with("cgroup.") || CONTROLLERS.contains(&stem);
     if taken { format!("_{unit}") } else { unit.to_owned() }
@@ -94,6 +108,13 @@ mod tests {
             (Some("-.slice:p:n"), "p-n.scope", "-.slice", "/p-n.scope"),
             (Some("a.slice:_p:n"), "_p-n.scope", "a.slice", "/a.slice/__p-n.scope"),
             (Some("memory-a.slice:p:n"), "p-n.scope", "memory-a.slice", "/_memory.slice/memory-a.slice/p-n.scope"),
+            (Some("hugetlb.slice:p:n"), "p-n.scope", "hugetlb.slice", "/hugetlb.slice/p-n.scope"),
+            (
+                Some("bpf-devices.slice:p:n"),
+                "p-n.scope",
+                "bpf-devices.slice",
+                "/bpf.slice/_bpf-devices.slice/p-n.scope",
+            ),
             (Some("a.slice:p:..n"), "p-..n.scope", "a.slice", "/a.slice/p-..n.scope"),
         ] {
             let names = names(path, "c1", None).expect("a path");
