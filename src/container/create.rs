@@ -147,9 +147,11 @@ pub fn create(request: &Request) -> Result<Created> {
         hooks: later_hooks(request.plan),
         init: None,
         complete: false,
+        file: None,
     };
     let mut console = Ends::new(&request.bundle.spec, request.console_socket.as_deref(), request.mode.is_detached())?;
     let record = Record::begin(request.root, &request.id)?;
+    state.file = Some(record.file.clone());
     // Only now: another container of this id, whose cgroups these were, is gone.
     state.resctrl.iter_mut().for_each(OwnDirectory::probe);
     let probed = state.cgroup.iter_mut().try_for_each(Directory::probe);

@@ -35,12 +35,16 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
 }
 
 /// Kills and removes all that there is of a container, from its state and its cgroup: each of them is
-/// enough to find the processes. Then runs the hooks that wait for this.
+/// enough to find the processes. Then runs the hooks that wait for this. Does nothing for a container that
+/// another has deleted meanwhile: its id may be taken anew.
 pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     if let Some(init) = state.init.and_then(|init| init.open()) {
         let _ = pidfd::send_signal(&init, libc::SIGKILL);
         cgroup::kill::thaw(&state.cgroup);
         cgroup::kill::wait_for_exit(&init)?;
+    }
+    if state.is_deleted() {
+        return Ok(());
     }
     // The kernel ends a pid namespace with its init; without one the others live on.
     if state.shared_pid_namespace {
@@ -50,7 +54,7 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     let removed = cgroup::kill::remove(&state.cgroup, kills(state)).and(stopped);
     let removed = removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove));
     // Of two at once one runs the hooks.
-    if remove_directory(root, id)? {
+    if !state.is_deleted() && remove_directory(root, id)? {
         hooks::poststop(state, warn);
     }
     removed

@@ -27,7 +27,7 @@ pub fn current_mask() -> Result<SigSet> {
 
 /// Holds back every signal that can be passed on; they wait in the descriptor.
 pub fn hold() -> Result<SignalFd> {
-    let mut held = SigSet::all();
+    let mut held = sys::program::all_signals();
     // The kernel's own reports of a bug here are not for the container, nor is a reader of ferrun's that has left;
     // a child's death is seen by its pidfd.
     for own in [
