@@ -8,6 +8,7 @@ use super::state::{self, Root, State, missing};
 use super::status::{Status, status};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
+use crate::launch::notify;
 use crate::sys::pidfd;
 
 /// Deletes a stopped container; with `force` one in any state, and one that a killed ferrun left half
@@ -87,6 +88,7 @@ fn remove_directory(root: &Root, id: &Id) -> Result<bool> {
     let mut removed = std::fs::remove_dir(&directory);
     if removed.as_ref().is_err_and(|error| error.kind() != ErrorKind::NotFound) {
         others.iter().try_for_each(|name| remove(name))?;
+        let _ = std::fs::remove_dir(directory.join(notify::DIRECTORY));
         removed = std::fs::remove_dir(&directory);
     }
     match removed {

@@ -23,7 +23,7 @@ use crate::cgroup::directory::Directory;
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
-use crate::launch::gate;
+use crate::launch::{gate, notify};
 use crate::process::hook::Hook;
 use crate::sys::fd::CWD;
 use crate::sys::{file, pidfd};
@@ -35,7 +35,7 @@ const CREATED: &str = "state.json";
 pub const DEVICES: &str = "devices.json";
 
 /// Everything that can be in a state directory.
-pub const FILES: &[&str] = &[CREATED, CREATING, DEVICES, gate::FIFO, gate::FAILURE];
+pub const FILES: &[&str] = &[CREATED, CREATING, DEVICES, gate::FIFO, gate::FAILURE, notify::SOCKET];
 
 /// What is known of a container before it exists.
 #[derive(Serialize, Deserialize, Debug, Clone)]
