@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::SigSet;
 
 use super::console::Ends;
-use super::delete::destroy;
+use super::delete::undo;
 use super::hooks::{Warn, state_for};
 use super::id::Id;
 use super::listener;
@@ -182,7 +182,7 @@ pub fn create(request: &Request) -> Result<Created> {
         }
         Err(error) => {
             // The error that is told is the one that began it.
-            let _ = destroy(request.root, &request.id, &state, request.warn);
+            let _ = undo(request.root, &request.id, &state, request.warn);
             Err(error)
         }
     }

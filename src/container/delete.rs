@@ -47,18 +47,32 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     if state.is_deleted() {
         return Ok(());
     }
-    // The kernel ends a pid namespace with its init; without one the others live on.
-    if state.shared_pid_namespace {
-        cgroup::kill::kill_and_wait(&state.cgroup)?;
-    }
-    let stopped = stop_unit(state);
-    let removed = cgroup::kill::remove(&state.cgroup, kills(state)).and(stopped);
-    let removed = removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove));
+    let removed = dismantle(state, kills(state))?;
     // Of two at once one runs the hooks.
     if !state.is_deleted() && remove_directory(root, id)? {
         hooks::poststop(state, warn);
     }
     removed
+}
+
+/// After a `create` that failed, whose init is gone. Another may have deleted the container before all of it was
+/// there: then what was made since is left to remove.
+pub fn undo(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
+    match state.is_deleted() {
+        true => dismantle(state, state.shared_pid_namespace)?,
+        false => destroy(root, id, state, warn),
+    }
+}
+
+/// Removes what was made beside the state. The inner result tells what is left.
+fn dismantle(state: &State, kills: bool) -> Result<Result<()>> {
+    // The kernel ends a pid namespace with its init; without one the others live on.
+    if state.shared_pid_namespace {
+        cgroup::kill::kill_and_wait(&state.cgroup)?;
+    }
+    let stopped = state.unit.as_ref().map_or(Ok(()), |unit| unit.stop(&state.cgroup, kills));
+    let removed = cgroup::kill::remove(&state.cgroup, kills).and(stopped);
+    Ok(removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove)))
 }
 
 /// Ends its unit, if it has one that has not ended by itself.
