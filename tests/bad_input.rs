@@ -632,6 +632,9 @@ fn a_script_whose_interpreter_is_missing() {
                  is not";
     refused_by_start(&program(b"#!/bin/python -u\n", 0o755), &[words, "/process/args"]);
     refused_by_start(&program(b"#!/bin/sh\r\necho\r\n", 0o755), &["its interpreter \"/bin/sh\\r\" is not", "CR LF"]);
+    // Where no file may be written the reason is told, too.
+    let limit = json!([{ "type": "RLIMIT_FSIZE", "soft": 0, "hard": 0 }]);
+    refused_by_start(&program(b"#!/bin/python\n", 0o755).set("/process/rlimits", limit), &["\"/bin/python\" is not"]);
     let by_name = program(b"#!/bin/python\n", 0o755).set("/process/args/0", json!("program"));
     refused_by_start(&by_name, &["its interpreter \"/bin/python\" is not"]);
 }
@@ -645,4 +648,6 @@ fn a_program_whose_dynamic_linker_is_missing() {
         return skip("this test needs a dynamically linked /usr/bin/env");
     }
     refused_by_start(&program(&env, 0o755), &["no such file or directory", "its interpreter \"/lib", "/process/args"]);
+    let unreadable = program(&env, 0o711).set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    refused_by_start(&unreadable, &["no such file or directory: the file is there, its interpreter is not"]);
 }

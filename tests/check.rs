@@ -53,6 +53,15 @@ fn what_this_host_lacks_is_told_too() {
 
 /// Errors of every kind, none of which hides another: of types, between properties, and of this host.
 #[test]
+fn a_score_that_cannot_be_lowered_is_told() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).set("/process/oomScoreAdj", json!(-1000));
+    let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+    assert_eq!(done.status, bundle.run().status, "{done:?}");
+    assert_eq!(done.status == 1, done.stdout.contains("/process/oomScoreAdj"), "{done:?}");
+}
+
+#[test]
 fn nothing_hides_anything() {
     need_root!();
     let bundle = Bundle::new(&["true"]).with(|config| {

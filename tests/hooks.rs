@@ -147,7 +147,7 @@ fn a_hook_has_its_own_environment_and_that_of_startcontainer_defaults_to_the_con
             bounded_run(&bundle).ok();
             written(&bundle, &format!("{kind}.env"))
         });
-        let default = if kind == "startContainer" { "PATH=/bin\nFROM=container\n" } else { "" };
+        let default = if kind == "startContainer" { "PATH=/bin\nFROM=container\nHOME=/root\n" } else { "" };
         assert_eq!(both, [default, "A=1\nno value\nB=\nA=2\n"], "{kind}");
     }
 }
@@ -304,6 +304,20 @@ fn a_hook_that_takes_too_long_is_killed_with_its_children() {
         assert!(done.stderr.contains(&words), "{kind}: {done:?}");
         assert_eq!(done.status, i32::from(kind != "poststop"), "{kind}: {done:?}");
         bundle.assert_nothing_left_soon(&format!("a timeout of {kind}"));
+    }
+}
+
+#[test]
+fn a_timeout_beyond_the_end_of_the_clock_is_none() {
+    need_root!();
+    for kind in KINDS {
+        let bundle = Bundle::new(&["true"]);
+        let mut hook = noting(&bundle, kind, "here");
+        hook["timeout"] = json!(i64::MAX);
+        let bundle = with_hooks(bundle, kind, &[hook]);
+        bounded_run(&bundle).ok();
+        assert_eq!(order(&bundle), ["here"], "{kind}");
+        bundle.assert_nothing_left("run");
     }
 }
 

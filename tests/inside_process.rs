@@ -137,6 +137,9 @@ fn the_five_capability_sets_are_the_configs() {
         (1000, [&["KILL"], all, all, all, &["KILL"]], [KILL, KILL, KILL, all_bits, KILL]),
         (1000, [&[], all, all, all, &[]], [0, 0, 0, all_bits, 0]),
         (1000, [&[], &[], &[], &["SYS_ADMIN"], &[]], [0, 0, 0, SYS_ADMIN, 0]),
+        // The kernel lets nothing become inheritable that is not in the bounding set.
+        (0, [all, some, some, &["KILL"], all], [KILL; 5]),
+        (1000, [all, all, all, &[], all], [0; 5]),
     ] {
         // What installs a filter is not there afterwards, with no_new_privs or without.
         for (filter, no_new_privileges) in [(false, true), (true, true), (true, false)] {
@@ -189,6 +192,8 @@ fn capabilities_that_cannot_be_given_are_left_out_with_a_warning() {
         assert!(done.stderr.contains(word), "{word}: {done:?}");
     }
     assert_eq!(capabilities(done), [0, KILL | SETPCAP, KILL | SETPCAP, KILL | SETPCAP, 0]);
+    let done = bundle.set("/process/capabilities/inheritable", json!(["CAP_KILL", "CAP_NET_RAW"])).run();
+    assert!(done.stderr.contains("NET_RAW is not in bounding; left out"), "{done:?}");
 }
 
 #[test]

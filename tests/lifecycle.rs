@@ -144,6 +144,24 @@ fn an_id_is_free_again_after_delete() {
     }
 }
 
+/// A foreground `run` cleans up what was its own, also when it is slow to hear of the end.
+#[test]
+fn a_run_leaves_another_container_of_its_id_alone() {
+    need_root!();
+    for bundle in [Bundle::sh(WAIT), in_the_hosts_pid_namespace(Bundle::sh(WAIT))] {
+        let run = Foreground::ready(&bundle);
+        bundle.wait_for("running");
+        run.signal(Signal::SIGSTOP);
+        bundle.delete_force().ok();
+        bundle.run_detached().ok();
+        run.signal(Signal::SIGCONT);
+        assert_eq!(run.status(), 137);
+        assert_eq!(bundle.status(), "running");
+        bundle.delete_force().ok();
+        bundle.assert_nothing_left_soon("delete --force");
+    }
+}
+
 #[test]
 fn a_forced_delete_ends_a_container_in_any_state() {
     need_root!();
@@ -303,6 +321,22 @@ fn a_foreground_run_passes_signals_on() {
     run.signal(Signal::SIGTERM);
     assert_eq!(run.status(), 4);
     bundle.assert_nothing_left("run");
+}
+
+/// The C library keeps the first of them for itself.
+#[test]
+fn a_foreground_run_passes_every_real_time_signal_on() {
+    need_root!();
+    let traps: String = (34..=64).map(|number| format!("trap 'echo {number}' {number}; ")).collect();
+    let bundle = Bundle::sh(&format!("{traps} {WAIT}"));
+    let mut run = Foreground::ready(&bundle);
+    for number in 34..=64 {
+        let pid = run.child.id().to_string();
+        assert!(Command::new("/bin/busybox").args(["kill", &format!("-{number}"), &pid]).status().unwrap().success());
+        assert_eq!(run.line(), number.to_string());
+    }
+    bundle.on("kill", &["KILL"]).ok();
+    assert_eq!(run.status(), 137);
 }
 
 /// ferrun itself blocks signals while it waits.

@@ -256,6 +256,7 @@ fn a_command_line_that_cannot_be_understood_has_status_1_and_an_unknown_command_
         &["run", "--preserve-fds", "many", "id"],
         &["run", "--bundle"],
         &["--root"],
+        &["--root", "/r"],
     ] {
         let done = ferrun(args);
         assert_eq!((done.status, done.stdout.as_str()), (1, ""), "{args:?}: {done:?}");
@@ -412,6 +413,8 @@ fn json_without_a_log_file_goes_to_standard_error() {
     let done = Bundle::new(&["true"]).ferrun(&["--log-format", "json", "state", "missing"]);
     assert_eq!((done.status, done.stdout.as_str()), (1, ""));
     assert_eq!(json_of(&done.stderr)["msg"], "container does not exist: missing");
+    let done = ferrun(&["--log-format", "json", "create", "--no-such-flag", "id"]);
+    assert_eq!(json_of(&done.stderr)["msg"], "unexpected argument '--no-such-flag' found", "and nothing more");
 }
 
 #[test]

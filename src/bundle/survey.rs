@@ -76,9 +76,21 @@ fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -
         if !found.errors.iter().any(|earlier| is_missed(earlier, &error)) {
             found.error(error);
         }
-        if !take_out(value, &pointer, left_out) {
+        if !give_version(value, &pointer) && !take_out(value, &pointer, left_out) {
             return None;
         }
+    }
+}
+
+/// Without a version nothing is read: in place of one that is wrong or missing, another is given.
+fn give_version(value: &mut Value, pointer: &str) -> bool {
+    const NAME: &str = "ociVersion";
+    match value.as_object_mut() {
+        Some(config) if pointer == "/ociVersion" || (pointer.is_empty() && !config.contains_key(NAME)) => {
+            config.insert(NAME.into(), "1.0.0".into());
+            true
+        }
+        _ => false,
     }
 }
 
@@ -186,6 +198,15 @@ mod tests {
             "/linux/linux config.json:4",
         ];
         assert_eq!(found(text), places);
+    }
+
+    #[test]
+    fn a_wrong_version_does_not_hide_the_rest() {
+        let rest = "\"process\":{\"args\":[\"a\"],\"cwd\":\"/\",\n\"oomScoreAdj\":2000},\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}]}}";
+        let score = "/process/oomScoreAdj config.json:2";
+        assert_eq!(found(&format!("{{\"ociVersion\":\"2.0.0\",{rest}")), ["/ociVersion config.json:1", score]);
+        assert_eq!(found(&format!("{{\"ociVersion\":[],{rest}")), ["/ociVersion config.json:1", score]);
+        assert_eq!(found(&format!("{{{rest}")), ["- -", score]);
     }
 
     #[test]

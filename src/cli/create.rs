@@ -12,7 +12,7 @@ use crate::container::create::{Created, Mode, Request, create, plan};
 use crate::error::{Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::trace::Trace;
-use crate::launch::{seal, signals};
+use crate::launch::{notify, seal, signals};
 use crate::plan::Options;
 
 /// Flags of `create` and `run`.
@@ -64,8 +64,12 @@ impl Flags {
         let begin = trace.as_ref().map_or(0, Trace::now);
         let ended = || trace.iter().for_each(|trace| drop(trace.end()));
         // Neither is taken apart at the end, which is that of the process: see `cli::main`.
-        let bundle = ManuallyDrop::new(bundle::load(&self.bundle).inspect_err(|_| ended())?);
+        let mut bundle = ManuallyDrop::new(bundle::load(&self.bundle).inspect_err(|_| ended())?);
         report::warnings(&bundle.warnings, globals);
+        let notify = notify::wanted();
+        if notify.is_some() {
+            notify::add_to(&mut bundle.spec, &root.of(&id))?;
+        }
         let plan = plan(&bundle, &options).map_err(|error| bundle.locate(error)).inspect_err(|_| ended())?;
         let plan = ManuallyDrop::new(plan);
         report::warnings(&plan.warnings, globals);
@@ -84,6 +88,7 @@ impl Flags {
             signal_mask,
             trace,
             fault,
+            notify,
             warn: &|warning| report::warning(warning, globals),
         };
         let result = go_on(request).map_err(|error| bundle.locate(error));

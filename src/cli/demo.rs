@@ -56,6 +56,7 @@ fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
         signal_mask,
         trace: None,
         fault: None,
+        notify: None,
         warn: &|warning| report::warning(warning, globals),
     };
     run(&request)

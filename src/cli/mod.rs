@@ -137,7 +137,9 @@ fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
     if globals.version {
         return version::print();
     }
-    let (Some(entry), Some((_, own))) = (known, matches.remove_subcommand()) else { return USAGE };
+    let (Some(entry), Some((_, own))) = (known, matches.remove_subcommand()) else {
+        return report::failure(&Error::new("no command is given (ferrun --help lists them)"), &globals);
+    };
     match (entry.run)(&mut ManuallyDrop::new(own), &globals) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => report::failure(&error, &globals),
@@ -159,8 +161,11 @@ fn usage(error: &clap::Error) -> i32 {
             let (first, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
             let first = first.strip_prefix("error: ").unwrap_or(first);
             let words: Vec<&str> = first.split_whitespace().collect();
-            report::failure(&Error::new(words.join(" ")), &Globals::of_this_process());
-            report::print_error(rest);
+            let globals = Globals::of_this_process();
+            report::failure(&Error::new(words.join(" ")), &globals);
+            if report::is_for_people(&globals) {
+                report::print_error(rest);
+            }
         }
     }
     USAGE

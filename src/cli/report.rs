@@ -16,10 +16,15 @@ use crate::error::Error;
 /// line is added for a failed command.
 pub fn failure(error: &Error, globals: &Globals) -> i32 {
     log("error", error, globals);
-    if globals.log.is_some() || globals.log_format == LogFormat::Text {
+    if is_for_people(globals) {
         print_error(&format!("ferrun: {}\n", for_a_person(error)));
     }
     1
+}
+
+/// Whether standard error is read by people: without a log it may be an engine's, one line of JSON.
+pub fn is_for_people(globals: &Globals) -> bool {
+    globals.log.is_some() || globals.log_format == LogFormat::Text
 }
 
 /// Writes to standard output in one piece; a reader that is gone is no error.

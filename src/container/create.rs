@@ -1,5 +1,6 @@
 //! `create`, and the first half of `run`.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::SigSet;
 
 use super::console::Ends;
-use super::delete::destroy;
+use super::delete::undo;
 use super::hooks::{Warn, state_for};
 use super::id::Id;
 use super::listener;
@@ -20,6 +21,7 @@ use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Context, Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::gate::Gate;
+use crate::launch::notify::{self, Notify};
 use crate::launch::probe::probe;
 use crate::launch::trace::Trace;
 use crate::launch::{Launch, Process};
@@ -68,6 +70,8 @@ pub struct Request<'a> {
     pub trace: Option<&'a Trace>,
     /// A failure that a test asks for.
     pub fault: Option<Fault>,
+    /// The socket of a service manager that wants to hear from the program: NOTIFY_SOCKET.
+    pub notify: Option<OsString>,
     /// Where warnings go.
     pub warn: Warn<'a>,
 }
@@ -80,6 +84,8 @@ pub struct Created {
     pub state: State,
     /// In the foreground: the other side of its terminal.
     pub terminal: Option<OwnedFd>,
+    /// Unless `start` does that: where the program tells that it is ready.
+    pub notify: Option<Notify>,
 }
 
 /// Plans a bundle for this host.
@@ -147,9 +153,11 @@ pub fn create(request: &Request) -> Result<Created> {
         hooks: later_hooks(request.plan),
         init: None,
         complete: false,
+        file: None,
     };
     let mut console = Ends::new(&request.bundle.spec, request.console_socket.as_deref(), request.mode.is_detached())?;
     let record = Record::begin(request.root, &request.id)?;
+    state.file = Some(record.file.clone());
     // Only now: another container of this id, whose cgroups these were, is gone.
     state.resctrl.iter_mut().for_each(OwnDirectory::probe);
     let probed = state.cgroup.iter_mut().try_for_each(Directory::probe);
@@ -162,17 +170,31 @@ pub fn create(request: &Request) -> Result<Created> {
         let _ = std::fs::remove_dir_all(&record.directory);
         return Err(error);
     }
-    match launch(request, &record, &state, &mut console) {
-        Ok((process, terminal)) => {
+    let launched = listen(request, &record).and_then(|notify| {
+        let (process, terminal) = launch(request, &record, &state, &mut console)?;
+        Ok((process, terminal, notify))
+    });
+    match launched {
+        Ok((process, terminal, notify)) => {
             state.init = Init::of(process.pid, &process.fd).ok();
             state.complete = true;
-            Ok(Created { process, state, terminal })
+            Ok(Created { process, state, terminal, notify })
         }
         Err(error) => {
             // The error that is told is the one that began it.
-            let _ = destroy(request.root, &request.id, &state, request.warn);
+            let _ = undo(request.root, &request.id, &state, request.warn);
             Err(error)
         }
+    }
+}
+
+/// What the program tells its service manager on; after `create` it is `start` that listens.
+fn listen(request: &Request, record: &Record) -> Result<Option<Notify>> {
+    let Some(host) = &request.notify else { return Ok(None) };
+    notify::make_directory(&record.directory)?;
+    match request.mode {
+        Mode::Create => Ok(None),
+        _ => Notify::listen(&record.directory, host).map(Some),
     }
 }
 

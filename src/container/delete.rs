@@ -8,6 +8,7 @@ use super::state::{self, Root, State, missing};
 use super::status::{Status, status};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
+use crate::launch::notify;
 use crate::sys::pidfd;
 
 /// Deletes a stopped container; with `force` one in any state, and one that a killed ferrun left half
@@ -35,25 +36,43 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
 }
 
 /// Kills and removes all that there is of a container, from its state and its cgroup: each of them is
-/// enough to find the processes. Then runs the hooks that wait for this.
+/// enough to find the processes. Then runs the hooks that wait for this. Does nothing for a container that
+/// another has deleted meanwhile: its id may be taken anew.
 pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     if let Some(init) = state.init.and_then(|init| init.open()) {
         let _ = pidfd::send_signal(&init, libc::SIGKILL);
         cgroup::kill::thaw(&state.cgroup);
         cgroup::kill::wait_for_exit(&init)?;
     }
+    if state.is_deleted() {
+        return Ok(());
+    }
+    let removed = dismantle(state, kills(state))?;
+    // Of two at once one runs the hooks.
+    if !state.is_deleted() && remove_directory(root, id)? {
+        hooks::poststop(state, warn);
+    }
+    removed
+}
+
+/// After a `create` that failed, whose init is gone. Another may have deleted the container before all of it was
+/// there: then what was made since is left to remove.
+pub fn undo(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
+    match state.is_deleted() {
+        true => dismantle(state, state.shared_pid_namespace)?,
+        false => destroy(root, id, state, warn),
+    }
+}
+
+/// Removes what was made beside the state. The inner result tells what is left.
+fn dismantle(state: &State, kills: bool) -> Result<Result<()>> {
     // The kernel ends a pid namespace with its init; without one the others live on.
     if state.shared_pid_namespace {
         cgroup::kill::kill_and_wait(&state.cgroup)?;
     }
-    let stopped = stop_unit(state);
-    let removed = cgroup::kill::remove(&state.cgroup, kills(state)).and(stopped);
-    let removed = removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove));
-    // Of two at once one runs the hooks.
-    if remove_directory(root, id)? {
-        hooks::poststop(state, warn);
-    }
-    removed
+    let stopped = state.unit.as_ref().map_or(Ok(()), |unit| unit.stop(&state.cgroup, kills));
+    let removed = cgroup::kill::remove(&state.cgroup, kills).and(stopped);
+    Ok(removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove)))
 }
 
 /// Ends its unit, if it has one that has not ended by itself.
@@ -83,6 +102,7 @@ fn remove_directory(root: &Root, id: &Id) -> Result<bool> {
     let mut removed = std::fs::remove_dir(&directory);
     if removed.as_ref().is_err_and(|error| error.kind() != ErrorKind::NotFound) {
         others.iter().try_for_each(|name| remove(name))?;
+        let _ = std::fs::remove_dir(directory.join(notify::DIRECTORY));
         removed = std::fs::remove_dir(&directory);
     }
     match removed {

@@ -1,5 +1,7 @@
 //! `run`: create, start, and in the foreground wait and clean up.
 
+use std::os::fd::AsFd;
+
 use super::create::{Created, Mode, Request, create};
 use super::delete::destroy;
 use super::hooks::poststart;
@@ -12,14 +14,16 @@ use crate::launch::{relay, signals};
 /// The step that failed.
 pub fn run(request: &Request) -> Result<i32> {
     if request.mode.is_detached() {
-        return create_and_start(request).map(|_| 0);
+        let Created { process, notify, .. } = create_and_start(request)?;
+        notify.iter().for_each(|notify| notify.wait(process.pid, process.fd.as_fd()));
+        return Ok(0);
     }
     // Held back from here on, a signal to ferrun cannot end it halfway.
     let held = signals::hold()?;
-    let Created { process, state, terminal } = create_and_start(request)?;
+    let Created { process, state, terminal, notify } = create_and_start(request)?;
     let status = match terminal {
-        Some(terminal) => relay::until_exit(&held, &process, terminal),
-        None => signals::pass_on_until_exit(&held, &process),
+        Some(terminal) => relay::until_exit(&held, &process, terminal, notify),
+        None => signals::pass_on_until_exit(&held, &process, notify),
     };
     if request.mode == Mode::Foreground {
         // The program's status is what was asked for; what could not be removed is only warned about.

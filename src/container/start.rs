@@ -1,9 +1,11 @@
 //! `start`.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Pid;
 
 use super::delete::destroy;
 use super::hooks::{Warn, poststart};
@@ -12,6 +14,7 @@ use super::state::{Root, State};
 use super::status::{Status, status};
 use crate::error::{Context, Error, Result};
 use crate::launch::gate;
+use crate::launch::notify::{self, Notify};
 
 /// Lets a created container execute its program.
 ///
@@ -22,16 +25,20 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     root.load(id)?;
     // Of two starts at once the second finds the container running.
     let directory = File::open(root.of(id)).what(|| format!("open the state directory of {id}"))?;
-    let _lock = Flock::lock(directory, FlockArg::LockExclusive)
+    let lock = Flock::lock(directory, FlockArg::LockExclusive)
         .map_err(|(_, errno)| Error::os("lock the state directory", errno))?;
     let state: State = root.load(id)?;
-    match status(root, id, &state).0 {
+    let (status, process) = status(root, id, &state);
+    match status {
         Status::Created => {}
         Status::Creating => return Err(Error::new(format!("cannot start container {id}: it is not created yet"))),
         Status::Running => return Err(Error::new(format!("cannot start an already running container: {id}"))),
         Status::Paused => return Err(Error::new(format!("cannot start a container in the paused state: {id}"))),
         Status::Stopped => return Err(Error::new(format!("cannot start a container that has stopped: {id}"))),
     }
+    // Only a container that was made for it has a place for the socket.
+    let notify = notify::wanted().filter(|_| root.of(id).join(notify::DIRECTORY).exists());
+    let notify = notify.map(|host| Notify::listen(&root.of(id), &host)).transpose()?;
     let started = gate::open(&root.of(id)).and_then(|()| poststart(&state));
     started.map_err(|error| match error.code() {
         _ if error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) => {
@@ -45,5 +52,11 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
             Error::new(format!("cannot start an already running container: {id}"))
         }
         _ => error,
-    })
+    })?;
+    // Others need not wait for the program.
+    drop(lock);
+    if let (Some(notify), Some(init), Some(process)) = (notify, state.init, process) {
+        notify.wait(Pid::from_raw(init.pid), process.as_fd());
+    }
+    Ok(())
 }

@@ -10,8 +10,10 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 use nix::sys::statfs::FsType;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -21,8 +23,9 @@ use crate::cgroup::directory::Directory;
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
-use crate::launch::gate;
+use crate::launch::{gate, notify};
 use crate::process::hook::Hook;
+use crate::sys::fd::CWD;
 use crate::sys::{file, pidfd};
 
 const CREATING: &str = "creating.json";
@@ -32,7 +35,7 @@ const CREATED: &str = "state.json";
 pub const DEVICES: &str = "devices.json";
 
 /// Everything that can be in a state directory.
-pub const FILES: &[&str] = &[CREATED, CREATING, DEVICES, gate::FIFO, gate::FAILURE];
+pub const FILES: &[&str] = &[CREATED, CREATING, DEVICES, gate::FIFO, gate::FAILURE, notify::SOCKET];
 
 /// What is known of a container before it exists.
 #[derive(Serialize, Deserialize, Debug, Clone)]
@@ -71,6 +74,17 @@ pub struct State {
     /// Whether `create` has succeeded.
     #[serde(skip)]
     pub complete: bool,
+    /// The file of this, open.
+    #[serde(skip)]
+    pub file: Option<Rc<File>>,
+}
+
+impl State {
+    /// Whether the container is deleted since: then its id, and the names of its cgroups, may be another's.
+    pub fn is_deleted(&self) -> bool {
+        let links = self.file.as_ref().and_then(|file| fstat(file).ok()).map(|stat| stat.st_nlink);
+        links == Some(0)
+    }
 }
 
 /// Who the init is: a pid alone may have passed on to another process.
@@ -91,7 +105,7 @@ impl Init {
         const PIDFS_MAGIC: FsType = FsType(0x5049_4446);
         let what = || "identify the container's process";
         let pidfs = nix::sys::statfs::fstatfs(process.as_fd()).is_ok_and(|fs| fs.filesystem_type() == PIDFS_MAGIC);
-        let inode = if pidfs { nix::sys::stat::fstat(process).what(what)?.st_ino } else { 0 };
+        let inode = if pidfs { fstat(process).what(what)?.st_ino } else { 0 };
         let start_time = if pidfs { 0 } else { start_time(pid).what(what)? };
         Ok(Init { pid: pid.as_raw(), inode, start_time })
     }
@@ -137,15 +151,16 @@ impl Root {
         let directory = self.of(id);
         // The second look is for the container that is completed between the first two.
         for (name, complete) in [(CREATED, true), (CREATING, false), (CREATED, true)] {
-            match file::read(&directory.join(name)) {
+            match file::open_and_read_at(CWD, &directory.join(name)) {
                 // Not even the first line is written yet.
-                Ok(text) if !complete && !text.contains(&b'\n') => {}
-                Ok(text) => {
+                Ok((_, text)) if !complete && !text.contains(&b'\n') => {}
+                Ok((file, text)) => {
                     let damaged = || {
                         Error::new(format!("the state of container {id} is damaged"))
                             .hint(format!("end its processes by hand, then remove {directory:?}"))
                     };
-                    return parse(&text, complete).map(Some).ok_or_else(damaged);
+                    let state = parse(&text, complete).ok_or_else(damaged)?;
+                    return Ok(Some(State { file: Some(Rc::new(file.into())), ..state }));
                 }
                 Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(Error::os(format!("read the state of container {id}"), errno)),
@@ -181,7 +196,8 @@ fn parse(text: &[u8], complete: bool) -> Option<State> {
 pub struct Record {
     /// The directory.
     pub directory: PathBuf,
-    file: File,
+    /// The file of the state.
+    pub file: Rc<File>,
 }
 
 impl Record {
@@ -205,7 +221,7 @@ impl Record {
             _ => Error::os(format!("make the state directory {directory:?}"), errno),
         })?;
         match File::create_new(directory.join(CREATING)) {
-            Ok(file) => Ok(Record { directory, file }),
+            Ok(file) => Ok(Record { directory, file: Rc::new(file) }),
             Err(error) => {
                 let _ = std::fs::remove_dir_all(&directory);
                 Err(Error::io(format!("write the state of container {id}"), &error))
@@ -217,13 +233,13 @@ impl Record {
     pub fn state(&self, state: &State) -> Result<()> {
         let mut line = serde_json::to_vec(state).unwrap_or_default();
         line.push(b'\n');
-        (&self.file).write_all(&line).what(|| format!("write the state of container {}", state.id))
+        (&*self.file).write_all(&line).what(|| format!("write the state of container {}", state.id))
     }
 
     /// Adds the init.
     pub fn init(&self, init: &Init) -> Result<()> {
         let line = serde_json::to_vec(init).unwrap_or_default();
-        (&self.file).write_all(&line).what(|| "write the container's process to its state")
+        (&*self.file).write_all(&line).what(|| "write the container's process to its state")
     }
 
     /// Marks the container as created.

@@ -1,8 +1,8 @@
-//! Where a created container waits for `start`: a fifo in its state directory, and a file for the
-//! reason why the program could not be executed.
+//! Where a created container waits for `start`: a fifo in its state directory, and another for the
+//! reason why the program could not be executed, which a file would not take if RLIMIT_FSIZE forbids it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 
 /// The fifo's name: while it is there, the container has not been started.
 pub const FIFO: &str = "exec.fifo";
-/// The file's name.
+/// The other one's name.
 pub const FAILURE: &str = "exec.error";
 
 /// The init's side.
@@ -26,14 +26,14 @@ pub struct Gate {
 
 impl Gate {
     /// Makes the gate in a state directory. The init inherits both descriptors; they are close-on-exec.
-    /// The fifo is open for both directions, so that a read waits whether or not a writer is there.
+    /// They are open for both directions, so that neither needs the other side to be there.
     pub fn make(state: &Path) -> Result<Gate> {
-        let path = state.join(FIFO);
-        nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).what(|| format!("mkfifo {path:?}"))?;
-        let fifo = OpenOptions::new().read(true).write(true).open(&path).what(|| format!("open {path:?}"))?;
-        let path = state.join(FAILURE);
-        let failure = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        Ok(Gate { fifo, failure: failure.what(|| format!("make {path:?}"))? })
+        let make = |name| {
+            let path = state.join(name);
+            nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).what(|| format!("mkfifo {path:?}"))?;
+            OpenOptions::new().read(true).write(true).open(&path).what(|| format!("open {path:?}"))
+        };
+        Ok(Gate { fifo: make(FIFO)?, failure: make(FAILURE)? })
     }
 
     /// Blocks until `start`.
@@ -41,7 +41,7 @@ impl Gate {
         (&self.fifo).read_exact(&mut [0]).what(|| "wait for the container's start")
     }
 
-    /// Leaves the reason for `start` to read.
+    /// Leaves the reason for `start` to read, which a pipe has room for.
     pub(super) fn fail(&self, error: &Error) {
         let _ = (&self.failure).write_all(&serde_json::to_vec(error).unwrap_or_default());
     }
@@ -52,16 +52,26 @@ impl Gate {
 /// # Errors
 /// ENXIO: nothing waits there any more. Otherwise the reason why the program could not be executed.
 pub fn open(state: &Path) -> Result<()> {
+    let open = |path: &Path, options: &mut OpenOptions| {
+        options.custom_flags(libc::O_NONBLOCK).open(path).what(|| format!("open {path:?}"))
+    };
     let path = state.join(FIFO);
-    let fifo = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
-    let fifo = fifo.what(|| format!("open {path:?}"))?;
+    let fifo = open(&path, OpenOptions::new().write(true))?;
+    // What nobody has open is lost with whoever wrote it.
+    let mut failure = open(&state.join(FAILURE), OpenOptions::new().read(true))?;
     (&fifo).write_all(b"g").what(|| "start the container")?;
     // The init's end is close-on-exec: when nothing reads any more, the program runs or the init ended.
     let mut closed = [PollFd::new(fifo.as_fd(), PollFlags::empty())];
     while poll(&mut closed, PollTimeout::NONE) == Err(Errno::EINTR) {}
-    std::fs::remove_file(&path).what(|| format!("remove {path:?}"))?;
-    let failure = std::fs::read(state.join(FAILURE)).unwrap_or_default();
-    match serde_json::from_slice::<Error>(&failure) {
+    match std::fs::remove_file(&path) {
+        // The container has just been deleted.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        result => result.what(|| format!("remove {path:?}"))?,
+    }
+    let mut told = Vec::new();
+    // An end that is still about to be closed is no failure.
+    let _ = failure.read_to_end(&mut told);
+    match serde_json::from_slice::<Error>(&told) {
         Ok(error) => Err(error),
         Err(_) => Ok(()),
     }

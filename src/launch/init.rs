@@ -186,13 +186,23 @@ impl<'a> Init<'a> {
     fn hook(&self, hook: &Hook) -> Result<()> {
         let state = (self.launch.state_for)(hook.kind, getpid());
         if hook.kind != Kind::CreateContainer {
-            return hook.run(&state, None);
+            return self.with_environment(hook).run(&state, None);
         }
         fchdir(self.rootfs()?.root()).what(|| "enter the rootfs")?;
         let own = umask(Mode::from_bits_truncate(0o022));
         let result = hook.run(&state, None);
         umask(own);
         result
+    }
+
+    /// A hook of `startContainer` without an environment gets the program's, with the HOME that was looked up,
+    /// as by runc, on which people rely (the spec does not say so).
+    fn with_environment(&self, hook: &Hook) -> Hook {
+        let mut hook = hook.clone();
+        if let (true, Some(program)) = (hook.env.is_empty(), self.program()) {
+            hook.env.extend(program.env.iter().chain(&self.home).cloned());
+        }
+        hook
     }
 
     /// Says that all is set up, and after `create` waits for `start`. That the program is there is

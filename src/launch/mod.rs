@@ -8,6 +8,7 @@ pub mod gate;
 mod guard;
 mod init;
 mod lane;
+pub mod notify;
 pub mod probe;
 pub mod relay;
 pub mod seal;

@@ -50,6 +50,8 @@ pub fn probe(plan: &Plan, found: &mut Problems) {
             Action::MoveLink(link) => tell(self::link(link)),
             Action::Sysctl(sysctl) => sysctl.0.iter().for_each(|setting| tell(parameter(setting))),
             Action::Rlimit(limit) => tell(self::limit(limit)),
+            // Only the kernel knows how far down it lets ferrun go; this process does nothing else.
+            Action::OomScoreAdj(score) => tell(score.run()),
             Action::MemoryPolicy(policy) => tell(memory(policy)),
             Action::ExecLabel(label) => tell(label.probe()),
             Action::Seccomp(filter) => tell(filter.probe()),

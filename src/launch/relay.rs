@@ -12,6 +12,7 @@ use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, cf
 use nix::unistd::{getpgrp, isatty, read, tcgetpgrp, write};
 
 use super::Process;
+use super::notify::Notify;
 use crate::error::{Context, Result};
 use crate::sys::pidfd;
 use crate::sys::terminal::{self, Size};
@@ -147,11 +148,13 @@ struct Relay<'a> {
     line_ended: bool,
     /// Nobody in the container has the terminal open.
     idle: bool,
+    /// Whether the program is ready is still to be told.
+    notify: Option<Notify>,
 }
 
 /// As [`super::signals::pass_on_until_exit`] for a container with a terminal, `master` being its other side.
 /// What the program has written is shown before this returns, and ferrun's own terminal is as before.
-pub fn until_exit(signals: &SignalFd, process: &Process, master: OwnedFd) -> Result<i32> {
+pub fn until_exit(signals: &SignalFd, process: &Process, master: OwnedFd, notify: Option<Notify>) -> Result<i32> {
     fcntl(&master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK)).what(|| "make the terminal nonblocking")?;
     let background = is_in_background();
     let raw = if background { None } else { Raw::begin()? };
@@ -166,6 +169,7 @@ pub fn until_exit(signals: &SignalFd, process: &Process, master: OwnedFd) -> Res
         shown: Pipe::new(),
         line_ended: true,
         idle: false,
+        notify,
     };
     while relay.turn()? {}
     relay.show_the_rest();
@@ -181,7 +185,10 @@ impl Relay<'_> {
         if self.away.is_some_and(|when| when <= Instant::now()) {
             self.come_back();
         }
-        let [exited, signalled, typed, from_terminal, to_terminal, shown] = self.wait()?;
+        let [exited, signalled, typed, from_terminal, to_terminal, shown, told] = self.wait()?;
+        if told {
+            self.notify = self.notify.take().filter(|notify| !notify.pass_on(self.process.pid));
+        }
         if exited {
             return Ok(false);
         }
@@ -207,8 +214,8 @@ impl Relay<'_> {
     }
 
     /// Which of all that is waited for has come: the exit, a signal, input, something to show, room for what
-    /// was typed, room for what is shown.
-    fn wait(&mut self) -> Result<[bool; 6]> {
+    /// was typed, room for what is shown, a word of the program to its manager.
+    fn wait(&mut self) -> Result<[bool; 7]> {
         let (input, output) = (stdin(), stdout());
         let watch = |wanted: bool, fd, flags| match wanted {
             true => PollFd::new(fd, flags),
@@ -226,6 +233,7 @@ impl Relay<'_> {
             watch(open && self.shown.is_empty(), master, PollFlags::POLLIN),
             watch(open && !self.typed.is_empty(), master, PollFlags::POLLOUT),
             watch(!self.shown.is_empty(), output.as_fd(), PollFlags::POLLOUT),
+            watch(self.notify.is_some(), self.notify.as_ref().map_or(output.as_fd(), AsFd::as_fd), PollFlags::POLLIN),
         ];
         let paused = (self.idle && self.master.is_some()) || away;
         let to_tell = self.when_to_tell().map(|when| when.saturating_duration_since(Instant::now()));
@@ -235,10 +243,10 @@ impl Relay<'_> {
         match poll(&mut events, timeout) {
             Ok(0) => {
                 self.idle = false;
-                Ok([false; 6])
+                Ok([false; 7])
             }
             Ok(_) => Ok(events.map(|event| event.any().unwrap_or(true))),
-            Err(Errno::EINTR) => Ok([false; 6]),
+            Err(Errno::EINTR) => Ok([false; 7]),
             Err(errno) => Err(errno).what(|| "wait for the container's process"),
         }
     }

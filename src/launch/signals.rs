@@ -8,6 +8,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::Process;
+use super::notify::Notify;
 use crate::error::{Context, Result};
 use crate::sys::{self, pidfd};
 
@@ -27,7 +28,7 @@ pub fn current_mask() -> Result<SigSet> {
 
 /// Holds back every signal that can be passed on; they wait in the descriptor.
 pub fn hold() -> Result<SignalFd> {
-    let mut held = SigSet::all();
+    let mut held = sys::program::all_signals();
     // The kernel's own reports of a bug here are not for the container, nor is a reader of ferrun's that has left;
     // a child's death is seen by its pidfd.
     for own in [
@@ -49,15 +50,17 @@ pub fn hold() -> Result<SignalFd> {
 
 /// Waits for the exit of the container's process and passes signals on to it meanwhile. Both are
 /// descriptors: a process that is gone at once is seen as well as one that runs for days.
-pub fn pass_on_until_exit(signals: &SignalFd, process: &Process) -> Result<i32> {
+pub fn pass_on_until_exit(signals: &SignalFd, process: &Process, mut notify: Option<Notify>) -> Result<i32> {
     loop {
-        let mut events =
-            [PollFd::new(process.fd.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let told = notify.as_ref().map_or(signals.as_fd(), AsFd::as_fd);
+        let mut events = [process.fd.as_fd(), signals.as_fd(), told].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         match poll(&mut events, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).what(|| "wait for the container's process"),
         }
-        if events[0].any().unwrap_or(true) {
+        let exited = events[0].any().unwrap_or(true);
+        notify = notify.filter(|notify| !notify.pass_on(process.pid));
+        if exited {
             return process.wait();
         }
         while let Ok(Some(signal)) = signals.read_signal() {

@@ -43,13 +43,9 @@ impl Compiler<'_> {
         }
     }
 
-    /// Those in the container, just before its program. One without an environment gets the program's,
-    /// as by runc, on which people rely (the spec does not say so).
+    /// Those in the container, just before its program.
     pub(super) fn start_hooks(&mut self) {
-        for mut hook in self.hooks_of(Kind::StartContainer) {
-            if let (true, Some(process)) = (hook.env.is_empty(), &self.spec.process) {
-                hook.env = process.env.iter().map(|entry| entry.0.clone()).collect();
-            }
+        for hook in self.hooks_of(Kind::StartContainer) {
             self.init(Some(hook.kind.pointer(hook.index)), hook);
         }
     }

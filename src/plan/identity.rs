@@ -110,7 +110,13 @@ impl Compiler<'_> {
             }
         }
         let permitted = wanted.permitted.mask & have;
-        let inheritable = wanted.inheritable.mask & have;
+        // The kernel lets nothing become inheritable that is not in the bounding set: capset(2).
+        let inheritable = wanted.inheritable.mask & have & wanted.bounding.mask;
+        if wanted.inheritable.mask & have != inheritable {
+            let outside = crate::process::identity::names(wanted.inheritable.mask & have & !wanted.bounding.mask);
+            let message = format!("{outside} is not in bounding; left out");
+            self.warn(Pointer::new("/process/capabilities/inheritable"), message);
+        }
         let effective = wanted.effective.mask & permitted;
         if wanted.effective.mask & have != effective {
             let outside = crate::process::identity::names(wanted.effective.mask & have & !permitted);

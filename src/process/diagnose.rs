@@ -50,8 +50,11 @@ fn head(path: &CStr) -> Option<Vec<u8>> {
 }
 
 fn missing_interpreter(path: &CStr, error: Error) -> Error {
-    let Some(head) = head(path) else { return error };
-    let Some(interpreter) = script_interpreter(&head).or_else(|| elf_interpreter(&head)) else { return error };
+    let head = head(path).unwrap_or_default();
+    let Some(interpreter) = script_interpreter(&head).or_else(|| elf_interpreter(&head)) else {
+        // It may be executed, and not read.
+        return error.detail("the file is there, its interpreter is not");
+    };
     let text = String::from_utf8_lossy(interpreter).into_owned();
     let said = error.detail(format!("the file is there, its interpreter {text:?} is not"));
     match text.ends_with('\r') {
@@ -86,9 +89,11 @@ fn elf_interpreter(head: &[u8]) -> Option<&[u8]> {
 
 fn format_hint(head: &[u8]) -> String {
     if !head.starts_with(b"\x7fELF") {
-        return match head.is_empty() {
-            true => "the file is empty".into(),
-            false => "the file is neither an ELF program nor a script that begins with #!".into(),
+        return match (head.is_empty(), head.starts_with(b"#!")) {
+            (true, _) => "the file is empty".into(),
+            // linux/binfmts.h, BINPRM_BUF_SIZE.
+            (_, true) => "the script's first line names no interpreter, or one with a path of over 250 bytes".into(),
+            _ => "the file is neither an ELF program nor a script that begins with #!".into(),
         };
     }
     let machine = match number(head, 18, 2) {
@@ -101,7 +106,10 @@ fn format_hint(head: &[u8]) -> String {
         Some(22) => "s390x",
         _ => "another architecture",
     };
-    format!("the program is for {machine}, this machine is {}", std::env::consts::ARCH)
+    match std::env::consts::ARCH {
+        here if here == machine => "the file is damaged: no program that the kernel understands".into(),
+        here => format!("the program is for {machine}, this machine is {here}"),
+    }
 }
 
 #[cfg(test)]
@@ -126,5 +134,13 @@ mod tests {
         assert_eq!(elf_interpreter(&program), Some(&b"/lib/ld"[..]));
         assert_eq!(elf_interpreter(&program[..70]), None, "cut short");
         assert!(format_hint(&program).contains("is for aarch64"));
+    }
+
+    #[test]
+    fn what_has_the_right_beginning_is_not_told_to_lack_it() {
+        let here = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+        let program = [&b"\x7fELF\x02\x01"[..], &[0; 12], &[here, 0]].concat();
+        assert!(format_hint(&program).contains("damaged"), "{}", format_hint(&program));
+        assert!(format_hint(b"#!\n").contains("names no interpreter"));
     }
 }

@@ -67,7 +67,9 @@ impl Command<'_> {
         // Where the caller ignores SIGCHLD the kernel keeps no exit status.
         sys::program::default_sigchld()?;
         let mut child = self.spawn()?;
-        let end = child.watch(input, self.timeout.map(|timeout| Instant::now() + timeout))?;
+        // One that the clock does not reach is none.
+        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let end = child.watch(input, deadline)?;
         Ok((end, child.said))
     }
 

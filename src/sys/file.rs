@@ -21,6 +21,11 @@ pub fn read(path: &(impl NixPath + ?Sized)) -> nix::Result<Vec<u8>> {
 
 /// The same for a path from a directory.
 pub fn read_at(directory: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Result<Vec<u8>> {
+    open_and_read_at(directory, path).map(|(_, text)| text)
+}
+
+/// The same with the file, which stays open.
+pub fn open_and_read_at(directory: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Result<(OwnedFd, Vec<u8>)> {
     let file = openat(directory, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     // Room that is not written to costs nothing, and the allocator takes it back (bump.rs).
     let mut text = Vec::with_capacity(ROOM);
@@ -30,7 +35,7 @@ pub fn read_at(directory: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Res
         }
     }
     text.shrink_to_fit();
-    Ok(text)
+    Ok((file, text))
 }
 
 /// Reads behind what is there, as much as there is room for. False: that was the end.

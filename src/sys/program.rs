@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::null;
 
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 
 unsafe extern "C" {
     /// The environment: environ(7).
@@ -62,6 +63,16 @@ pub fn default_signals() {
     for signal in 1..=64 {
         // SAFETY: the kernel reads a `struct sigaction` of 32 bytes; the default action runs no code of ours.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), null::<u8>(), 8) };
+    }
+}
+
+/// Every signal. The C library's own set of all has not those that it keeps for itself, which others may send.
+pub fn all_signals() -> SigSet {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: a set of signals is bits, each of which may be set.
+    unsafe {
+        set.as_mut_ptr().write_bytes(0xff, 1);
+        SigSet::from_sigset_t_unchecked(set.assume_init())
     }
 }
 

@@ -1,0 +1,128 @@
+//! NOTIFY_SOCKET: a container's program may tell a service manager that it is ready, sd_notify(3). It has a
+//! socket of its own for that, and ferrun passes on the one word that counts, with the pid of whoever said it.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, Permissions, set_permissions};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Pid, pipe2};
+
+use crate::bundle::Spec;
+use crate::bundle::text::Text;
+use crate::error::{Context, Error, Result};
+use crate::sys::fd;
+
+/// The directory of the socket, in that of the state.
+pub const DIRECTORY: &str = "notify";
+/// The socket, from there.
+pub const SOCKET: &str = "notify/notify.sock";
+/// Where the container has the directory.
+const INSIDE: &str = "/run/notify";
+/// How long the manager may take to have understood: then it knows of no BARRIER.
+const PATIENCE: u16 = 30_000;
+
+/// The manager's socket, if there is a manager that wants to hear.
+pub fn wanted() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())
+}
+
+/// Adds the mount and the variable to a config, as runc.
+///
+/// # Errors
+/// A state directory whose name is not text.
+pub fn add_to(spec: &mut Spec, state: &Path) -> Result<()> {
+    let options = ["bind", "nosuid", "noexec", "nodev", "ro"];
+    let source = state.join(DIRECTORY);
+    let source = source.to_str().ok_or_else(|| Error::new(format!("NOTIFY_SOCKET: {source:?} is not text")))?;
+    let mount = serde_json::json!({"destination": INSIDE, "source": source, "options": options});
+    spec.mounts.push(serde_json::from_value(mount).expect("a mount"));
+    let entry = c"NOTIFY_SOCKET=/run/notify/notify.sock".to_owned();
+    spec.process.iter_mut().for_each(|process| process.env.push(Text(entry.clone())));
+    Ok(())
+}
+
+/// Makes the directory that is mounted, for any user of the container.
+pub fn make_directory(state: &Path) -> Result<()> {
+    let path = state.join(DIRECTORY);
+    DirBuilder::new().mode(0o755).create(&path).what(|| format!("mkdir {path:?}"))?;
+    set_permissions(&path, Permissions::from_mode(0o755)).what(|| format!("chmod {path:?}"))
+}
+
+/// A socket that the container's program tells its state on.
+pub struct Notify {
+    socket: UnixDatagram,
+    host: SocketAddr,
+}
+
+impl Notify {
+    /// Listens for the program; `host` is the manager's socket.
+    pub fn listen(state: &Path, host: &OsString) -> Result<Notify> {
+        let path = state.join(SOCKET);
+        // One that a killed ferrun left.
+        let _ = std::fs::remove_file(&path);
+        let socket = UnixDatagram::bind(&path).what(|| format!("make the socket {path:?}"))?;
+        set_permissions(&path, Permissions::from_mode(0o777)).what(|| format!("chmod {path:?}"))?;
+        socket.set_nonblocking(true).what(|| format!("open {path:?}"))?;
+        let address = match host.as_bytes().strip_prefix(b"@") {
+            Some(name) => SocketAddr::from_abstract_name(name),
+            None => SocketAddr::from_pathname(PathBuf::from(host)),
+        };
+        Ok(Notify { socket, host: address.what(|| format!("NOTIFY_SOCKET {host:?}"))? })
+    }
+
+    /// Takes what there is, and tells the manager if the program is ready. True: so it is, or nobody hears of it.
+    pub fn pass_on(&self, process: Pid) -> bool {
+        let mut message = [0; 4096];
+        while let Ok(length) = self.socket.recv(&mut message) {
+            if message[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
+                let tell = |text: String| self.socket.send_to_addr(text.as_bytes(), &self.host);
+                let _ = tell("READY=1\n".into()).and_then(|_| tell(format!("MAINPID={process}\n")));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Waits until the program is ready and the manager knows, or until the program has ended. For a ferrun
+    /// that ends then: of a sender that is gone, a manager does not know whose it was.
+    pub fn wait(&self, process: Pid, descriptor: BorrowedFd) {
+        while !self.pass_on(process) {
+            let mut events = [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(descriptor, PollFlags::POLLIN)];
+            match poll(&mut events, PollTimeout::NONE) {
+                Ok(_) if events[1].any().unwrap_or(true) && !self.has_word() => return,
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        }
+        let _ = self.barrier();
+    }
+
+    fn has_word(&self) -> bool {
+        poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
+    /// A descriptor that the manager closes when it has understood all before: sd_notify_barrier(3).
+    fn barrier(&self) -> std::io::Result<()> {
+        let (closed, end) = pipe2(OFlag::O_CLOEXEC)?;
+        let client = UnixDatagram::unbound()?;
+        client.connect_addr(&self.host)?;
+        fd::send_with(&client, b"BARRIER=1", &end)?;
+        drop(end);
+        poll(&mut [PollFd::new(closed.as_fd(), PollFlags::empty())], PATIENCE)?;
+        Ok(())
+    }
+}
+
+impl AsFd for Notify {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

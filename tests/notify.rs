@@ -1,0 +1,160 @@
+//! NOTIFY_SOCKET: the program tells a service manager that it is ready, sd_notify(3).
+
+mod common;
+
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::{Command, Stdio};
+
+use common::{Bundle, patience, wait_until};
+use serde_json::json;
+
+/// A program that can say so: busybox has none.
+const SAY: &str = "import os, socket, sys, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+say = lambda word: s.sendto(word, os.environ['NOTIFY_SOCKET'])
+say(b'STATUS=soon')
+say(b'STATUS=now\\nREADY=1\\n')
+time.sleep(0.3)
+sys.exit(6)";
+
+/// A service manager.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn at(bundle: &Bundle) -> Manager {
+        Manager::of(UnixDatagram::bind(bundle.dir.join("manager")).unwrap())
+    }
+
+    fn of(socket: UnixDatagram) -> Manager {
+        socket.set_read_timeout(Some(patience(20))).unwrap();
+        Manager(socket)
+    }
+
+    fn hears(&self) -> String {
+        let mut message = [0; 100];
+        let length = self.0.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    }
+
+    /// The descriptor that comes with a barrier.
+    fn barrier(&self) -> OwnedFd {
+        ferrun::sys::fd::receive(&self.0).unwrap()
+    }
+
+    fn hears_nothing_more(&self) {
+        self.0.set_nonblocking(true).unwrap();
+        assert!(self.0.recv(&mut [0; 100]).is_err());
+    }
+}
+
+/// The bundle with the host's Python as its program.
+fn python() -> Option<Bundle> {
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        common::skip("this test needs /usr/bin/python3");
+        return None;
+    }
+    Some(Bundle::new(&["/usr/bin/python3", "-c", SAY]).with(|config| {
+        for dir in ["/usr", "/lib", "/lib64"] {
+            let mount = json!({"destination": dir, "source": dir, "options": ["rbind", "ro"]});
+            config["mounts"].as_array_mut().unwrap().push(mount);
+        }
+    }))
+}
+
+fn command(bundle: &Bundle, verb: &str, flags: &[&str], manager: &str) -> Command {
+    let args = [&[verb, "--bundle", bundle.dir.to_str().unwrap()], flags, &[bundle.id.as_str()]].concat();
+    let mut command = bundle.command(&args);
+    command.env("NOTIFY_SOCKET", manager).stdout(Stdio::null());
+    command
+}
+
+fn path(bundle: &Bundle) -> String {
+    bundle.dir.join("manager").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_foreground_run_tells_when_the_program_is_ready() {
+    need_root!();
+    for terminal in [false, true] {
+        let Some(bundle) = python() else { return };
+        let bundle = bundle.set("/process/terminal", json!(terminal)).set("/process/user/uid", json!(1000));
+        let manager = Manager::at(&bundle);
+        let mut run = command(&bundle, "run", &[], &path(&bundle)).spawn().unwrap();
+        assert_eq!(manager.hears(), "READY=1\n");
+        assert_eq!(manager.hears(), format!("MAINPID={}\n", bundle.state()["pid"]));
+        assert_eq!(run.wait().unwrap().code(), Some(6));
+        manager.hears_nothing_more();
+        bundle.assert_nothing_left("run");
+    }
+}
+
+#[test]
+fn a_detached_run_waits_until_the_manager_knows() {
+    need_root!();
+    let Some(bundle) = python() else { return };
+    let name = format!("ferrun-{}", bundle.id);
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let manager = Manager::of(UnixDatagram::bind_addr(&address).unwrap());
+    let mut run = command(&bundle, "run", &["--detach"], &format!("@{name}")).spawn().unwrap();
+    assert_eq!(manager.hears(), "READY=1\n");
+    assert!(manager.hears().starts_with("MAINPID="));
+    let barrier = manager.barrier();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(run.try_wait().unwrap().is_none(), "the manager has not closed it yet");
+    drop(barrier);
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn start_waits_for_the_program_or_its_end() {
+    need_root!();
+    let Some(bundle) = python() else { return };
+    let manager = Manager::at(&bundle);
+    assert!(command(&bundle, "create", &[], &path(&bundle)).status().unwrap().success());
+    let mut start = bundle.command(&["start", &bundle.id]).env("NOTIFY_SOCKET", path(&bundle)).spawn().unwrap();
+    assert_eq!(manager.hears(), "READY=1\n");
+    assert_eq!(manager.hears(), format!("MAINPID={}\n", bundle.state()["pid"]));
+    drop(manager.barrier());
+    assert_eq!(start.wait().unwrap().code(), Some(0));
+    bundle.wait_for("stopped");
+    bundle.on("delete", &[]).ok();
+    bundle.assert_nothing_left("delete");
+
+    // One that says nothing is waited for as long as it lives.
+    let bundle = Bundle::new(&["sleep", "100"]);
+    let manager = Manager::at(&bundle);
+    assert!(command(&bundle, "create", &[], &path(&bundle)).status().unwrap().success());
+    let mut start = bundle.command(&["start", &bundle.id]).env("NOTIFY_SOCKET", path(&bundle)).spawn().unwrap();
+    bundle.wait_for("running");
+    assert!(start.try_wait().unwrap().is_none());
+    bundle.on("kill", &["KILL"]).ok();
+    wait_until("the end of start", || start.try_wait().unwrap().is_some());
+    manager.hears_nothing_more();
+}
+
+#[test]
+fn without_a_manager_nothing_is_there() {
+    need_root!();
+    let script = "echo [$NOTIFY_SOCKET]; ls -d /run/notify 2>&1 | grep -c No";
+    let bundle = Bundle::sh(script).set("/root/readonly", json!(false));
+    assert_eq!(bundle.run().ok(), "[]\n1");
+    let done = common::bounded(
+        bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]).env("NOTIFY_SOCKET", ""),
+    );
+    assert_eq!(done.ok(), "[]\n1", "an empty name is none");
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_of_the_socket() {
+    need_root!();
+    let bundle = Bundle::new(&["/nowhere"]);
+    for verb in ["run", "create"] {
+        let done = common::bounded(&mut command(&bundle, verb, &[], &path(&bundle)));
+        done.refused("");
+        bundle.assert_nothing_left(verb);
+    }
+}
