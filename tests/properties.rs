@@ -153,10 +153,6 @@ fn the_top_level() {
 fn the_process() {
     need_root!();
     let user = |user: Value| ("/process/user", user);
-    let script = |script: &str| ("/process/args", json!(["/bin/sh", "-c", script]));
-    let capabilities = |names: &[&str]| json!({ "bounding": names, "permitted": names, "effective": names });
-    let ambient = json!({ "bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"] });
-    let kill_alone = "grep -E '^Cap(Eff|Bnd)' /proc/self/status | cut -f2 | uniq";
     try_all(vec![
         ("cwd", vec![("/process/cwd", json!("/tmp"))], prints("pwd", "/tmp")),
         (
@@ -192,6 +188,23 @@ fn the_process() {
             vec![user(json!({ "uid": 1, "gid": 2, "additionalGids": [5, 6] }))],
             prints("id -G", "2 5 6"),
         ),
+        (
+            "consoleSize without a terminal",
+            vec![("/process/consoleSize", json!({ "height": 9, "width": 9 }))],
+            prints("echo ok", "ok"),
+        ),
+        ("commandLine", vec![("/process/commandLine", json!("x"))], prints("echo ok", "ok")),
+    ]);
+}
+
+#[test]
+fn what_the_process_may_do() {
+    need_root!();
+    let user = |user: Value| ("/process/user", user);
+    let capabilities = |names: &[&str]| json!({ "bounding": names, "permitted": names, "effective": names });
+    let ambient = json!({ "bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"] });
+    let kill_alone = "grep -E '^Cap(Eff|Bnd)' /proc/self/status | cut -f2 | uniq";
+    try_all(vec![
         (
             "capabilities",
             vec![("/process/capabilities", capabilities(&["CAP_KILL"]))],
@@ -246,6 +259,13 @@ fn the_process() {
         ),
         ("oomScoreAdj", vec![("/process/oomScoreAdj", json!(333))], prints("cat /proc/self/oom_score_adj", "333")),
         ("oomScoreAdj too high", vec![("/process/oomScoreAdj", json!(1001))], Refused("is not between -1000 and 1000")),
+    ]);
+}
+
+#[test]
+fn how_the_process_is_scheduled() {
+    need_root!();
+    try_all(vec![
         (
             "scheduler",
             vec![(
@@ -274,12 +294,6 @@ fn the_process() {
             vec![("/process/execCPUAffinity", json!({ "initial": "3-1" }))],
             Refused("goes backwards"),
         ),
-        (
-            "consoleSize without a terminal",
-            vec![("/process/consoleSize", json!({ "height": 9, "width": 9 }))],
-            prints("echo ok", "ok"),
-        ),
-        ("commandLine", vec![("/process/commandLine", json!("x")), script("echo ok")], prints("", "ok")),
     ]);
 }
 
@@ -350,9 +364,15 @@ fn namespaces() {
             rows.push((&*format!("a joined {kind} namespace").leak(), joined.collect(), prints(script, "1")));
         }
     }
+    try_all(rows);
+}
+
+#[test]
+fn what_namespaces_are_refused_and_what_belongs_to_them() {
+    need_root!();
     let list = |list: Value| vec![("/linux/namespaces", list), ("/hostname", json!(""))];
     let net = format!("/proc/{}/ns/net", std::process::id());
-    rows.extend([
+    try_all(vec![
         (
             "a namespace twice",
             list(json!([{ "type": "mount" }, { "type": "ipc" }, { "type": "ipc" }])),
@@ -405,7 +425,6 @@ fn namespaces() {
             Refused("nosuch0"),
         ),
     ]);
-    try_all(rows);
 }
 
 #[test]

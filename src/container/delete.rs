@@ -30,7 +30,7 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
     }
     // While the state is there, delete can be tried again when systemd is back.
     if !force {
-        stop_unit(&state)?;
+        stop_unit(&state, kills(&state))?;
     }
     destroy(root, id, &state, warn)
 }
@@ -70,14 +70,14 @@ fn dismantle(state: &State, kills: bool) -> Result<Result<()>> {
     if state.shared_pid_namespace {
         cgroup::kill::kill_and_wait(&state.cgroup)?;
     }
-    let stopped = state.unit.as_ref().map_or(Ok(()), |unit| unit.stop(&state.cgroup, kills));
+    let stopped = stop_unit(state, kills);
     let removed = cgroup::kill::remove(&state.cgroup, kills).and(stopped);
     Ok(removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove)))
 }
 
 /// Ends its unit, if it has one that has not ended by itself.
-fn stop_unit(state: &State) -> Result<()> {
-    state.unit.as_ref().map_or(Ok(()), |unit| unit.stop(&state.cgroup, kills(state)))
+fn stop_unit(state: &State, kills: bool) -> Result<()> {
+    state.unit.as_ref().map_or(Ok(()), |unit| unit.stop(&state.cgroup, kills))
 }
 
 /// Whether what is in its cgroup is killed. One whose init is on record, and dead, has no process left that
