@@ -4,10 +4,12 @@
 mod common;
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Bundle, Done, bounded};
+use common::{Bundle, Done, bounded, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 const NAMESPACES: [&str; 6] = ["cgroup", "ipc", "mnt", "net", "pid", "uts"];
@@ -519,5 +521,35 @@ fn a_start_with_hooks_that_fails_or_is_killed_at_any_step_leaves_nothing() {
             bundle.delete_force().ok();
             bundle.assert_nothing_left_soon(&format!("{verb} --fault kill@{step}"));
         }
+    }
+}
+
+/// Signals are held back while a foreground `run` sets the container up; one that asks for its end is heard
+/// all the same, whoever it is that does not come to an end.
+#[test]
+fn a_start_that_hangs_can_be_interrupted() {
+    need_root!();
+    for (kind, signal) in [
+        ("createRuntime", Signal::SIGINT),
+        ("createContainer", Signal::SIGTERM),
+        ("startContainer", Signal::SIGHUP),
+        ("poststart", Signal::SIGQUIT),
+    ] {
+        let bundle = sleeper();
+        let hook = sh(&format!("echo x > {}/hangs; exec sleep 100", seen(&bundle, kind)));
+        let bundle = with_hooks(bundle, kind, &[hook]);
+        let mut command = bundle.command(&run_args(&bundle).each_ref().map(String::as_str));
+        let run = command.stderr(Stdio::piped()).spawn().unwrap();
+        wait_until(kind, || written(&bundle, "hangs") == "x\n");
+        let begin = Instant::now();
+        kill(Pid::from_raw(run.id() as i32), signal).unwrap();
+        let done = Done::new(run.wait_with_output().unwrap());
+        assert!(begin.elapsed() < Duration::from_secs(30), "{kind}: {:?}", begin.elapsed());
+        let words = match kind {
+            "createRuntime" | "poststart" => "killed, as ferrun was told to end".into(),
+            _ => format!("{signal} came before the container's program ran"),
+        };
+        assert_eq!((done.status, done.stderr.contains(&words)), (1, true), "{kind}: {done:?}");
+        bundle.assert_nothing_left(kind);
     }
 }

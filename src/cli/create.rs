@@ -133,6 +133,6 @@ impl Command for Create {
     const SEALED: bool = true;
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        self.flags.with_request(globals, Mode::Create, |request| create(&request).map(|Created { .. }| 0))
+        self.flags.with_request(globals, Mode::Create, |request| create(&request, None).map(|Created { .. }| 0))
     }
 }

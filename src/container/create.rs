@@ -23,6 +23,7 @@ use crate::launch::fault::Fault;
 use crate::launch::gate::Gate;
 use crate::launch::notify::{self, Notify};
 use crate::launch::probe::probe;
+use crate::launch::signals::Interrupt;
 use crate::launch::trace::Trace;
 use crate::launch::{Launch, Process};
 use crate::plan::{self, Action, Host, Plan, Step};
@@ -138,7 +139,7 @@ fn check_rootfs(bundle: &Bundle) -> Result<()> {
 ///
 /// # Errors
 /// The step that failed.
-pub fn create(request: &Request) -> Result<Created> {
+pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Created> {
     let mut state = State {
         oci_version: request.bundle.spec.oci_version.clone(),
         id: request.id.to_string(),
@@ -171,7 +172,7 @@ pub fn create(request: &Request) -> Result<Created> {
         return Err(error);
     }
     let launched = listen(request, &record).and_then(|notify| {
-        let (process, terminal) = launch(request, &record, &state, &mut console)?;
+        let (process, terminal) = launch(request, &record, &state, &mut console, interrupt)?;
         Ok((process, terminal, notify))
     });
     match launched {
@@ -217,7 +218,13 @@ fn has_new_pid_namespace(bundle: &Bundle) -> bool {
         .any(|namespace| namespace.kind == NamespaceKind::Pid && namespace.path().is_none())
 }
 
-fn launch(request: &Request, record: &Record, state: &State, console: &mut Ends) -> Result<(Process, Option<OwnedFd>)> {
+fn launch(
+    request: &Request,
+    record: &Record,
+    state: &State,
+    console: &mut Ends,
+    interrupt: Option<&Interrupt>,
+) -> Result<(Process, Option<OwnedFd>)> {
     let gate = if request.mode == Mode::Create { Some(Gate::make(&record.directory)?) } else { None };
     let mut launch = Launch {
         plan: request.plan,
@@ -225,6 +232,7 @@ fn launch(request: &Request, record: &Record, state: &State, console: &mut Ends)
         signal_mask: request.signal_mask,
         trace: request.trace,
         fault: request.fault,
+        interrupt,
         opened: std::cell::RefCell::default(),
         record: &|pid, process| record.init(&Init::of(pid, process)?),
         state_for: &|kind, pid| state_for(state, kind, Some(pid)),

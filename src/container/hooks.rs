@@ -2,6 +2,7 @@
 //! in its state, since what config.json says by then does not count.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use nix::unistd::Pid;
@@ -45,23 +46,23 @@ pub fn state_for(state: &State, kind: Kind, pid: Option<Pid>) -> Vec<u8> {
 /// Runs the hooks that wait for the program to run.
 ///
 /// # Errors
-/// The first that fails; the container is then for the caller to destroy.
-pub fn poststart(state: &State) -> Result<()> {
+/// The first that fails, also because `interrupt` is readable; the container is then for the caller to destroy.
+pub fn poststart(state: &State, interrupt: Option<BorrowedFd>) -> Result<()> {
     let pid = state.init.map(|init| Pid::from_raw(init.pid));
-    of(state, Kind::Poststart).try_for_each(|hook| run(state, hook, pid))
+    of(state, Kind::Poststart).try_for_each(|hook| run(state, hook, pid, interrupt))
 }
 
 /// Runs the hooks that wait for the container's end. One that fails changes nothing for the rest.
 pub fn poststop(state: &State, warn: Warn) {
-    of(state, Kind::Poststop).filter_map(|hook| run(state, hook, None).err()).for_each(|error| warn(&error));
+    of(state, Kind::Poststop).filter_map(|hook| run(state, hook, None, None).err()).for_each(|error| warn(&error));
 }
 
 fn of(state: &State, kind: Kind) -> impl Iterator<Item = &Hook> {
     state.hooks.iter().filter(move |hook| hook.kind == kind)
 }
 
-fn run(state: &State, hook: &Hook, pid: Option<Pid>) -> Result<()> {
+fn run(state: &State, hook: &Hook, pid: Option<Pid>, interrupt: Option<BorrowedFd>) -> Result<()> {
     // A bundle may be gone before its container; what cleans up after that is run all the same.
     let directory = if state.bundle.is_dir() { &state.bundle } else { Path::new("/") };
-    hook.run(&state_for(state, hook.kind, pid), Some(directory))
+    hook.run(&state_for(state, hook.kind, pid), Some(directory), interrupt)
 }

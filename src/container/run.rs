@@ -6,7 +6,8 @@ use super::create::{Created, Mode, Request, create};
 use super::delete::destroy;
 use super::hooks::poststart;
 use crate::error::Result;
-use crate::launch::{relay, signals};
+use crate::launch::relay;
+use crate::launch::signals::{self, Interrupt};
 
 /// Runs a container; gives the exit status of its program (0 when detached).
 ///
@@ -14,13 +15,14 @@ use crate::launch::{relay, signals};
 /// The step that failed.
 pub fn run(request: &Request) -> Result<i32> {
     if request.mode.is_detached() {
-        let Created { process, notify, .. } = create_and_start(request)?;
+        let Created { process, notify, .. } = create_and_start(request, None)?;
         notify.iter().for_each(|notify| notify.wait(process.pid, process.fd.as_fd()));
         return Ok(0);
     }
-    // Held back from here on, a signal to ferrun cannot end it halfway.
+    // Held back from here on, a signal to ferrun cannot end it halfway; what would is an error of what it waits for.
     let held = signals::hold()?;
-    let Created { process, state, terminal, notify } = create_and_start(request)?;
+    let interrupt = Interrupt::new()?;
+    let Created { process, state, terminal, notify } = create_and_start(request, Some(&interrupt))?;
     let status = match terminal {
         Some(terminal) => relay::until_exit(&held, &process, terminal, notify),
         None => signals::pass_on_until_exit(&held, &process, notify),
@@ -35,9 +37,9 @@ pub fn run(request: &Request) -> Result<i32> {
 }
 
 /// The program runs, and the hooks have been told; if one of them fails, nothing of the container is left.
-fn create_and_start(request: &Request) -> Result<Created> {
-    let created = create(request)?;
-    if let Err(error) = poststart(&created.state) {
+fn create_and_start(request: &Request, interrupt: Option<&Interrupt>) -> Result<Created> {
+    let created = create(request, interrupt)?;
+    if let Err(error) = poststart(&created.state, interrupt.map(AsFd::as_fd)) {
         // As its parent, ferrun has to take its status.
         created.process.kill_and_reap();
         let _ = destroy(request.root, &request.id, &created.state, request.warn);

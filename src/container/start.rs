@@ -39,7 +39,7 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     // Only a container that was made for it has a place for the socket.
     let notify = notify::wanted().filter(|_| root.of(id).join(notify::DIRECTORY).exists());
     let notify = notify.map(|host| Notify::listen(&root.of(id), &host)).transpose()?;
-    let started = gate::open(&root.of(id)).and_then(|()| poststart(&state));
+    let started = gate::open(&root.of(id)).and_then(|()| poststart(&state, None));
     started.map_err(|error| match error.code() {
         _ if error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) => {
             // The error that is told is the hook's.

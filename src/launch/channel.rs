@@ -1,7 +1,7 @@
 //! The socket between parent and init. Its closing is a message, too: the init's end closes when it
 //! executes the program or dies, the parent's when ferrun dies.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,7 +21,11 @@ const LISTENER: u8 = b'l';
 const SOURCE: u8 = b's';
 
 /// One end.
-pub struct Channel(OwnedFd);
+pub struct Channel<'a> {
+    socket: OwnedFd,
+    /// What ends the parent's waiting.
+    interrupt: Option<BorrowedFd<'a>>,
+}
 
 /// What the parent hears.
 pub enum FromInit {
@@ -39,16 +43,16 @@ pub enum FromInit {
     Closed,
 }
 
-/// The parent's end and the init's.
-pub fn pair() -> Result<(Channel, Channel)> {
+/// The parent's end and the init's. Waiting at the first ends with ECANCELED when `interrupt` is readable.
+pub fn pair(interrupt: Option<BorrowedFd>) -> Result<(Channel, Channel<'static>)> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .what(|| "make the channel to the container's first process")?;
-    Ok((Channel(ours), Channel(theirs)))
+    Ok((Channel { socket: ours, interrupt }, Channel { socket: theirs, interrupt: None }))
 }
 
-impl Channel {
+impl Channel<'_> {
     fn send(&self, message: &[u8]) -> nix::Result<()> {
-        send(self.0.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL).map(drop)
+        send(self.socket.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL).map(drop)
     }
 
     /// Waits for a message and gives its length without taking it: nearly always it is one byte, and a
@@ -63,12 +67,30 @@ impl Channel {
     }
 
     fn receive_with(&self, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
+        let at_once = if self.interrupt.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
         loop {
-            match recv(self.0.as_raw_fd(), buffer, flags) {
+            match recv(self.socket.as_raw_fd(), buffer, flags | at_once) {
+                Err(Errno::EAGAIN) => self.sleep(PollFlags::POLLIN)?,
                 // ECONNRESET: the other end died with something of ours unread. It is told once, and before
                 // what that end had still to say.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 result => return result,
+            }
+        }
+    }
+
+    /// Waits for something at the other end, or for the interrupt, which does not undo what has already come.
+    fn sleep(&self, wanted: PollFlags) -> nix::Result<()> {
+        let socket = self.socket.as_fd();
+        let mut events =
+            [PollFd::new(socket, wanted), PollFd::new(self.interrupt.unwrap_or(socket), PollFlags::POLLIN)];
+        let watched = 1 + usize::from(self.interrupt.is_some());
+        loop {
+            match poll(&mut events[..watched], PollTimeout::NONE) {
+                Ok(_) if events[0].any().unwrap_or(true) => return Ok(()),
+                Ok(_) => return Err(Errno::ECANCELED),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
             }
         }
     }
@@ -100,14 +122,8 @@ impl Channel {
 
     /// The parent sleeps until the init has closed its end. What that said before can still be received.
     pub fn await_close(&self) -> Result<()> {
-        // A hang-up is told without being asked for, and nothing else wakes this up.
-        let mut closed = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
-        loop {
-            match poll(&mut closed, PollTimeout::NONE) {
-                Err(Errno::EINTR) => {}
-                result => return result.map(drop).what(|| "wait for the container's first process"),
-            }
-        }
+        // A hang-up is told without being asked for, and nothing else of the init's wakes this up.
+        self.sleep(PollFlags::empty()).what(|| "wait for the container's first process")
     }
 
     /// The init waits for the parent. False: the parent is gone.
@@ -131,13 +147,13 @@ impl Channel {
 
     /// The parent gives the init a descriptor.
     pub fn source(&self, source: &OwnedFd) -> nix::Result<()> {
-        send_with(&self.0, &[SOURCE], source).map(drop)
+        send_with(&self.socket, &[SOURCE], source).map(drop)
     }
 
     /// The init takes it. ENOMSG: the parent is gone.
     pub fn take_source(&self) -> nix::Result<OwnedFd> {
         loop {
-            match receive(&self.0) {
+            match receive(&self.socket) {
                 Err(Errno::ECONNRESET) => {}
                 result => return result,
             }
@@ -161,7 +177,7 @@ impl Channel {
 
     /// Waits a moment for the init's next word; whether it has come.
     pub fn has_word(&self) -> bool {
-        let mut readable = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let mut readable = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         matches!(poll(&mut readable, 1u8), Ok(1..))
     }
 

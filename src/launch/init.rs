@@ -26,7 +26,7 @@ const LISTENER_PATIENCE: u64 = 10_000_000_000;
 /// The init while it sets itself up.
 struct Init<'a> {
     launch: &'a Launch<'a>,
-    channel: Channel,
+    channel: Channel<'static>,
     rootfs: Option<Rootfs>,
     /// The working directory that ferrun itself may not enter.
     denied: Option<&'a WorkingDirectory>,
@@ -39,7 +39,7 @@ struct Init<'a> {
 }
 
 /// Runs the init's lane. Never returns: it becomes the program, or tells the parent what failed and ends.
-pub fn main(launch: &Launch, channel: Channel) -> ! {
+pub fn main(launch: &Launch, channel: Channel<'static>) -> ! {
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
     let mut init = Init { launch, channel, rootfs: None, denied: None, home: None, filter: None, prepared: false };
@@ -186,11 +186,11 @@ impl<'a> Init<'a> {
     fn hook(&self, hook: &Hook) -> Result<()> {
         let state = (self.launch.state_for)(hook.kind, getpid());
         if hook.kind != Kind::CreateContainer {
-            return self.with_environment(hook).run(&state, None);
+            return self.with_environment(hook).run(&state, None, None);
         }
         fchdir(self.rootfs()?.root()).what(|| "enter the rootfs")?;
         let own = umask(Mode::from_bits_truncate(0o022));
-        let result = hook.run(&state, None);
+        let result = hook.run(&state, None, None);
         umask(own);
         result
     }

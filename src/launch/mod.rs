@@ -20,10 +20,12 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
+use crate::cgroup::kill;
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Plan, Step};
 use crate::process::hook::Kind;
@@ -38,6 +40,7 @@ use fault::Fault;
 use gate::Gate;
 use guard::Guard;
 use lane::Lane;
+use signals::Interrupt;
 use trace::{PARENT, Trace};
 
 /// A process that runs the container, or will.
@@ -60,6 +63,8 @@ pub struct Launch<'a> {
     pub trace: Option<&'a Trace>,
     /// A failure that a test asks for.
     pub fault: Option<Fault>,
+    /// What ends the start before the program runs.
+    pub interrupt: Option<&'a Interrupt>,
     /// The namespaces to join: empty, until the plan's steps open them.
     pub opened: RefCell<Vec<Opened>>,
     /// Writes the init's identity to the state directory.
@@ -102,7 +107,7 @@ impl Launch<'_> {
                 };
                 // Before there is a channel: its ends are ferrun's and the init's alone.
                 self.post_guard()?;
-                let (ours, theirs) = channel::pair()?;
+                let (ours, theirs) = channel::pair(self.interrupt.map(AsFd::as_fd))?;
                 match birth::birth(clone, &self.opened.borrow())? {
                     Side::Child => {
                         drop(ours);
@@ -131,6 +136,10 @@ impl Launch<'_> {
     /// Ends the init after a failure, and takes away what would outlive it in a namespace that is joined.
     pub fn undo(&mut self, process: Option<&Process>, error: Error) -> Error {
         process.iter().for_each(|process| process.kill_and_reap());
+        let error = match self.interrupt {
+            Some(interrupt) if error.code() == Errno::ECANCELED => interrupt.error(),
+            _ => error,
+        };
         match self.guard.take().map(Guard::call) {
             Some(Err(other)) => error.note(other.to_string()),
             _ => error,
@@ -180,7 +189,8 @@ impl Launch<'_> {
             (Action::Release(_), _, Ok(channel)) => channel.release(),
             (Action::AwaitMounts(_), Ok(process), Ok(channel)) => self.await_mounts(process, channel),
             (Action::Hook(hook), Ok(process), _) => {
-                hook.run(&(self.state_for)(hook.kind, process.pid), Some(self.bundle))
+                let interrupt = self.interrupt.map(AsFd::as_fd);
+                hook.run(&(self.state_for)(hook.kind, process.pid), Some(self.bundle), interrupt)
             }
             (Action::AwaitReady(_), Ok(process), Ok(channel)) => self.await_ready(process, channel),
             _ => Err(Error::new(format!("the plan has \"{action}\" in the wrong place"))),
@@ -270,10 +280,10 @@ impl Launch<'_> {
 }
 
 impl Process {
-    /// Ends it, whatever it does, and takes its status.
+    /// Ends it, whatever it does, and takes its status. One that does not die, since its cgroup is frozen, is left.
     pub(crate) fn kill_and_reap(&self) {
         let _ = pidfd::send_signal(&self.fd, libc::SIGKILL);
-        let _ = self.wait();
+        let _ = kill::wait_for_exit(&self.fd).and_then(|()| self.wait());
     }
 
     /// Waits for its exit and takes its status, as a shell tells it: 128 and the number for a signal.
@@ -282,7 +292,7 @@ impl Process {
             match pidfd::wait(&self.fd) {
                 Ok(Ok(code)) => return Ok(code),
                 Ok(Err(signal)) => return Ok(128 + signal),
-                Err(nix::errno::Errno::EINTR) => {}
+                Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno).what(|| "wait for the container's process"),
             }
         }

@@ -13,6 +13,7 @@ use nix::unistd::{getpgrp, isatty, read, tcgetpgrp, write};
 
 use super::Process;
 use super::notify::Notify;
+use super::signals::ENDING;
 use crate::error::{Context, Result};
 use crate::sys::pidfd;
 use crate::sys::terminal::{self, Size};
@@ -336,7 +337,7 @@ impl Relay<'_> {
     fn is_to_end(&self) -> bool {
         let mut end = false;
         while let Ok(Some(signal)) = self.signals.read_signal() {
-            end |= matches!(signal.ssi_signo as i32, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT);
+            end |= ENDING.iter().any(|ending| *ending as u32 == signal.ssi_signo);
         }
         end
     }

@@ -1,6 +1,6 @@
 //! Signals around a container: what its program starts with, and what a foreground `run` passes on.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -9,7 +9,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::Process;
 use super::notify::Notify;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::{self, pidfd};
 
 /// Gives the container's program the signal mask that ferrun was started with, and every signal its
@@ -46,6 +46,35 @@ pub fn hold() -> Result<SignalFd> {
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&held), None).what(|| "hold signals back")?;
     SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).what(|| "make a signal descriptor")
+}
+
+/// What asks for ferrun's own end.
+pub(super) const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// The wish for ferrun's end while signals are held back: as long as there is no program to pass it on to, it
+/// ends whatever is waited for.
+pub struct Interrupt(SignalFd);
+
+impl Interrupt {
+    /// Begins to listen.
+    pub fn new() -> Result<Interrupt> {
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&SigSet::from_iter(ENDING), flags).map(Interrupt).what(|| "make a signal descriptor")
+    }
+
+    /// The error for what was ended.
+    pub(super) fn error(&self) -> Error {
+        let signal =
+            self.0.read_signal().ok().flatten().and_then(|signal| Signal::try_from(signal.ssi_signo as i32).ok());
+        let name = signal.map_or("a signal", Signal::as_str);
+        Error::os(format!("{name} came before the container's program ran"), Errno::ECANCELED)
+    }
+}
+
+impl AsFd for Interrupt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Waits for the exit of the container's process and passes signals on to it meanwhile. Both are

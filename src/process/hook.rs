@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,10 +81,11 @@ pub struct Hook {
 
 impl Hook {
     /// Runs the step: gives the hook the container's state, and waits for it. It works in `directory`, or
-    /// where this process does.
-    pub fn run(&self, state: &[u8], directory: Option<&Path>) -> Result<()> {
+    /// where this process does, and is killed when `interrupt` is readable.
+    pub fn run(&self, state: &[u8], directory: Option<&Path>, interrupt: Option<BorrowedFd>) -> Result<()> {
+        let Hook { path, args, env, .. } = self;
         let timeout = self.timeout.map(Duration::from_secs);
-        let command = Command { path: &self.path, args: &self.args, env: &self.env, directory, timeout };
+        let command = Command { path, args, env, directory, timeout, interrupt };
         let name = || format!("{}: hook {}", self.kind.pointer(self.index), diagnose::shown(&self.path));
         let failed = match command.run(state) {
             Ok((End::Exited(0), _)) => return Ok(()),
@@ -103,6 +105,7 @@ impl Hook {
         match end {
             End::Exited(status) => format!("exit status {status}"),
             End::Signal(signal) => format!("killed by signal {signal}"),
+            End::Interrupted => "killed, as ferrun was told to end".into(),
             End::TimedOut => format!("killed, as it took longer than its timeout of {} s", self.timeout.unwrap_or(0)),
         }
     }
@@ -143,13 +146,13 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_hook_and_has_its_words() {
-        let error = hook("echo a; echo; echo ' b\t' >&2; exit 3").run(b"", None).unwrap_err();
+        let error = hook("echo a; echo; echo ' b\t' >&2; exit 3").run(b"", None, None).unwrap_err();
         assert_eq!(error.to_string(), "/hooks/poststop/2: hook \"/bin/sh\": exit status 3: a; b");
         assert_eq!(error.pointer.as_deref(), Some("/hooks/poststop/2"));
         let missing = Hook { path: c"/nowhere".into(), ..hook("") };
-        let said = missing.run(b"", None).unwrap_err().to_string();
+        let said = missing.run(b"", None, None).unwrap_err().to_string();
         assert_eq!(said, "/hooks/poststop/2: hook \"/nowhere\": no such file or directory");
-        assert_eq!(hook("cat >&2; false").run(b"state", None).unwrap_err().detail.as_deref(), Some("state"));
+        assert_eq!(hook("cat >&2; false").run(b"state", None, None).unwrap_err().detail.as_deref(), Some("state"));
     }
 
     #[test]

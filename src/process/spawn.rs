@@ -3,7 +3,7 @@
 //! thread like any other.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub struct Command<'a> {
     pub directory: Option<&'a Path>,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// It is killed when this is readable.
+    pub interrupt: Option<BorrowedFd<'a>>,
 }
 
 /// How it ended.
@@ -47,6 +49,8 @@ pub enum End {
     Signal(i32),
     /// It took too long and was killed.
     TimedOut,
+    /// It was killed as ferrun is to end.
+    Interrupted,
 }
 
 /// The program while it runs.
@@ -69,7 +73,7 @@ impl Command<'_> {
         let mut child = self.spawn()?;
         // One that the clock does not reach is none.
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let end = child.watch(input, deadline)?;
+        let end = child.watch(input, deadline, self.interrupt)?;
         Ok((end, child.said))
     }
 
@@ -125,16 +129,23 @@ impl Command<'_> {
 
 impl Child {
     /// Feeds it and listens to it until it ends, and takes its status.
-    fn watch(&mut self, mut input: &[u8], deadline: Option<Instant>) -> nix::Result<End> {
+    fn watch(
+        &mut self,
+        mut input: &[u8],
+        deadline: Option<Instant>,
+        interrupt: Option<BorrowedFd>,
+    ) -> nix::Result<End> {
         loop {
-            let mut events = vec![PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
-            events.extend(self.output.iter().map(|output| PollFd::new(output.as_fd(), PollFlags::POLLIN)));
+            // In the place of none stands what ends this anyway.
+            let interrupt = interrupt.unwrap_or(self.process.as_fd());
+            let always = [self.process.as_fd(), interrupt].into_iter().chain(self.output.iter().map(AsFd::as_fd));
+            let mut events: Vec<PollFd> = always.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             events.extend(self.input.iter().map(|input| PollFd::new(input.as_fd(), PollFlags::POLLOUT)));
             match poll(&mut events, time_left(deadline)) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }
-            let ended = events[0].any().unwrap_or(true);
+            let [ended, interrupted] = [0, 1].map(|index| events[index].any().unwrap_or(true));
             drop(events);
             self.feed(&mut input);
             self.listen(if ended { LAST_PIECES } else { 1 });
@@ -142,14 +153,19 @@ impl Child {
                 let status = retry(|| pidfd::wait(&self.process))?;
                 return Ok(status.map_or_else(End::Signal, End::Exited));
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                let _ = killpg(self.pid, Signal::SIGKILL);
-                // Should it have left its group.
-                let _ = pidfd::send_signal(&self.process, libc::SIGKILL);
-                retry(|| pidfd::wait(&self.process))?.ok();
-                return Ok(End::TimedOut);
+            let timed_out = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if interrupted || timed_out {
+                self.kill()?;
+                return Ok(if timed_out { End::TimedOut } else { End::Interrupted });
             }
         }
+    }
+
+    fn kill(&self) -> nix::Result<()> {
+        let _ = killpg(self.pid, Signal::SIGKILL);
+        // Should it have left its group.
+        let _ = pidfd::send_signal(&self.process, libc::SIGKILL);
+        retry(|| pidfd::wait(&self.process)).map(drop)
     }
 
     /// Writes what the pipe takes. A program need not read its input: EPIPE is no failure.
@@ -205,7 +221,14 @@ mod tests {
         let text = |text: &str| CString::new(text).unwrap();
         let args = [text("sh"), text("-c"), text(script)];
         let env = [text("A=1"), text("odd"), text("A=2")];
-        let command = Command { path: c"/bin/sh", args: &args, env: &env, directory: Some(Path::new("/")), timeout };
+        let command = Command {
+            path: c"/bin/sh",
+            args: &args,
+            env: &env,
+            directory: Some(Path::new("/")),
+            timeout,
+            interrupt: None,
+        };
         let (end, said) = command.run(input).unwrap();
         (end, String::from_utf8(said).unwrap())
     }
@@ -251,7 +274,8 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_told() {
-        let command = Command { path: c"/nowhere", args: &[], env: &[], directory: None, timeout: None };
+        let command =
+            Command { path: c"/nowhere", args: &[], env: &[], directory: None, timeout: None, interrupt: None };
         assert_eq!(command.run(b"").unwrap_err(), Errno::ENOENT);
     }
 }
