@@ -110,6 +110,23 @@ fn a_detached_run_waits_until_the_manager_knows() {
 }
 
 #[test]
+fn a_manager_without_room_is_waited_for() {
+    need_root!();
+    let Some(bundle) = python() else { return };
+    let manager = Manager::at(&bundle);
+    let others = UnixDatagram::unbound().unwrap();
+    others.set_nonblocking(true).unwrap();
+    let sent = std::iter::from_fn(|| others.send_to(b"other", bundle.dir.join("manager")).ok()).take(100_000).count();
+    let mut run = command(&bundle, "run", &[], &path(&bundle)).spawn().unwrap();
+    // Time for the word to come, with which ferrun then waits.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    (0..sent).for_each(|_| assert_eq!(manager.hears(), "other"));
+    assert_eq!(manager.hears(), "READY=1\n");
+    assert!(manager.hears().starts_with("MAINPID="));
+    assert_eq!(run.wait().unwrap().code(), Some(6));
+}
+
+#[test]
 fn start_waits_for_the_program_or_its_end() {
     need_root!();
     let Some(bundle) = python() else { return };

@@ -136,7 +136,8 @@ fn make(path: &str, cpuset: bool) -> Result<()> {
         let made = match mkdir(path, MODE) {
             Ok(()) if cpuset => fill_cpuset(path),
             Ok(()) => return Ok(()),
-            Err(Errno::EEXIST) if !Path::new(path).is_dir() => Err(Errno::ENOTDIR)
+            // Not "no directory": it may be gone by now.
+            Err(Errno::EEXIST) if Path::new(path).is_file() => Err(Errno::ENOTDIR)
                 .what(|| format!("make cgroup {path}"))
                 .map_err(|error| error.hint("the kernel has a file of that name there")),
             Err(Errno::EEXIST) if cpuset => inherit_cpuset(path),

@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
@@ -41,7 +40,7 @@ impl Gate {
         (&self.fifo).read_exact(&mut [0]).what(|| "wait for the container's start")
     }
 
-    /// Leaves the reason for `start` to read, which a pipe has room for.
+    /// Leaves the reason for `start` to read.
     pub(super) fn fail(&self, error: &Error) {
         let _ = (&self.failure).write_all(&serde_json::to_vec(error).unwrap_or_default());
     }
@@ -58,21 +57,53 @@ pub fn open(state: &Path) -> Result<()> {
     let path = state.join(FIFO);
     let fifo = open(&path, OpenOptions::new().write(true))?;
     // What nobody has open is lost with whoever wrote it.
-    let mut failure = open(&state.join(FAILURE), OpenOptions::new().read(true))?;
+    let failure = open(&state.join(FAILURE), OpenOptions::new().read(true))?;
     (&fifo).write_all(b"g").what(|| "start the container")?;
+    let mut told = Vec::new();
     // The init's end is close-on-exec: when nothing reads any more, the program runs or the init ended.
-    let mut closed = [PollFd::new(fifo.as_fd(), PollFlags::empty())];
-    while poll(&mut closed, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    loop {
+        let mut events =
+            [PollFd::new(fifo.as_fd(), PollFlags::empty()), PollFd::new(failure.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut events, PollTimeout::NONE);
+        let closed = events[0].any() == Some(true);
+        // At once: a pipe of a user who has many holds no more than a page. An end that is still open is no failure.
+        let _ = (&failure).read_to_end(&mut told);
+        if closed {
+            break;
+        }
+    }
     match std::fs::remove_file(&path) {
         // The container has just been deleted.
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         result => result.what(|| format!("remove {path:?}"))?,
     }
-    let mut told = Vec::new();
-    // An end that is still about to be closed is no failure.
-    let _ = failure.read_to_end(&mut told);
     match serde_json::from_slice::<Error>(&told) {
         Ok(error) => Err(error),
         Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::fcntl::{FcntlArg, fcntl};
+
+    use super::*;
+
+    #[test]
+    fn a_long_reason_comes_through_a_short_pipe() {
+        let state = std::env::temp_dir().join(format!("ferrun-gate-{}", std::process::id()));
+        std::fs::create_dir(&state).unwrap();
+        let gate = Gate::make(&state).unwrap();
+        fcntl(&gate.failure, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        let told = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                gate.wait().unwrap();
+                gate.fail(&Error::new("x".repeat(20_000)));
+                drop(gate);
+            });
+            open(&state)
+        });
+        std::fs::remove_dir_all(&state).unwrap();
+        assert_eq!(told.unwrap_err().message.len(), 20_000);
     }
 }

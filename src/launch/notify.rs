@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -27,7 +28,9 @@ pub const SOCKET: &str = "notify/notify.sock";
 /// Where the container has the directory.
 const INSIDE: &str = "/run/notify";
 /// How long the manager may take to have understood: then it knows of no BARRIER.
-const PATIENCE: u16 = 30_000;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Messages that are taken at once: a program that never stops telling keeps ferrun from nothing else.
+const AT_ONCE: usize = 64;
 
 /// The manager's socket, if there is a manager that wants to hear.
 pub fn wanted() -> Option<OsString> {
@@ -81,10 +84,13 @@ impl Notify {
     /// Takes what there is, and tells the manager if the program is ready. True: so it is, or nobody hears of it.
     pub fn pass_on(&self, process: Pid) -> bool {
         let mut message = [0; 4096];
-        while let Ok(length) = self.socket.recv(&mut message) {
+        for _ in 0..AT_ONCE {
+            let Ok(length) = self.socket.recv(&mut message) else { return false };
             if message[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
-                let tell = |text: String| self.socket.send_to_addr(text.as_bytes(), &self.host);
-                let _ = tell("READY=1\n".into()).and_then(|_| tell(format!("MAINPID={process}\n")));
+                let _ = self.manager().and_then(|manager| {
+                    manager.send(b"READY=1\n")?;
+                    manager.send(format!("MAINPID={process}\n").as_bytes())
+                });
                 return true;
             }
         }
@@ -94,29 +100,37 @@ impl Notify {
     /// Waits until the program is ready and the manager knows, or until the program has ended. For a ferrun
     /// that ends then: of a sender that is gone, a manager does not know whose it was.
     pub fn wait(&self, process: Pid, descriptor: BorrowedFd) {
-        while !self.pass_on(process) {
+        loop {
             let mut events = [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(descriptor, PollFlags::POLLIN)];
             match poll(&mut events, PollTimeout::NONE) {
-                Ok(_) if events[1].any().unwrap_or(true) && !self.has_word() => return,
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => return,
             }
+            if self.pass_on(process) {
+                let _ = self.barrier();
+                return;
+            }
+            if events[1].any().unwrap_or(true) {
+                return;
+            }
         }
-        let _ = self.barrier();
     }
 
-    fn has_word(&self) -> bool {
-        poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    /// The manager's socket, which may have no room just now.
+    fn manager(&self) -> std::io::Result<UnixDatagram> {
+        let manager = UnixDatagram::unbound()?;
+        manager.set_write_timeout(Some(PATIENCE))?;
+        manager.connect_addr(&self.host)?;
+        Ok(manager)
     }
 
     /// A descriptor that the manager closes when it has understood all before: sd_notify_barrier(3).
     fn barrier(&self) -> std::io::Result<()> {
         let (closed, end) = pipe2(OFlag::O_CLOEXEC)?;
-        let client = UnixDatagram::unbound()?;
-        client.connect_addr(&self.host)?;
-        fd::send_with(&client, b"BARRIER=1", &end)?;
+        fd::send_with(&self.manager()?, b"BARRIER=1", &end)?;
         drop(end);
-        poll(&mut [PollFd::new(closed.as_fd(), PollFlags::empty())], PATIENCE)?;
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        poll(&mut [PollFd::new(closed.as_fd(), PollFlags::empty())], patience)?;
         Ok(())
     }
 }

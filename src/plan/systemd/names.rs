@@ -87,8 +87,9 @@ fn escape(unit: &str) -> String {
         "bpf-socket-bind",
         "bpf-restrict-network-interfaces",
     ];
-    let stem = unit.rsplit_once('.').map_or(unit, |(stem, _)| stem);
-    let taken = unit.starts_with(['_', '.']) || unit.starts_with("cgroup.") || CONTROLLERS.contains(&stem);
+    // Up to the first dot, as in the files' names: `memory.a-b.scope` is escaped, too.
+    let first = unit.split_once('.').map_or(unit, |(first, _)| first);
+    let taken = unit.starts_with(['_', '.']) || first == "cgroup" || CONTROLLERS.contains(&first);
     if taken { format!("_{unit}") } else { unit.to_owned() }
 }
 
@@ -108,6 +109,7 @@ mod tests {
             (Some("-.slice:p:n"), "p-n.scope", "-.slice", "/p-n.scope"),
             (Some("a.slice:_p:n"), "_p-n.scope", "a.slice", "/a.slice/__p-n.scope"),
             (Some("memory-a.slice:p:n"), "p-n.scope", "memory-a.slice", "/_memory.slice/memory-a.slice/p-n.scope"),
+            (Some("a.slice:memory.p:n"), "memory.p-n.scope", "a.slice", "/a.slice/_memory.p-n.scope"),
             (Some("hugetlb.slice:p:n"), "p-n.scope", "hugetlb.slice", "/hugetlb.slice/p-n.scope"),
             (
                 Some("bpf-devices.slice:p:n"),
