@@ -42,6 +42,28 @@ fn every_error_and_warning_is_told_with_its_line() {
 }
 
 #[test]
+fn a_rule_without_names_is_warned_about() {
+    need_root!();
+    let rule = |names| json!({"names": names, "action": "SCMP_ACT_ERRNO"});
+    let rules = json!([rule(json!(["chmod"])), rule(json!([])), rule(Value::Null), rule(json!(["no_such_call"]))]);
+    let bundle =
+        Bundle::new(&["true"]).set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+    let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+    for rule in [1, 2] {
+        let pointer = format!(" /linux/seccomp/syscalls/{rule}/names ");
+        let told = |line: &str| line.starts_with("warning") && line.contains(&pointer);
+        assert!(done.stdout.lines().any(told), "{}", done.stdout);
+    }
+    assert!(done.stdout.ends_with("0 errors, 2 warnings\n"), "{}", done.stdout);
+    // A list that is not there at all is an error, of the rule.
+    let rules = json!([{"action": "SCMP_ACT_ERRNO"}]);
+    let bundle = bundle.set("/linux/seccomp/syscalls", rules);
+    let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+    assert!(done.stdout.contains("/linux/seccomp/syscalls/0") && done.status == 1, "{}", done.stdout);
+    assert!(done.stdout.contains("names"), "{}", done.stdout);
+}
+
+#[test]
 fn what_this_host_lacks_is_told_too() {
     need_root!();
     let bundle = Bundle::new(&["true"]);

@@ -230,6 +230,25 @@ fn paths_are_short() {
     assert!(filter.program.len() < 500, "{}", filter.program.len());
 }
 
+/// A rule with many conditions is compared with the others on more ways than anybody can walk one by one.
+#[test]
+fn many_conditions_are_compiled_at_once() {
+    let condition = |index: u64, op: &str| json!({"index": index, "value": index << 32 | 7, "op": op});
+    let rule = |action: &str, args: Vec<Value>| json!({"names": ["mmap"], "action": action, "args": args});
+    let one = |value: u64| json!({"index": 5, "value": value << 32 | value, "op": "SCMP_CMP_EQ"});
+    let mut rules: Vec<Value> = (0..12).map(|value| rule("SCMP_ACT_ERRNO", vec![one(value)])).collect();
+    rules.push(rule("SCMP_ACT_TRAP", (0..5).map(|index| condition(index, "SCMP_CMP_LE")).collect()));
+    let profile = read(&json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}).to_string()).unwrap().unwrap();
+    let begin = std::time::Instant::now();
+    let program = compile(&profile, Arch::X86_64).unwrap().program;
+    assert!(begin.elapsed().as_secs() < 2, "{:?}", begin.elapsed());
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for data in random_calls(&mut random, &profile, Arch::X86_64) {
+        let action = run(&program, &data).0;
+        assert!(expected(&profile, Arch::X86_64, &data).contains(&action), "{data:x?}: {action:#x}");
+    }
+}
+
 const VALUES: [u64; 10] = [0, 1, 2, 9, 0x7fff_ffff, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0009, 0x5_0000_0001, u64::MAX];
 
 fn random_profile(random: &mut Random, calls: &[Call]) -> Profile {

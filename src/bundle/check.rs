@@ -11,6 +11,7 @@ use super::scheduling;
 use crate::cgroup::directory::names_a_cgroup;
 use crate::error::Error;
 use crate::pointer::Pointer;
+use crate::seccomp::profile::{Profile, Rule};
 
 /// Finds every value that cannot be honoured, and what is odd.
 pub fn check(spec: &Spec, found: &mut Problems) {
@@ -30,6 +31,7 @@ pub fn check(spec: &Spec, found: &mut Problems) {
     super::check_resources::find(&spec.linux.resources, found);
     hooks::check(&spec.hooks, found);
     super::check_mounts::check(spec, found);
+    spec.linux.seccomp.iter().for_each(|profile| warn_nameless(profile, found));
     for (pattern, paths) in
         [("/linux/maskedPaths/#", &spec.linux.masked_paths), ("/linux/readonlyPaths/#", &spec.linux.readonly_paths)]
     {
@@ -87,6 +89,15 @@ fn warn_unknown(pattern: &'static str, set: &CapabilitySet, found: &mut Problems
         let known = capabilities();
         let near = nearest(name, known.iter().map(String::as_str)).map(question);
         found.warning(near.into_iter().fold(warning, Error::hint));
+    }
+}
+
+/// The spec wants a name at least; runc passes over a rule without.
+fn warn_nameless(profile: &Profile, found: &mut Problems) {
+    let nameless = |rule: &Rule| rule.names.is_empty() && rule.unknown.is_empty();
+    for (index, _) in profile.rules.iter().enumerate().filter(|(_, rule)| nameless(rule)) {
+        let pointer = Pointer::at("/linux/seccomp/syscalls/#/names", index);
+        found.warning(wrong(pointer, "the rule names no system call, and does nothing"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the rules say of each number of one architecture.
 
+use super::LONGEST;
 use super::arch::{Arch, X32_BIT};
 use super::mux;
 use super::profile::{Action, Condition, Profile, Rule};
@@ -141,5 +142,10 @@ fn in_trouble(call: &str, trouble: Trouble) -> Error {
             format!("the rules on {call} contradict each other: the same arguments have two actions")
         }
         Trouble::Endless => format!("the rules on {call} overlap in a way that libseccomp comes to no end with"),
+        Trouble::Long => {
+            format!(
+                "with the rules on {call} the filter is longer than the {LONGEST} instructions that the kernel takes"
+            )
+        }
     })
 }

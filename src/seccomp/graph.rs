@@ -1,11 +1,13 @@
 //! Trees of tests as a graph in which every test names what follows it, equal tests are one, and tests
 //! that decide nothing are gone.
 
+use super::LONGEST;
+use super::memo::Memo;
 use super::profile::Action;
-use super::tree::{Compare, Id, NO, Result, Side, Test, Tree, YES};
+use super::tree::{Compare, Id, NO, Result, Side, Test, Tree, Trouble, YES};
 
 /// What follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// An action.
     Act(Action),
@@ -32,6 +34,14 @@ pub struct Graph {
     first: usize,
 }
 
+/// The tree of a call on its way into the graph.
+struct Adding<'a> {
+    tree: &'a Tree,
+    graph: &'a mut Graph,
+    /// What a level has become, by a node of it and what comes after: many ways lead to the same.
+    memo: Memo<(Id, Target), Target>,
+}
+
 impl Graph {
     /// How many tests there are.
     pub fn len(&self) -> usize {
@@ -46,32 +56,15 @@ impl Graph {
     /// Adds the tree of a call; `otherwise` is for what no rule fits.
     ///
     /// # Errors
-    /// A level leads to itself.
+    /// A level leads to itself; more tests than a program can have.
     pub fn add(&mut self, tree: &Tree, otherwise: Action) -> Result<Target> {
         self.first = self.steps.len();
-        self.level(tree, &tree.top()?, Target::Act(otherwise))
+        Adding { tree, graph: self, memo: Memo::new() }.nodes(&tree.top()?, Target::Act(otherwise))
     }
 
-    fn level(&mut self, tree: &Tree, level: &[Id], after: Target) -> Result<Target> {
-        level.iter().rev().try_fold(after, |next, id| {
-            let node = tree.node(*id);
-            let yes = self.side(tree, &node.sides[YES], next)?;
-            let no = self.side(tree, &node.sides[NO], next)?;
-            Ok(self.insert(node.test, yes, no))
-        })
-    }
-
-    fn side(&mut self, tree: &Tree, side: &Side, next: Target) -> Result<Target> {
-        match *side {
-            Side { next: Some(below), .. } => self.level(tree, &tree.level(below)?, next),
-            Side { action: Some(action), .. } => Ok(Target::Act(action)),
-            _ => Ok(next),
-        }
-    }
-
-    fn insert(&mut self, mut test: Test, yes: Target, no: Target) -> Target {
+    fn insert(&mut self, mut test: Test, yes: Target, no: Target) -> Result<Target> {
         if yes == no || (test.compare == Compare::Masked && test.mask == 0) {
-            return yes;
+            return Ok(yes);
         }
         if test.mask == u32::MAX && test.compare == Compare::Masked {
             test.compare = Compare::Equal;
@@ -82,6 +75,34 @@ impl Graph {
         if known.is_none() {
             self.steps.push(step);
         }
-        Target::Test(number as u32)
+        if number < LONGEST { Ok(Target::Test(number as u32)) } else { Err(Trouble::Long) }
+    }
+}
+
+impl Adding<'_> {
+    fn nodes(&mut self, level: &[Id], after: Target) -> Result<Target> {
+        level.iter().rev().try_fold(after, |next, id| {
+            let node = self.tree.node(*id);
+            let yes = self.side(&node.sides[YES], next)?;
+            let no = self.side(&node.sides[NO], next)?;
+            self.graph.insert(node.test, yes, no)
+        })
+    }
+
+    fn level(&mut self, of: Id, after: Target) -> Result<Target> {
+        if let Some(target) = self.memo.get(&(of, after)) {
+            return Ok(target);
+        }
+        let target = self.nodes(&self.tree.level(of)?, after)?;
+        self.memo.keep((of, after), target);
+        Ok(target)
+    }
+
+    fn side(&mut self, side: &Side, next: Target) -> Result<Target> {
+        match *side {
+            Side { next: Some(below), .. } => self.level(below, next),
+            Side { action: Some(action), .. } => Ok(Target::Act(action)),
+            _ => Ok(next),
+        }
     }
 }

@@ -7,32 +7,7 @@
 //! below.
 
 use super::profile::{Action, Condition};
-use super::tree::{Id, NO, Result, Side, Tree, Trouble, YES};
-
-// What is known while a rule is compared with a level of the tree.
-/// The tests above are the same.
-const MATCH: u8 = 1;
-/// They were once.
-const ONCE: u8 = 2;
-/// Nothing follows the node of the tree.
-const OLD_ENDS: u8 = 4;
-/// Nothing follows the node of the rule.
-const NEW_ENDS: u8 = 8;
-/// The tree tests more before it comes to this.
-const OLD_BELOW: u8 = 16;
-/// The rule does.
-const NEW_BELOW: u8 = 32;
-
-fn has(state: u8, bits: u8) -> bool {
-    state & bits == bits
-}
-
-/// Where a level hangs.
-#[derive(Clone, Copy)]
-enum Place {
-    Root,
-    Under(Id, usize),
-}
+use super::tree::{Id, NO, Place, Result, Side, Tree, Trouble, YES};
 
 impl Tree {
     /// Adds a rule, at least one condition of which decides something.
@@ -42,10 +17,7 @@ impl Tree {
     pub fn add(&mut self, conditions: &[Condition], action: Action, wide: bool) -> Result<()> {
         let Some(new) = self.path(conditions, action, wide) else { return Ok(()) };
         self.nodes[new].holders += 1;
-        let mut state = 0;
-        let gone = self.prune(self.root, Some(new), action, &mut state)?;
-        if gone == 0 && has(state, MATCH | OLD_ENDS | NEW_BELOW) {
-            // What is there covers the rule.
+        if self.prune(new, action)? {
             return Ok(());
         }
         if self.root.is_none() {
@@ -63,12 +35,12 @@ impl Tree {
         }
     }
 
-    fn tests_alike(&self, old: Id, new: Id) -> bool {
+    pub(super) fn tests_alike(&self, old: Id, new: Id) -> bool {
         self.nodes[old].test == self.nodes[new].test
     }
 
     /// Whether a node of a level stands behind another.
-    fn stands_behind(&self, node: Id, other: Id) -> bool {
+    pub(super) fn stands_behind(&self, node: Id, other: Id) -> bool {
         let (node, other) = (&self.nodes[node], &self.nodes[other]);
         let order = (node.test.word, node.rank).cmp(&(other.test.word, other.rank));
         let values = match node.rank {
@@ -79,11 +51,18 @@ impl Tree {
     }
 
     /// Whether every action of a level, and below it, is this one.
-    fn all_do(&self, of: Option<Id>, action: Action) -> Result<bool> {
-        let Some(of) = of else { return Ok(true) };
+    pub(super) fn all_do(&mut self, of: Option<Id>, action: Action) -> Result<bool> {
+        self.mark += 1;
+        self.all_below_do(of, action)
+    }
+
+    /// Goes to each level once, though many ways lead there.
+    fn all_below_do(&mut self, of: Option<Id>, action: Action) -> Result<bool> {
+        let Some(of) = of.filter(|of| self.nodes[*of].mark != self.mark) else { return Ok(true) };
+        self.nodes[of].mark = self.mark;
         for node in self.level(of)? {
             for side in self.nodes[node].sides {
-                if side.action.is_some_and(|one| one != action) || !self.all_do(side.next, action)? {
+                if side.action.is_some_and(|one| one != action) || !self.all_below_do(side.next, action)? {
                     return Ok(false);
                 }
             }
@@ -91,124 +70,41 @@ impl Tree {
         Ok(true)
     }
 
-    /// Removes what a rule covers; gives how many nodes are gone.
-    fn prune(&mut self, old: Option<Id>, new: Option<Id>, action: Action, state: &mut u8) -> Result<usize> {
-        let (Some(old), Some(new)) = (old, new) else { return Ok(0) };
-        if *state & (MATCH | ONCE) == ONCE {
-            return Ok(0);
-        }
-        let (mut pruned, mut steps) = (Pruned { gone: 0, state: *state }, 0);
-        let mut next = Some(self.first(old)?);
-        let stopped = loop {
-            let Some(old) = next else { break false };
-            next = self.nodes[old].after;
-            steps += 1;
-            if steps > self.nodes.len() {
-                return Err(Trouble::Endless);
-            }
-            let stop = if self.tests_alike(old, new) {
-                self.prune_alike(old, new, action, *state, &mut pruned)?
-            } else if self.stands_behind(old, new) {
-                has(*state, NEW_BELOW) || self.prune_below(old, new, action, *state | OLD_BELOW, &mut pruned)?
-            } else {
-                has(*state, OLD_BELOW) || self.prune_below(old, new, action, *state | NEW_BELOW, &mut pruned)?
-            };
-            if stop {
-                break true;
-            }
-        };
-        if !stopped {
-            pruned.state &= !MATCH;
-        }
-        *state = if has(pruned.state, MATCH) { *state | pruned.state } else { *state & !MATCH };
-        Ok(pruned.gone)
-    }
-
-    /// Goes on where the tests are the same. Gives whether the level is done.
-    fn prune_alike(&mut self, mut old: Id, new: Id, action: Action, state: u8, pruned: &mut Pruned) -> Result<bool> {
-        let ends = |leaf, bit| if leaf { bit } else { 0 };
-        pruned.state |= MATCH | ONCE | ends(self.is_leaf(new), NEW_ENDS) | ends(self.is_leaf(old), OLD_ENDS);
-        let leads = |side: &Side| side.action.is_some() || side.next.is_some();
-        let both_end = has(pruned.state, NEW_ENDS | OLD_ENDS);
-        for (was, is) in self.nodes[old].sides.iter().zip(&self.nodes[new].sides) {
-            // There is more than the rule has, or something else.
-            if leads(was) && !leads(is) || both_end && was.action != is.action {
-                return Ok(true);
-            }
-        }
-        for side in [YES, NO] {
-            let Some(next) = self.nodes[new].sides[side].next else { continue };
-            let below = (self.nodes[old].sides[side].next, next);
-            let (found, held) = self.prune_held(old, below, action, state | MATCH | ONCE, pruned)?;
-            if has(found, MATCH) {
-                pruned.state |= found;
-            }
-            let Some(held) = held else { return Ok(false) };
-            old = held;
-        }
-        if !self.all_do(Some(old), action)? || !has(pruned.state, MATCH) {
-            return Ok(false);
-        }
-        if has(pruned.state, NEW_ENDS | OLD_BELOW) {
-            pruned.gone += self.remove(Place::Root, old)?;
-            return Ok(self.root.is_none());
-        }
-        Ok(has(pruned.state, OLD_ENDS | NEW_BELOW))
-    }
-
-    /// Looks below, in the tree or in the rule. Gives whether the level is done.
-    fn prune_below(&mut self, mut old: Id, new: Id, action: Action, state: u8, pruned: &mut Pruned) -> Result<bool> {
-        for side in [YES, NO] {
-            let below = match has(state, OLD_BELOW) {
-                true => self.nodes[old].sides[side].next.map(|old| (old, new)),
-                false => self.nodes[new].sides[side].next.map(|new| (old, new)),
-            };
-            let Some((below, new)) = below else { continue };
-            let (found, held) = self.prune_held(old, (Some(below), new), action, state & !MATCH, pruned)?;
-            if has(found, MATCH) {
-                pruned.state |= found;
-                return Ok(true);
-            }
-            let Some(held) = held else { return Ok(false) };
-            old = held;
-        }
-        Ok(false)
-    }
-
-    /// Prunes while a node is held; gives what was found, and the node or what is in its place.
-    fn prune_held(
-        &mut self,
-        held: Id,
-        (old, new): (Option<Id>, Id),
-        action: Action,
-        mut state: u8,
-        pruned: &mut Pruned,
-    ) -> Result<(u8, Option<Id>)> {
-        self.nodes[held].holders += 1;
-        pruned.gone += self.prune(old, Some(new), action, &mut state)?;
-        let (gone, held) = self.let_go(held)?;
-        pruned.gone += gone;
-        Ok((state, held))
-    }
-
     /// Removes a node, and those that do nothing; gives how many are gone. One that is held elsewhere is
     /// not gone, and the search goes on.
-    fn remove(&mut self, place: Place, node: Id) -> Result<usize> {
+    pub(super) fn remove(&mut self, node: Id) -> Result<usize> {
+        self.mark += 1;
+        self.remove_below(Place::Root, node)
+    }
+
+    /// Where nothing was found, nothing is looked for again until something changes.
+    fn remove_below(&mut self, place: Place, node: Id) -> Result<usize> {
         let Some(of) = *self.at(place) else { return Ok(0) };
-        let (mut gone, mut at) = (0, self.first(of)?);
+        let (first, mark) = (self.first(of)?, self.mark);
+        if self.nodes[first].mark == mark {
+            return Ok(0);
+        }
+        let (mut gone, mut at) = (0, first);
         for _ in 0..=self.nodes.len() {
             if at != node {
-                gone += self.remove(Place::Under(at, YES), node)? + self.remove(Place::Under(at, NO), node)?;
+                gone += self.remove_below(Place::Under(at, YES), node)?;
+                gone += self.remove_below(Place::Under(at, NO), node)?;
                 let does = self.nodes[at].sides.iter().any(|side| side.action.is_some() || side.next.is_some());
                 match self.nodes[at].after {
                     Some(after) if does && gone == 0 => {
                         at = after;
                         continue;
                     }
-                    _ if does => return Ok(gone),
+                    _ if does => {
+                        if self.mark == mark {
+                            self.nodes[first].mark = mark;
+                        }
+                        return Ok(gone);
+                    }
                     _ => {}
                 }
             }
+            self.change();
             let (before, after) = (self.nodes[at].before.take(), self.nodes[at].after.take());
             if *self.at(place) == Some(at) {
                 *self.at(place) = before.or(after);
@@ -225,12 +121,14 @@ impl Tree {
     }
 
     /// One holder less; the last takes the node away. Gives how many nodes are gone, and what is there now.
-    fn let_go(&mut self, id: Id) -> Result<(usize, Option<Id>)> {
+    pub(super) fn let_go(&mut self, id: Id) -> Result<(usize, Option<Id>)> {
         let node = &mut self.nodes[id];
         node.holders = node.holders.checked_sub(1).ok_or(Trouble::Endless)?;
         if node.holders > 0 {
             return Ok((0, Some(id)));
         }
+        self.change();
+        let node = &self.nodes[id];
         let (mut before, mut after, sides) = (node.before, node.after, node.sides);
         let mut gone = 1;
         if let Some(before) = before {
@@ -255,6 +153,12 @@ impl Tree {
             gone += self.let_go_of_level(side.next)?;
         }
         Ok((gone, before.or(after)))
+    }
+
+    /// What was found before may no longer be so.
+    fn change(&mut self) {
+        self.changes += 1;
+        self.mark += 1;
     }
 
     fn hold(&mut self, id: Option<Id>) -> Option<Id> {
@@ -365,10 +269,4 @@ impl Tree {
         }
         Ok(())
     }
-}
-
-/// What pruning a level has come to.
-struct Pruned {
-    gone: usize,
-    state: u8,
 }

@@ -15,9 +15,11 @@ mod calls;
 mod code;
 mod graph;
 pub mod listing;
+mod memo;
 mod merge;
 mod mux;
 pub mod profile;
+mod prune;
 mod ranges;
 pub mod step;
 pub mod syscalls;
@@ -74,10 +76,6 @@ pub fn compile(profile: &Profile, native: Arch) -> Result<Filter> {
     let mut sections = Vec::new();
     for (arch, ranges) in ranges::all(&numbers, profile, &mut graph)? {
         sections.push(Section { arch, places: vec![0; ranges.len()], ranges });
-    }
-    // A path through more tests than that cannot be compiled; it is not even tried.
-    if graph.len() > LONGEST {
-        return Err(too_long(graph.len()));
     }
     let program = Code::new(&graph).program(&mut sections);
     if program.len() > LONGEST {

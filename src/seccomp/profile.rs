@@ -83,7 +83,7 @@ pub enum Operator {
 }
 
 /// What happens to a call: the value that the filter returns (`SECCOMP_RET_*` of linux/seccomp.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Action(pub u32);
 
 impl Action {

@@ -71,6 +71,8 @@ pub struct Node {
     pub(super) after: Option<Id>,
     /// How many sides, neighbours and roots lead to it, as libseccomp counts.
     pub(super) holders: u32,
+    /// The tree's, since somebody was here.
+    pub(super) mark: u32,
 }
 
 /// What is wrong with rules.
@@ -80,6 +82,8 @@ pub enum Trouble {
     Contradiction,
     /// A level leads to itself: libseccomp never ends then.
     Endless,
+    /// There are more tests than the kernel takes instructions.
+    Long,
 }
 
 /// Something, unless the rules are in trouble.
@@ -90,6 +94,17 @@ pub type Result<T> = std::result::Result<T, Trouble>;
 pub struct Tree {
     pub(super) nodes: Vec<Node>,
     pub(super) root: Option<Id>,
+    /// How often something was removed.
+    pub(super) changes: usize,
+    /// Another one for each walk that goes nowhere twice.
+    pub(super) mark: u32,
+}
+
+/// Where a level hangs.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Root,
+    Under(Id, usize),
 }
 
 /// Whether a condition decides anything.
@@ -200,7 +215,16 @@ impl Tree {
         for next in sides.iter().filter_map(|side| side.next) {
             self.nodes[next].holders += 1;
         }
-        self.nodes.push(Node { test, sides, rank, whole: condition.value, before: None, after: None, holders: 0 });
+        self.nodes.push(Node {
+            test,
+            sides,
+            rank,
+            whole: condition.value,
+            before: None,
+            after: None,
+            holders: 0,
+            mark: 0,
+        });
         self.nodes.len() - 1
     }
 }
