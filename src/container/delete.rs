@@ -47,7 +47,8 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     if state.is_deleted() {
         return Ok(());
     }
-    let removed = dismantle(state, kills(state))?;
+    kill_the_rest(state)?;
+    let removed = dismantle(state, kills(state));
     // Of two at once one runs the hooks.
     if !state.is_deleted() && remove_directory(root, id)? {
         hooks::poststop(state, warn);
@@ -58,21 +59,26 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
 /// After a `create` that failed, whose init is gone. Another may have deleted the container before all of it was
 /// there: then what was made since is left to remove.
 pub fn undo(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
-    match state.is_deleted() {
-        true => dismantle(state, state.shared_pid_namespace)?,
-        false => destroy(root, id, state, warn),
+    if !state.is_deleted() {
+        return destroy(root, id, state, warn);
     }
+    kill_the_rest(state)?;
+    dismantle(state, state.shared_pid_namespace)
 }
 
-/// Removes what was made beside the state. The inner result tells what is left.
-fn dismantle(state: &State, kills: bool) -> Result<Result<()>> {
-    // The kernel ends a pid namespace with its init; without one the others live on.
-    if state.shared_pid_namespace {
-        cgroup::kill::kill_and_wait(&state.cgroup)?;
-    }
+/// The kernel ends a pid namespace with its init; without one the others live on.
+fn kill_the_rest(state: &State) -> Result<()> {
+    if state.shared_pid_namespace { cgroup::kill::kill_and_wait(&state.cgroup) } else { Ok(()) }
+}
+
+/// Removes what was made beside the state.
+///
+/// # Errors
+/// What is left.
+fn dismantle(state: &State, kills: bool) -> Result<()> {
     let stopped = stop_unit(state, kills);
     let removed = cgroup::kill::remove(&state.cgroup, kills).and(stopped);
-    Ok(removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove)))
+    removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove))
 }
 
 /// Ends its unit, if it has one that has not ended by itself.

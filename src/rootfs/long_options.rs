@@ -50,7 +50,9 @@ impl FileSystem<'_> {
         let text = self.text(options).what(&what)?;
         if text.to_bytes().len() > LONGEST_TEXT {
             let (length, what) = (text.to_bytes().len(), what());
-            return Err(Error::new(format!("{what}: options of {length} bytes, of which the kernel takes 4095")));
+            return Err(Error::new(format!(
+                "{what}: options of {length} bytes, of which the kernel takes {LONGEST_TEXT}"
+            )));
         }
         if rootfs.nowhere {
             let error = Error::new(format!("{}: an option of more than 255 bytes needs a mount namespace", what()));
