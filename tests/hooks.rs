@@ -517,7 +517,8 @@ fn a_start_with_hooks_that_fails_or_is_killed_at_any_step_leaves_nothing() {
         for step in 1..=last {
             launch(verb, &format!("error@{step}")).refused("a fault was asked for before");
             bundle.assert_nothing_left(&format!("{verb} --fault error@{step}"));
-            assert_eq!(launch(verb, &format!("kill@{step}")).status, -9, "{verb} kill@{step}");
+            let done = launch(verb, &format!("kill@{step}"));
+            assert_eq!(done.status, -9, "{verb} kill@{step}: {done:?}");
             bundle.delete_force().ok();
             bundle.assert_nothing_left_soon(&format!("{verb} --fault kill@{step}"));
         }

@@ -204,15 +204,15 @@ fn a_directory_that_the_caller_left_open_leads_nowhere() {
     need_root!();
     let host = Bundle::new(&["true"]);
     for (args, script) in [
-        (serde_json::json!(["/proc/self/fd/7/bin/busybox", "true"]), ""),
-        (serde_json::json!(["/bin/x"]), "#!/proc/self/fd/7/bin/busybox true\n"),
+        (serde_json::json!(["/proc/self/fd/9/bin/busybox", "true"]), ""),
+        (serde_json::json!(["/bin/x"]), "#!/proc/self/fd/9/bin/busybox true\n"),
     ] {
         let bundle = Bundle::new(&["true"]).with(|config| config["process"]["args"] = args.clone());
         let file = bundle.rootfs().join("bin/x");
         std::fs::write(&file, script).unwrap();
         std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let run = format!(
-            "exec 7<{}; exec {} --root {} run --bundle {} {}",
+            "exec 9<{}; exec {} --root {} run --bundle {} {}",
             host.rootfs().display(),
             common::ferrun_binary().display(),
             bundle.state_root().display(),

@@ -137,7 +137,7 @@ impl Launch<'_> {
     pub fn undo(&mut self, process: Option<&Process>, error: Error) -> Error {
         process.iter().for_each(|process| process.kill_and_reap());
         let error = match self.interrupt {
-            Some(interrupt) if error.code() == Errno::ECANCELED => interrupt.error(),
+            Some(interrupt) if error.code() == Errno::ECANCELED => interrupt.error().unwrap_or(error),
             _ => error,
         };
         match self.guard.take().map(Guard::call) {

@@ -62,12 +62,10 @@ impl Interrupt {
         SignalFd::with_flags(&SigSet::from_iter(ENDING), flags).map(Interrupt).what(|| "make a signal descriptor")
     }
 
-    /// The error for what was ended.
-    pub(super) fn error(&self) -> Error {
-        let signal =
-            self.0.read_signal().ok().flatten().and_then(|signal| Signal::try_from(signal.ssi_signo as i32).ok());
-        let name = signal.map_or("a signal", Signal::as_str);
-        Error::os(format!("{name} came before the container's program ran"), Errno::ECANCELED)
+    /// The error for what was ended, if it was by this.
+    pub(super) fn error(&self) -> Option<Error> {
+        let signal = Signal::try_from(self.0.read_signal().ok()??.ssi_signo as i32).ok()?;
+        Some(Error::os(format!("{signal} came before the container's program ran"), Errno::ECANCELED))
     }
 }
 

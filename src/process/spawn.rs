@@ -136,16 +136,17 @@ impl Child {
         interrupt: Option<BorrowedFd>,
     ) -> nix::Result<End> {
         loop {
-            // In the place of none stands what ends this anyway.
-            let interrupt = interrupt.unwrap_or(self.process.as_fd());
-            let always = [self.process.as_fd(), interrupt].into_iter().chain(self.output.iter().map(AsFd::as_fd));
-            let mut events: Vec<PollFd> = always.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            let mut events = vec![PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
+            events.extend(self.output.iter().map(|output| PollFd::new(output.as_fd(), PollFlags::POLLIN)));
             events.extend(self.input.iter().map(|input| PollFd::new(input.as_fd(), PollFlags::POLLOUT)));
+            events.extend(interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::POLLIN)));
             match poll(&mut events, time_left(deadline)) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }
-            let [ended, interrupted] = [0, 1].map(|index| events[index].any().unwrap_or(true));
+            let came = |event: &PollFd| event.any().unwrap_or(true);
+            let ended = came(&events[0]);
+            let interrupted = interrupt.is_some() && events.last().is_some_and(came);
             drop(events);
             self.feed(&mut input);
             self.listen(if ended { LAST_PIECES } else { 1 });
