@@ -60,14 +60,18 @@ pub fn open(state: &Path) -> Result<()> {
     let failure = open(&state.join(FAILURE), OpenOptions::new().read(true))?;
     (&fifo).write_all(b"g").what(|| "start the container")?;
     let mut told = Vec::new();
-    // The init's end is close-on-exec: when nothing reads any more, the program runs or the init ended.
+    // The init's end is close-on-exec: when nothing reads any more, the program runs or the init ended. The other
+    // end may be closed a moment before: then it has nothing more to say, and would be told over and over.
+    let mut watched = 2;
     loop {
         let mut events =
             [PollFd::new(fifo.as_fd(), PollFlags::empty()), PollFd::new(failure.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut events, PollTimeout::NONE);
+        let _ = poll(&mut events[..watched], PollTimeout::NONE);
         let closed = events[0].any() == Some(true);
         // At once: a pipe of a user who has many holds no more than a page. An end that is still open is no failure.
-        let _ = (&failure).read_to_end(&mut told);
+        if (&failure).read_to_end(&mut told).is_ok() {
+            watched = 1;
+        }
         if closed {
             break;
         }
@@ -105,5 +109,30 @@ mod tests {
         });
         std::fs::remove_dir_all(&state).unwrap();
         assert_eq!(told.unwrap_err().message.len(), 20_000);
+    }
+
+    #[test]
+    fn while_one_end_is_closed_the_other_is_waited_for_asleep() {
+        let state = std::env::temp_dir().join(format!("ferrun-gate-ends-{}", std::process::id()));
+        std::fs::create_dir(&state).unwrap();
+        let gate = Gate::make(&state).unwrap();
+        // Nanoseconds on the CPU: proc(5).
+        let used = || {
+            let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+            text.split(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        let spent = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                gate.wait().unwrap();
+                drop(gate.failure);
+                std::thread::sleep(std::time::Duration::from_millis(500));
+                drop(gate.fifo);
+            });
+            let before = used();
+            open(&state).unwrap();
+            used() - before
+        });
+        std::fs::remove_dir_all(&state).unwrap();
+        assert!(spent < 100_000_000, "{spent} ns");
     }
 }
