@@ -44,11 +44,6 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// The call as bytes, with its number.
     pub fn to_bytes(&self, serial: u32) -> Vec<u8> {
-        let mut body = Writer::default();
-        self.arguments.iter().for_each(|argument| body.value(argument));
-        let mut out = Writer(vec![ORDER, CALL, 0, 1]);
-        out.u32(body.0.len() as u32);
-        out.u32(serial);
         let fields = [
             (PATH, Some(Value::Path(self.path.into()))),
             (DESTINATION, self.destination.map(Value::text)),
@@ -57,15 +52,25 @@ impl Call<'_> {
             (SIGNATURE, Some(Value::Signature(self.arguments.iter().map(Value::signature).collect()))),
         ];
         let given = fields.into_iter().filter_map(|(number, value)| Some((number, value?)));
-        out.array(8, given, |out, (number, value)| {
-            out.align(8);
-            out.0.push(number);
-            out.variant(&value);
-        });
-        out.align(8);
-        out.0.extend(body.0);
-        out.0
+        message(CALL, serial, given, self.arguments)
     }
+}
+
+/// A message of any kind: the fixed header, its fields, the body.
+fn message(kind: u8, serial: u32, fields: impl IntoIterator<Item = (u8, Value)>, arguments: &[Value]) -> Vec<u8> {
+    let mut body = Writer::default();
+    arguments.iter().for_each(|argument| body.value(argument));
+    let mut out = Writer(vec![ORDER, kind, 0, 1]);
+    out.u32(body.0.len() as u32);
+    out.u32(serial);
+    out.array(8, fields, |out, (number, value)| {
+        out.align(8);
+        out.0.push(number);
+        out.variant(&value);
+    });
+    out.align(8);
+    out.0.extend(body.0);
+    out.0
 }
 
 /// Writes values one after the other, each at a multiple of its alignment.
@@ -254,19 +259,7 @@ mod tests {
 
     /// The header of an answer, an error or a signal, as a bus would write it.
     fn received(kind: u8, fields: Vec<(u8, Value)>, arguments: &[Value]) -> Vec<u8> {
-        let mut body = Writer::default();
-        arguments.iter().for_each(|argument| body.value(argument));
-        let mut out = Writer(vec![ORDER, kind, 0, 1]);
-        out.u32(body.0.len() as u32);
-        out.u32(7);
-        out.array(8, fields, |out, (number, value)| {
-            out.align(8);
-            out.0.push(number);
-            out.variant(&value);
-        });
-        out.align(8);
-        out.0.extend(body.0);
-        out.0
+        message(kind, 7, fields, arguments)
     }
 
     #[test]
