@@ -112,7 +112,8 @@ check_terminal() {
 	mkfifo "$dir/stdin" && rm -f "$dir/out"
 	# ctr wants a terminal itself, which script(1) makes. The shim closes the container's console at the end
 	# of the input and at the exit, shown or not: so this end of the fifo stays open, and the program waits.
-	script -qec "timeout -s KILL 15 ctr --address $dir/socket --namespace $token run --rm -t \
+	# In the foreground: a process group of timeout's own would be stopped as it touches the terminal.
+	script -qec "timeout --foreground -s KILL 15 ctr --address $dir/socket --namespace $token run --rm -t \
 		--runc-binary $runtime $image $id sh -c '$script'" /dev/null <>"$dir/stdin" >"$dir/out" 2>&1 &
 	wait_until grep -qs console "$dir/out" && echo 5 >"$dir/stdin"
 	wait $!
