@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::device_rules::{Access, DeviceAccess, Kind, Rule};
+use super::device_access::DeviceAccess;
+use super::device_rules::{Access, Kind, Rule};
 use crate::sys::bpf::{self, Insn};
 
 // Opcodes that the filter uses (Documentation/bpf/standardization/instruction-set.rst). Comparisons are
@@ -296,8 +297,9 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::process::{Command, Output};
 
+    use super::super::device_access::tests::{devices, plainly_allows, random_lists};
     use super::super::device_rules::DEFAULT;
-    use super::super::device_rules::tests::{devices, list, plainly_allows, random_lists};
+    use super::super::device_rules::tests::list;
     use super::*;
 
     fn compile(rules: &[Rule]) -> Vec<Insn> {

@@ -7,8 +7,8 @@ use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
+use super::device_access::DeviceAccess;
 use super::device_filter::{self, Replaced};
-use super::device_rules::DeviceAccess;
 use crate::error::{Context, Error, Result};
 use crate::sys::bpf::Insn;
 use crate::sys::file;

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod current;
+pub mod device_access;
 pub mod device_filter;
 pub mod device_rules;
 pub mod devices;

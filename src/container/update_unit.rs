@@ -2,7 +2,7 @@
 //! again when it is reloaded.
 
 use crate::bundle::resources::{Cpu, Resources};
-use crate::cgroup::device_rules::DeviceAccess;
+use crate::cgroup::device_access::DeviceAccess;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::freezer::while_frozen;
 use crate::cgroup::systemd::value::Property;

@@ -1,7 +1,8 @@
 //! `linux.resources.devices` as DevicePolicy and DeviceAllow. Systemd makes a filter of its own of them, and
 //! makes it anew when it is reloaded: were it narrower than the config's rules, devices would be gone then.
 
-use crate::cgroup::device_rules::{DeviceAccess, Kind, Rule};
+use crate::cgroup::device_access::DeviceAccess;
+use crate::cgroup::device_rules::{Kind, Rule};
 use crate::cgroup::systemd::value::{Property, Value};
 
 /// What systemd is told, and whether that is narrower than the rules.

@@ -1,6 +1,9 @@
 //! The terminal of a foreground `run`: what is typed goes to the container's, what that shows comes back.
 
-use std::io::{stderr, stdin, stdout};
+mod pipe;
+mod raw;
+
+use std::io::{stdin, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -8,18 +11,19 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::{getpgrp, isatty, read, tcgetpgrp, write};
+use nix::sys::termios::{LocalFlags, SpecialCharacterIndices, tcgetattr};
 
+pub use self::raw::{is_shown, size};
+
+use self::pipe::{BUFFER, Pipe};
+use self::raw::{Raw, is_in_background};
 use super::Process;
 use super::notify::Notify;
 use super::signals::ENDING;
 use crate::error::{Context, Result};
 use crate::sys::pidfd;
-use crate::sys::terminal::{self, Size};
+use crate::sys::terminal;
 
-/// Bytes on their way in one direction: what a pipe surely takes once it takes anything (PIPE_BUF).
-const BUFFER: usize = 4096;
 /// What can still come after the exit: the kernel holds two buffers of 8 KiB and a line of 4 KiB.
 const LAST: usize = 64 * 1024 / BUFFER;
 /// After this a terminal that nobody has open is looked at again; and for this there has been no output when
@@ -27,87 +31,6 @@ const LAST: usize = 64 * 1024 / BUFFER;
 const PAUSE: Duration = Duration::from_millis(100);
 /// After this the end of the input is told whatever is shown, and told again.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// The size of the terminal that ferrun shows on, if there is one.
-pub fn size() -> Option<Size> {
-    terminal::size(stdout()).or_else(|_| terminal::size(stdin())).or_else(|_| terminal::size(stderr())).ok()
-}
-
-/// Whether ferrun's output is shown on a terminal.
-pub fn is_shown() -> bool {
-    isatty(stdout()).unwrap_or(false)
-}
-
-/// Ferrun's own terminal, which passes on every key as it is, until this is dropped.
-struct Raw {
-    before: Termios,
-    raw: Termios,
-}
-
-impl Raw {
-    /// None: the input is no terminal.
-    fn begin() -> Result<Option<Raw>> {
-        let Ok(before) = tcgetattr(stdin()) else { return Ok(None) };
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        if !is_shown() {
-            // Perhaps through a pipe: then lines without a carriage return come here.
-            raw.output_flags = before.output_flags;
-        }
-        tcsetattr(stdin(), SetArg::TCSANOW, &raw).what(|| "make ferrun's terminal raw")?;
-        Ok(Some(Raw { before, raw }))
-    }
-
-    /// Makes it so again, after a shell has had it.
-    fn again(&self) {
-        let _ = tcsetattr(stdin(), SetArg::TCSANOW, &self.raw);
-    }
-}
-
-/// Whether ferrun's terminal is someone else's now.
-fn is_in_background() -> bool {
-    tcgetpgrp(stdin()).is_ok_and(|group| group != getpgrp())
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        let _ = tcsetattr(stdin(), SetArg::TCSANOW, &self.before);
-    }
-}
-
-/// Bytes on their way in one direction.
-struct Pipe {
-    bytes: [u8; BUFFER],
-    start: usize,
-    end: usize,
-}
-
-impl Pipe {
-    const fn new() -> Pipe {
-        Pipe { bytes: [0; BUFFER], start: 0, end: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    /// Takes what is there into the empty buffer. `Ok(0)` is the end, EAGAIN a pause.
-    fn fill(&mut self, from: impl AsFd) -> nix::Result<usize> {
-        let length = read(from, &mut self.bytes)?;
-        (self.start, self.end) = (0, length);
-        Ok(length)
-    }
-
-    /// Hands on what the other side takes now.
-    fn drain(&mut self, to: impl AsFd) -> nix::Result<()> {
-        match write(to, &self.bytes[self.start..self.end]) {
-            Ok(written) => self.start += written,
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-        Ok(())
-    }
-}
 
 /// How far ferrun's own input is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -276,7 +199,7 @@ impl Relay<'_> {
 
     fn read_input(&mut self) {
         match self.typed.fill(stdin()) {
-            Ok(length @ 1..) => self.line_ended = self.typed.bytes[length - 1] == b'\n',
+            Ok(1..) => self.line_ended = self.typed.ends_line(),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             // Moved to the background: what is typed is for others, until ferrun is back.
             Err(Errno::EIO) if is_in_background() => self.away = Some(Instant::now() + PAUSE),
@@ -328,8 +251,7 @@ impl Relay<'_> {
         // The first would only end a line that has begun.
         let keys = [modes.control_chars[SpecialCharacterIndices::VEOF as usize]; 2];
         let count = if by_line && !self.line_ended { 2 } else { 1 };
-        self.typed.bytes[..count].copy_from_slice(&keys[..count]);
-        (self.typed.start, self.typed.end) = (0, count);
+        self.typed.put(&keys[..count]);
         self.line_ended |= by_line;
     }
 
