@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
@@ -66,7 +67,10 @@ pub fn open(state: &Path) -> Result<()> {
     loop {
         let mut events =
             [PollFd::new(fifo.as_fd(), PollFlags::empty()), PollFd::new(failure.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut events[..watched], PollTimeout::NONE);
+        match poll(&mut events[..watched], PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).what(|| "wait for the container's program"),
+        }
         let closed = events[0].any() == Some(true);
         // At once: a pipe of a user who has many holds no more than a page. An end that is still open is no failure.
         if (&failure).read_to_end(&mut told).is_ok() {

@@ -81,7 +81,8 @@ pub fn pass_on_until_exit(signals: &SignalFd, process: &Process, mut notify: Opt
     loop {
         let told = notify.as_ref().map_or(signals.as_fd(), AsFd::as_fd);
         let mut events = [process.fd.as_fd(), signals.as_fd(), told].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        match poll(&mut events, PollTimeout::NONE) {
+        let watched = 2 + usize::from(notify.is_some());
+        match poll(&mut events[..watched], PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).what(|| "wait for the container's process"),
         }
