@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
 
+use super::switches;
 use crate::cgroup::Manager;
 use crate::container::id::Id;
 use crate::container::state::Root;
@@ -70,6 +71,7 @@ impl Globals {
     /// Those of a command line that cannot be understood as a whole, as far as they can.
     pub fn of_this_process() -> Globals {
         let parser = Globals::augment_args(clap::Command::new("ferrun")).disable_version_flag(true).ignore_errors(true);
+        let parser = switches::with_values(parser);
         let read = |arguments: Vec<std::ffi::OsString>| {
             let matches = parser.clone().try_get_matches_from(arguments)?;
             Globals::from_arg_matches(&matches)

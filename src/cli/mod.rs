@@ -25,6 +25,7 @@ mod seccomp;
 mod spec;
 mod start;
 mod state;
+mod switches;
 mod update;
 mod version;
 
@@ -116,6 +117,7 @@ pub fn main() -> i32 {
             return NO_SUCH_COMMAND;
         }
     };
+    let parser = if switches::have_values(&arguments) { switches::with_values(parser) } else { parser };
     // The process ends with the command: to take these apart would only touch their pages once more.
     match ManuallyDrop::new(parser).try_get_matches_from_mut(&arguments).map(ManuallyDrop::new) {
         Ok(mut matches) => dispatch(known, &mut matches),
@@ -199,6 +201,30 @@ mod tests {
         assert_eq!(word("--root /r --log=/l --debug state c1").as_deref(), Some("state"));
         assert_eq!(word("--log-format json --systemd-cgroup --rootless true create").as_deref(), Some("create"));
         assert_eq!(word("--help"), None);
+    }
+
+    #[test]
+    fn a_switch_may_have_a_value() {
+        let read = |line: &str| {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(switches::have_values(&arguments), line.contains('='), "{line}");
+            let parser = switches::with_values(top().subcommand((entry::<run::Run>().parser)()));
+            let mut matches = parser.try_get_matches_from(arguments)?;
+            let globals = Globals::from_arg_matches_mut(&mut matches)?;
+            let (_, run) = matches.remove_subcommand().unwrap();
+            Ok::<_, clap::Error>([globals.debug, run.get_flag("detach"), run.get_flag("keep")])
+        };
+        for (line, wanted) in [
+            ("ferrun --debug=true run -d=1 --keep=T c", [true, true, true]),
+            ("ferrun --debug=false run -d=0 --keep=f c", [false, false, false]),
+            ("ferrun --debug run -d --keep=False c", [true, true, false]),
+            ("ferrun run --detach c", [false, true, false]),
+        ] {
+            assert_eq!(read(line).unwrap(), wanted, "{line}");
+        }
+        for line in ["ferrun --debug=true run -d=yes c", "ferrun --debug=1 run --keep= c", "ferrun run --debug=1 c"] {
+            assert!(read(line).is_err(), "{line}");
+        }
     }
 
     #[test]
