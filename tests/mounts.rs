@@ -249,6 +249,31 @@ fn an_option_may_be_longer_than_fsconfig_takes() {
 }
 
 #[test]
+fn a_comma_ends_an_option_unless_a_backslash_stands_before_it() {
+    need_root!();
+    let several = tmpfs("/a", &["size=64k,mode=700"]);
+    let mounts = mounts_after("", &[several]);
+    let of_tmpfs = &mounted_on(&mounts, "/a").superblock;
+    assert!(["size=64k", "mode=700"].iter().all(|one| of_tmpfs.iter().any(|option| option == one)), "{of_tmpfs:?}");
+    for length in [2, 200] {
+        let bundle = bundle("ls /layers", &[]);
+        let entry = overlay(&bundle, length);
+        let bundle = bundle.with(|config| config["mounts"].as_array_mut().unwrap().push(entry));
+        let layer = bundle.dir.join(format!("a,b{}", "3".repeat(length)));
+        std::fs::create_dir(&layer).unwrap();
+        std::fs::write(layer.join("3"), "").unwrap();
+        let other = bundle.dir.join("2".repeat(length));
+        let option = format!("lowerdir={}:{}", other.to_str().unwrap(), layer.to_str().unwrap());
+        let bundle = bundle.set("/mounts/7/options/0", json!(option.replace(',', "\\,")));
+        assert_eq!(bundle.run().ok(), "2\n3");
+        let bundle = bundle.set("/mounts/7/options/0", json!(option));
+        let done = bundle.run();
+        done.refused("mount overlay on /layers: ");
+        assert!(done.stderr.contains("hint: a comma ends an option"), "{done:?}");
+    }
+}
+
+#[test]
 fn options_that_are_longer_than_a_page_or_cannot_be_had_are_refused() {
     need_root!();
     let bundle = bundle("true", &[]);

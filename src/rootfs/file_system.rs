@@ -49,6 +49,7 @@ impl FileSystem<'_> {
             if errno == Errno::EINVAL && options.label_is_refused_by(self.kind) {
                 error = label_refused(error);
             }
+            let error = self.hinted(error, options);
             match context.and_then(mount::kernel_message) {
                 Some(said) => error.detail(said),
                 None => error,
@@ -62,6 +63,14 @@ impl FileSystem<'_> {
         let made = self.configure(&context, options);
         let made = made.and_then(|()| mount::fsmount(&context, options.here.set & !keep));
         made.map_err(|errno| fail(errno, Some(&context)))
+    }
+
+    /// Says what a comma does, where the rest of a layer's name may have been taken for an option.
+    pub(super) fn hinted(&self, error: Error, options: &Options) -> Error {
+        match self.kind == c"overlay" && options.is_split() {
+            true => error.hint("a comma ends an option; in the name of a layer it is written \\,"),
+            false => error,
+        }
     }
 
     fn configure(&self, context: &OwnedFd, options: &Options) -> nix::Result<()> {

@@ -61,7 +61,7 @@ impl FileSystem<'_> {
         let scratch = scratch(rootfs).what(|| "make a directory to mount on")?;
         let made = self.mount(options, &text).what(&what);
         withdraw(&scratch).what(|| "take the directory to mount on away")?;
-        made.map_err(|error| error.hint("the kernel's log may say more"))
+        made.map_err(|error| self.hinted(error, options).hint("the kernel's log may say more"))
     }
 
     /// Mounts it on the scratch directory, which is where this process works, and copies that mount.

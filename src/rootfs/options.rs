@@ -201,16 +201,24 @@ impl Options {
         Ok(())
     }
 
+    /// What only the file system understands; as for mount(2), a comma begins the next.
     fn add_data(&mut self, option: &str) -> Result<(), String> {
         let nul = |_| format!("mount option {option:?} has a NUL byte");
-        let (key, value) = match option.split_once('=') {
-            Some((key, value)) => (key, Some(value)),
-            None => (option, None),
-        };
-        let key = CString::new(key).map_err(nul)?;
-        let value = value.map(|value| CString::new(unquoted(&key, value))).transpose().map_err(nul)?;
-        self.data.push(Data { key, value, at: Some(self.count - 1) });
+        for part in split(option).filter(|part| !part.is_empty()) {
+            let (key, value) = match part.split_once('=') {
+                Some((key, value)) => (key, Some(value)),
+                None => (part, None),
+            };
+            let key = CString::new(key).map_err(nul)?;
+            let value = value.map(|value| CString::new(unquoted(&key, value))).transpose().map_err(nul)?;
+            self.data.push(Data { key, value, at: Some(self.count - 1) });
+        }
         Ok(())
+    }
+
+    /// Whether one of the config's options was split at a comma.
+    pub(super) fn is_split(&self) -> bool {
+        self.data.windows(2).any(|pair| pair[0].at.is_some() && pair[0].at == pair[1].at)
     }
 
     /// Whether the mount is asked to be read-only; what holds for all mounts below is set last.
@@ -223,6 +231,17 @@ impl Options {
     pub fn has_data(&self, key: &CStr) -> bool {
         self.data.iter().any(|data| data.key.as_c_str() == key)
     }
+}
+
+/// Commas in SELinux's quotes are none, nor those after a backslash, which overlay takes for its layers' names.
+fn split(option: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    option.split(move |letter| {
+        let ends = letter == ',' && !quoted && !escaped;
+        quoted ^= letter == '"';
+        escaped = letter == '\\' && !escaped;
+        ends
+    })
 }
 
 /// SELinux's options may have quotes, for mount(2), where a comma would end the value. fsconfig(2) takes the
@@ -290,5 +309,17 @@ mod tests {
         assert_eq!(options(&["", "mode=755"]).data[0].at, Some(1), "empty ones say nothing, and are counted");
         assert!(Options::default().add("a\0").is_err());
         assert!(o.has_data(c"mode") && !o.has_data(c"size"));
+    }
+
+    #[test]
+    fn a_comma_begins_the_next() {
+        let text = |d: &Data| (d.key.clone().into_string().unwrap(), d.value.clone().map(|v| v.into_string().unwrap()));
+        let o = options(&["size=64k,mode=700,,huge", "lowerdir=a\\,b:c\\\\,ro", "context=\"a,b\",c"]);
+        let all: Vec<_> = o.data.iter().map(text).collect();
+        let part = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()).filter(|value| !value.is_empty()));
+        let parts = [("size", "64k"), ("mode", "700"), ("huge", ""), ("lowerdir", "a\\,b:c\\\\"), ("ro", "")];
+        let context = [("context", "a,b"), ("c", "")];
+        assert_eq!(all, parts.into_iter().chain(context).map(|(key, value)| part(key, value)).collect::<Vec<_>>());
+        assert_eq!(o.data.iter().map(|data| data.at).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 2, 2].map(Some));
     }
 }
