@@ -266,7 +266,10 @@ fn a_failing_poststop_hook_is_a_warning() {
         assert!(done.stderr.starts_with(warning), "{done:?}");
     };
     let bundle = with_hooks_of_a_stopped_container();
-    said(&bounded_run(&bundle), 5);
+    let run = bounded_run(&bundle);
+    said(&run, 5);
+    let place = format!("config.json:{} /hooks/poststop/1", bundle.line_of("/hooks/poststop/1"));
+    assert!(run.stderr.contains(&place), "no {place} in {run:?}");
     assert_eq!(order(&bundle), ["first", "third"]);
     bundle.assert_nothing_left("run");
     let bundle = with_hooks_of_a_stopped_container();

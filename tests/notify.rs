@@ -175,3 +175,22 @@ fn a_start_that_fails_leaves_nothing_of_the_socket() {
         bundle.assert_nothing_left(verb);
     }
 }
+
+#[test]
+fn what_fails_of_the_socket_is_no_property_of_the_config() {
+    need_root!();
+    let user = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+    for mappings in [json!(null), user] {
+        let mut bundle = Bundle::new(&["true"]).set("/root/readonly", json!(false));
+        if !mappings.is_null() {
+            bundle = bundle.set("/linux/uidMappings", mappings.clone()).set("/linux/gidMappings", mappings);
+            let user = json!({"type": "user"});
+            bundle = bundle.with(|config| config["linux"]["namespaces"].as_array_mut().unwrap().push(user));
+        }
+        std::fs::create_dir(bundle.rootfs().join("run")).unwrap();
+        std::fs::write(bundle.rootfs().join("run/notify"), "").unwrap();
+        let done = common::bounded(&mut command(&bundle, "run", &[], &path(&bundle)));
+        done.refused("NOTIFY_SOCKET: mount point \"/run/notify\": not a directory");
+        assert!(!done.stderr.contains("/mounts"), "{done:?}");
+    }
+}

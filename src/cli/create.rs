@@ -70,7 +70,9 @@ impl Flags {
         if notify.is_some() {
             notify::add_to(&mut bundle.spec, &root.of(&id))?;
         }
-        let plan = plan(&bundle, &options).map_err(|error| bundle.locate(error)).inspect_err(|_| ended())?;
+        let added = notify.is_some();
+        let locate = |error| bundle.locate(if added { notify::disown(error, &bundle.spec) } else { error });
+        let plan = plan(&bundle, &options).map_err(locate).inspect_err(|_| ended())?;
         let plan = ManuallyDrop::new(plan);
         report::warnings(&plan.warnings, globals);
         trace.iter().for_each(|trace| trace.phase("plan", begin));
@@ -89,9 +91,9 @@ impl Flags {
             trace,
             fault,
             notify,
-            warn: &|warning| report::warning(warning, globals),
+            warn: &|warning| report::warning(&locate(warning.clone()), globals),
         };
-        let result = go_on(request).map_err(|error| bundle.locate(error));
+        let result = go_on(request).map_err(locate);
         if let Some(trace) = trace {
             trace.phase("all", begin);
             trace.end()?;

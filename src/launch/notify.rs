@@ -19,6 +19,7 @@ use nix::unistd::{Pid, pipe2};
 use crate::bundle::Spec;
 use crate::bundle::text::Text;
 use crate::error::{Context, Error, Result};
+use crate::pointer::Pointer;
 use crate::sys::fd;
 
 /// The directory of the socket, in that of the state.
@@ -50,6 +51,15 @@ pub fn add_to(spec: &mut Spec, state: &Path) -> Result<()> {
     let entry = c"NOTIFY_SOCKET=/run/notify/notify.sock".to_owned();
     spec.process.iter_mut().for_each(|process| process.env.push(Text(entry.clone())));
     Ok(())
+}
+
+/// What fails of the mount that was added is no property of config.json: it is told by the variable's name.
+pub fn disown(error: Error, spec: &Spec) -> Error {
+    let added = spec.mounts.len().checked_sub(1).map(|last| Pointer::at("/mounts/#", last).to_string());
+    match added.is_some() && error.pointer.as_deref() == added.as_deref() {
+        true => Error { message: format!("NOTIFY_SOCKET: {}", error.message), pointer: None, ..error },
+        false => error,
+    }
 }
 
 /// Makes the directory that is mounted, for any user of the container.
