@@ -655,7 +655,7 @@ fn a_trace_of_a_failed_start_is_json_with_the_steps_so_far() {
     let bundle = Bundle::new(&["true"]);
     let trace = bundle.dir.join("trace.json");
     let flags = ["--trace", trace.to_str().unwrap()];
-    let bad_mount = json!([{"destination": "/proc", "type": "nonesuch", "source": "x"}]);
+    let bad_mount = json!([{"destination": "/tmp", "type": "nonesuch", "source": "x"}]);
     let bundle = bundle.set("/mounts", bad_mount);
     let failing = steps(&bundle).iter().find(|step| step["from"] == "/mounts/0").unwrap()["number"].as_u64().unwrap();
     bundle.run_with(&flags).refused("/mounts/0");
@@ -727,4 +727,48 @@ fn explain_plans_for_another_host() {
         assert!(there.contains(wanted), "no {wanted:?} in {there}");
     }
     assert!(!there.contains("v1"), "{there}");
+}
+
+#[test]
+fn what_the_words_of_a_step_do_not_say_differs_too() {
+    if !std::path::Path::new("/bin/busybox").exists() {
+        return common::skip("this test needs /bin/busybox");
+    }
+    let hooks = json!({"prestart": [{"path": "/bin/true"}], "poststop": [{"path": "/bin/true"}]});
+    let fuse = json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]);
+    let one = || {
+        let bundle = Bundle::new(&["/bin/a"]).set("/hooks", hooks.clone()).set("/linux/devices", fuse.clone());
+        bundle.set("/root/path", json!("/")).set("/linux/cgroupsPath", json!("/ferrun-diff"))
+    };
+    let first = one();
+    let diff = |other: &Bundle| {
+        let dirs = [&first, other].map(|bundle| bundle.dir.to_str().unwrap().to_owned());
+        first.ferrun(&["explain", "--bundle", &dirs[0], "--diff", &dirs[1]]).ok()
+    };
+    assert_eq!(diff(&one()), "");
+    for (pointer, value, wanted) in [
+        ("/process/cwd", json!("/tmp"), "- init    cwd       /  /process/cwd\n+ init    cwd       /tmp  /process/cwd"),
+        ("/process/args/0", json!("/bin/b"), "- init    exec      /bin/a  /process/args\n+ init    exec      /bin/b"),
+        ("/process/env/2", json!("A=b"), "~ init    exec      /bin/a  /process/args"),
+        ("/mounts/1/options/4", json!("noexec"), "~ init    mount     tmpfs on /dev  /mounts/1"),
+        ("/linux/maskedPaths/0", json!("/proc/a"), "+ init    mask      /proc/a  /linux/maskedPaths/0"),
+        ("/linux/devices/0/fileMode", json!(0o600), "~ init    dev       /dev/fuse (c 10:229)  /linux/devices/0"),
+        ("/hooks/prestart/0/timeout", json!(5), "~ parent  hooks     prestart /bin/true  /hooks/prestart/0"),
+        ("/hooks/poststop/0/env", json!(["A=b"]), "~ parent  hooks     poststop /bin/true  /hooks/poststop/0"),
+        ("/hooks/poststop/0/path", json!("/b"), "+ parent  hooks     poststop /b  /hooks/poststop/0"),
+    ] {
+        let said = diff(&one().set(pointer, value));
+        assert!(said.contains(wanted), "{pointer}: {said}");
+    }
+}
+
+#[test]
+fn explain_tells_where_a_warning_stands() {
+    if !std::path::Path::new("/bin/busybox").exists() {
+        return common::skip("this test needs /bin/busybox");
+    }
+    let bundle = Bundle::new(&["true"]).set("/process/capabilities/ambient", json!(["CAP_KILL", "CAP_CHOWN"]));
+    let line = bundle.line_of("/process/capabilities/ambient");
+    let said = bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).stderr;
+    assert!(said.contains(&format!("config.json:{line} /process/capabilities/ambient")), "{said}");
 }

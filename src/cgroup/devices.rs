@@ -14,6 +14,7 @@ use crate::sys::bpf::Insn;
 use crate::sys::file;
 
 /// Which devices the container may use, by the v1 controller.
+#[derive(PartialEq)]
 pub struct DevicesV1 {
     /// The cgroup's directory in the hierarchy of `devices`.
     pub directory: Rc<str>,
@@ -121,6 +122,7 @@ impl fmt::Display for DevicesV1 {
 }
 
 /// Which devices the container may use, by a program on the v2 cgroup.
+#[derive(PartialEq)]
 pub struct DevicesV2 {
     /// The cgroup's directory.
     pub directory: Rc<str>,

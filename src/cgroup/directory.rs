@@ -206,6 +206,7 @@ fn read(path: &str) -> Result<Vec<u8>> {
 }
 
 /// Makes the container's directories in the v1 hierarchies.
+#[derive(PartialEq)]
 pub struct MakeV1 {
     /// The directories, and whether each is in the hierarchy of cpuset.
     pub directories: Vec<(Rc<str>, bool)>,
@@ -227,6 +228,7 @@ impl fmt::Display for MakeV1 {
 }
 
 /// Makes the container's directory in the v2 hierarchy.
+#[derive(PartialEq)]
 pub struct MakeV2 {
     /// The directory.
     pub path: Rc<str>,

@@ -11,6 +11,7 @@ use crate::sys::file;
 
 /// The process moves itself: `0` written to `tasks` moves the calling thread alone, for which the
 /// kernel takes no global lock and waits for no grace period (docs/decisions.md has the figures).
+#[derive(PartialEq)]
 pub struct Join {
     /// The directory in each hierarchy.
     pub directories: Vec<Rc<str>>,

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::sys::file;
 
 /// Writes a value to a file of the cgroup.
+#[derive(PartialEq)]
 pub struct Limit {
     /// The cgroup's directory.
     pub directory: Rc<str>,

@@ -16,6 +16,7 @@ const LIST: &str = "/sys/kernel/cgroup/delegate";
 const USUAL: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
 
 /// Gives the container's cgroup to a user.
+#[derive(PartialEq)]
 pub struct GiveCgroup {
     /// The cgroup's directory.
     pub directory: Rc<str>,

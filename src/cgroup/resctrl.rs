@@ -32,6 +32,7 @@ pub fn mount_point() -> Option<String> {
 
 /// Puts the init into a class of service, which is made and filled where the config says so: config-linux.md
 /// of the specification, IntelRdt.
+#[derive(PartialEq)]
 pub struct Class {
     /// Where resctrl is mounted.
     pub root: String,

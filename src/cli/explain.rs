@@ -22,7 +22,7 @@ pub struct Explain {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
-    /// Print only the steps that this other bundle's plan has not, or has more
+    /// Print only the steps that this other bundle's plan has not (-), has more (+) or has otherwise (~)
     #[arg(long, value_name = "DIR", conflicts_with = "json")]
     diff: Option<PathBuf>,
     /// Plan for the host whose facts are in this file
@@ -67,7 +67,8 @@ impl Command for Explain {
         let compile = |dir: &std::path::Path| {
             let bundle = bundle::load(dir)?;
             let host = if self.host.is_some() { host.clone() } else { host.clone().with_facts_for(&bundle.spec) };
-            let plan = plan::compile(&bundle, &host, &options).map_err(|error| bundle.locate(error))?;
+            let mut plan = plan::compile(&bundle, &host, &options).map_err(|error| bundle.locate(error))?;
+            plan.warnings = plan.warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
             Ok::<_, Error>((bundle, plan))
         };
         let (bundle, plan) = compile(&self.bundle)?;

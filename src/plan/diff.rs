@@ -1,54 +1,65 @@
-//! What differs between two plans: the steps that only one of them has.
+//! What differs between two plans: the steps that only one of them has, or has otherwise.
 
 use super::{Plan, Step};
 
-/// The steps of both plans in order: `  ` before what both do, `- ` before what only the first does,
-/// `+ ` before what only the second does. Steps that are the same are left out.
+/// The steps of both plans in order: `- ` before what only the first does, `+ ` before what only the second
+/// does, `~ ` before what both do with other details, which the words do not say: a mount's options, a
+/// program's environment. Steps that are the same are left out.
 pub fn diff(one: &Plan, other: &Plan) -> String {
-    let lanes = [("parent", &one.parent, &other.parent), ("init", &one.init, &other.init)];
+    let lanes = [
+        ("parent", &one.parent, &other.parent),
+        ("init", &one.init, &other.init),
+        ("parent", &one.later, &other.later),
+    ];
     let mut text = String::new();
     for (lane, one, other) in lanes {
-        let (one, other) = (lines(lane, one), lines(lane, other));
-        for line in changes(&one, &other) {
-            text.push_str(&line);
-            text.push('\n');
+        let words = |steps: &[Step]| -> Vec<String> {
+            steps.iter().map(|step| format!("{lane:<7} {:<9} {}", step.action.verb(), step.action)).collect()
+        };
+        let (one_words, other_words) = (words(one), words(other));
+        for (mark, row, column) in changes(&one_words, &other_words) {
+            let (step, words) = match mark {
+                '+' => (&other[column], &other_words[column]),
+                _ => (&one[row], &one_words[row]),
+            };
+            if mark == ' ' && step.action == other[column].action {
+                continue;
+            }
+            let from = step.from.map_or_else(String::new, |pointer| format!("  {pointer}"));
+            text.push_str(&format!("{} {words}{from}\n", if mark == ' ' { '~' } else { mark }));
         }
     }
     text
 }
 
-fn lines(lane: &str, steps: &[Step]) -> Vec<String> {
-    let from = |step: &Step| step.from.map_or_else(String::new, |pointer| format!("  {pointer}"));
-    steps.iter().map(|step| format!("{lane:<7} {:<9} {}{}", step.action.verb(), step.action, from(step))).collect()
-}
-
-/// The lines outside of a longest common subsequence. Pointers are no part of what is compared: an entry
-/// that only moved in its list is the same step.
-fn changes(one: &[String], other: &[String]) -> Vec<String> {
-    let same = |a: &str, b: &str| a.split("  /").next() == b.split("  /").next();
+/// The way through both lists, by a longest common subsequence: `-` and a place in the first, `+` and one in
+/// the second, ` ` and the places of what both have. Where it comes from is no part of what is compared: an
+/// entry that only moved in its list is the same step.
+fn changes(one: &[String], other: &[String]) -> Vec<(char, usize, usize)> {
     let (rows, columns) = (one.len(), other.len());
     let mut common = vec![vec![0u32; columns + 1]; rows + 1];
     for row in (0..rows).rev() {
         for column in (0..columns).rev() {
-            common[row][column] = match same(&one[row], &other[column]) {
+            common[row][column] = match one[row] == other[column] {
                 true => common[row + 1][column + 1] + 1,
                 false => common[row + 1][column].max(common[row][column + 1]),
             };
         }
     }
-    let (mut row, mut column, mut changed) = (0, 0, Vec::new());
+    let (mut row, mut column, mut way) = (0, 0, Vec::new());
     while row < rows || column < columns {
-        if row < rows && column < columns && same(&one[row], &other[column]) {
+        if row < rows && column < columns && one[row] == other[column] {
+            way.push((' ', row, column));
             (row, column) = (row + 1, column + 1);
         } else if column == columns || (row < rows && common[row + 1][column] >= common[row][column + 1]) {
-            changed.push(format!("- {}", one[row]));
+            way.push(('-', row, column));
             row += 1;
         } else {
-            changed.push(format!("+ {}", other[column]));
+            way.push(('+', row, column));
             column += 1;
         }
     }
-    changed
+    way
 }
 
 #[cfg(test)]
@@ -56,11 +67,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_differs_is_told_in_order() {
+    fn the_way_through_both() {
         let list = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(changes(&list("a b c d"), &list("a x c d e")), ["- b", "+ x", "+ e"]);
-        assert_eq!(changes(&list("a b"), &list("a b")), Vec::<String>::new());
-        let (one, other) = (["mount x  /mounts/0".to_owned()], ["mount x  /mounts/3".to_owned()]);
-        assert_eq!(changes(&one, &other), Vec::<String>::new(), "an entry that moved");
+        let way = changes(&list("a b c d"), &list("a x c d e"));
+        let marks: String = way.iter().map(|(mark, ..)| *mark).collect();
+        assert_eq!(marks, " -+  +");
+        assert_eq!((way[1], way[2], way[5]), (('-', 1, 1), ('+', 2, 1), ('+', 4, 4)));
     }
 }

@@ -52,6 +52,7 @@ pub struct Step {
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident($inner:ty) = $verb:literal,)*) => {
         /// What a step does. Each variant is a plain struct of the room that runs it.
+        #[derive(PartialEq)]
         pub enum Action { $($(#[$doc])* $name($inner),)* }
 
         impl Action {
@@ -239,6 +240,7 @@ boxed! {
 }
 
 /// Makes the init: clone3(2), with those namespaces that a process can only be born into.
+#[derive(PartialEq)]
 pub struct Clone {
     /// The new namespaces.
     pub flags: CloneFlags,
@@ -269,6 +271,7 @@ impl fmt::Display for Clone {
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {$(
         $(#[$doc])*
+        #[derive(PartialEq)]
         pub struct $name;
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result { f.write_str($text) }

@@ -16,6 +16,7 @@ use crate::sys;
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Enters the working directory, which is made if it is missing (as runc does).
+#[derive(PartialEq)]
 pub struct WorkingDirectory(pub CString);
 
 impl WorkingDirectory {
@@ -35,6 +36,7 @@ impl fmt::Display for WorkingDirectory {
 }
 
 /// Sets the file mode creation mask.
+#[derive(PartialEq)]
 pub struct Umask(pub u32);
 
 impl Umask {
@@ -52,6 +54,7 @@ impl fmt::Display for Umask {
 }
 
 /// The program with everything that execve(2) takes.
+#[derive(PartialEq)]
 pub struct Program {
     /// Its name and arguments.
     pub args: Vec<CString>,

@@ -14,6 +14,7 @@ use crate::rootfs::Rootfs;
 const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// Looks up HOME in the container's /etc/passwd (passwd(5)), as runc; a user who is not there has `/`.
+#[derive(PartialEq)]
 pub struct Home {
     /// The user.
     pub uid: u32,

@@ -10,6 +10,7 @@ use crate::error::{Context, Result};
 use crate::sys::capability::{self, Sets};
 
 /// Takes everything outside the mask out of the capability bounding set.
+#[derive(PartialEq)]
 pub struct BoundingSet(pub u64);
 
 impl BoundingSet {
@@ -33,6 +34,7 @@ impl fmt::Display for BoundingSet {
 }
 
 /// Changes to the user and groups of the process.
+#[derive(PartialEq)]
 pub struct User {
     /// User id inside the container.
     pub uid: u32,
@@ -75,6 +77,7 @@ impl fmt::Display for User {
 }
 
 /// Sets the effective, permitted, inheritable and ambient capabilities.
+#[derive(PartialEq)]
 pub struct Capabilities {
     /// The first three.
     pub sets: Sets,
@@ -124,6 +127,7 @@ impl fmt::Display for Capabilities {
 }
 
 /// Sets no_new_privs: from now on execve(2) grants nothing.
+#[derive(PartialEq)]
 pub struct NoNewPrivileges;
 
 impl NoNewPrivileges {

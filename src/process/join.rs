@@ -18,6 +18,7 @@ use crate::sys::fd::CWD;
 use crate::sys::namespace;
 
 /// Opens a namespace, which must be of the kind that the config says.
+#[derive(PartialEq)]
 pub struct Open {
     /// The kind.
     pub kind: CloneFlags,
@@ -140,6 +141,7 @@ impl Opened {
 
 /// Enters the opened namespaces of these kinds, the user namespace last: the others may belong to a user
 /// namespace above it, in which there are no rights any more from then on (as runc).
+#[derive(PartialEq)]
 pub struct Enter(pub CloneFlags);
 
 impl Enter {

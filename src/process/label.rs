@@ -26,6 +26,7 @@ pub enum Module {
 ///
 /// It is done while ferrun may still make a procfs of its own: one that the container brings could take
 /// the write and confine nothing (CVE-2019-16884, CVE-2025-52881).
+#[derive(PartialEq)]
 pub struct ExecLabel {
     /// Who is told.
     pub module: Module,
@@ -77,6 +78,7 @@ impl fmt::Display for ExecLabel {
 
 /// Names the label of the keys that this thread makes up to execve(2): of the session keyring, to which a
 /// confined program has no right if it has ferrun's label.
+#[derive(PartialEq)]
 pub struct KeyLabel(pub CString);
 
 impl KeyLabel {

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use crate::error::{Context, Result};
 
 /// Sets one limit: setrlimit(2).
+#[derive(PartialEq)]
 pub struct Rlimit {
     /// Which.
     pub resource: Resource,
@@ -45,6 +46,7 @@ impl fmt::Display for Amount {
 }
 
 /// Sets how readily the kernel kills the process when memory runs out: proc(5), oom_score_adj.
+#[derive(PartialEq)]
 pub struct OomScoreAdj(pub i32);
 
 impl OomScoreAdj {

@@ -9,6 +9,7 @@ use crate::error::{Context, Result};
 use crate::sys;
 
 /// Leaves the caller's namespaces of these kinds for new ones: unshare(2).
+#[derive(PartialEq)]
 pub struct Unshare(pub CloneFlags);
 
 impl Unshare {
@@ -41,6 +42,7 @@ pub fn names(flags: CloneFlags) -> String {
 }
 
 /// Sets the loopback link up, which is down in a new network namespace.
+#[derive(PartialEq)]
 pub struct Loopback;
 
 impl Loopback {
@@ -57,6 +59,7 @@ impl fmt::Display for Loopback {
 }
 
 /// Names the host: sethostname(2).
+#[derive(PartialEq)]
 pub struct Hostname(pub CString);
 
 impl Hostname {
@@ -75,6 +78,7 @@ impl fmt::Display for Hostname {
 }
 
 /// Names the NIS domain: setdomainname(2).
+#[derive(PartialEq)]
 pub struct DomainName(pub CString);
 
 impl DomainName {

@@ -22,6 +22,7 @@ const KEPT: u32 = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
 const UNIVERSE: u8 = 0;
 
 /// Moves a link with its lasting addresses into the container's network namespace, and sets it up.
+#[derive(PartialEq)]
 pub struct MoveLink {
     /// Its name on the host.
     pub name: String,

@@ -52,6 +52,7 @@ pub enum Flag {
 
 /// Chooses how the process shares the CPUs: sched_setattr(2). The specification has no property for the
 /// values of the utilisation clamps, so that they are 0, as runc's are.
+#[derive(PartialEq)]
 pub struct Scheduler {
     /// The policy.
     pub policy: Policy,
@@ -120,6 +121,7 @@ pub enum IoClass {
 
 /// Chooses how the process shares the disks: ioprio_set(2). The init is alone in its process group, and
 /// what it starts inherits the priority.
+#[derive(PartialEq)]
 pub struct IoPriority {
     /// The class.
     pub class: IoClass,
@@ -178,6 +180,7 @@ pub enum MemoryFlag {
 }
 
 /// Chooses the memory nodes: set_mempolicy(2). The policy is kept over execve(2).
+#[derive(PartialEq)]
 pub struct MemoryPolicy {
     /// The mode.
     pub mode: MemoryMode,
@@ -225,6 +228,7 @@ pub enum Domain {
 }
 
 /// Sets the execution domain: personality(2). It is kept over execve(2).
+#[derive(PartialEq)]
 pub struct Personality(pub Domain);
 
 impl Personality {

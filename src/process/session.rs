@@ -13,6 +13,7 @@ use crate::sys;
 /// Hides the process from ptrace(2) and /proc until it has executed the container's program, so that
 /// nothing in the container reaches ferrun's memory and descriptors (CVE-2016-9962); makes it the leader
 /// of a session of its own; and clears the caller's file mode mask, so that modes are what the steps say.
+#[derive(PartialEq)]
 pub struct Isolate;
 
 impl Isolate {
@@ -32,6 +33,7 @@ impl fmt::Display for Isolate {
 
 /// Leaves the caller's session keyring for a new one. It has no name: by its name another process could
 /// have made it before, with keys of its own in it.
+#[derive(PartialEq)]
 pub struct Keyring;
 
 impl Keyring {

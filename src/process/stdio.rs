@@ -16,6 +16,7 @@ use crate::sys::fd;
 /// Fits the three streams to the container: what is the host's /dev/null becomes the container's, open
 /// for both directions (callers open it one way only); what is not becomes the user's, so that the
 /// program may open /dev/stdout again.
+#[derive(PartialEq)]
 pub struct Stdio {
     /// The user that the program runs as.
     pub uid: u32,

@@ -9,6 +9,7 @@ use super::procfs::Procfs;
 use crate::error::Result;
 
 /// One parameter.
+#[derive(PartialEq)]
 pub struct Setting {
     /// The property that asked for it, as a JSON pointer.
     pub pointer: String,
@@ -19,6 +20,7 @@ pub struct Setting {
 }
 
 /// Writes the parameters, through a procfs of ferrun's own, in the order of their names.
+#[derive(PartialEq)]
 pub struct Sysctl(pub Vec<Setting>);
 
 impl Sysctl {

@@ -27,6 +27,7 @@ pub struct Console {
 
 /// Makes the terminal and gives it to the process: as its streams, as its controlling terminal, and as
 /// /dev/console.
+#[derive(PartialEq)]
 pub struct Terminal {
     /// What the config says.
     pub size: Option<Size>,

@@ -12,6 +12,7 @@ pub type Offset = (i64, u32);
 
 /// Makes a time namespace for the children of this process, and sets its clocks while it has no process:
 /// they cannot be set any more once it has one.
+#[derive(PartialEq)]
 pub struct NewTime {
     /// Added to CLOCK_MONOTONIC.
     pub monotonic: Option<Offset>,

@@ -30,6 +30,7 @@ impl Ids {
 }
 
 /// Writes a list of mappings to the init's new user namespace.
+#[derive(PartialEq)]
 pub struct WriteMap {
     /// Which list.
     pub ids: Ids,
@@ -68,6 +69,7 @@ impl fmt::Display for WriteMap {
 
 /// Looks whether the user namespace that was joined has the mappings that the config gives, too: engines
 /// write both.
+#[derive(PartialEq)]
 pub struct CheckMap {
     /// Which list.
     pub ids: Ids,
@@ -102,6 +104,7 @@ impl fmt::Display for CheckMap {
 }
 
 /// Makes the init root in its user namespace: what it makes from now on belongs to the container.
+#[derive(PartialEq)]
 pub struct BecomeRoot;
 
 impl BecomeRoot {
@@ -128,6 +131,7 @@ impl fmt::Display for BecomeRoot {
 
 /// Gives the standard streams to the container's user, which nobody inside of a user namespace can: they
 /// belong to users of the host. A container with a terminal has none of them.
+#[derive(PartialEq)]
 pub struct GiveStreams {
     /// The user's id on the host.
     pub uid: u32,

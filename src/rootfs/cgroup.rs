@@ -23,6 +23,7 @@ use crate::sys::mount::{self, MountAttr, attr};
 const BASE: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
 
 /// A cgroup v1 hierarchy inside the container.
+#[derive(PartialEq)]
 pub struct Hierarchy {
     /// The directory: `memory`, `cpu,cpuacct`, `systemd`.
     pub name: CString,
@@ -33,6 +34,7 @@ pub struct Hierarchy {
 }
 
 /// What the mount shows.
+#[derive(PartialEq)]
 pub enum View {
     /// A tmpfs with a directory for each v1 hierarchy.
     V1(Vec<Hierarchy>),
@@ -43,6 +45,7 @@ pub enum View {
 }
 
 /// Mounts the container's cgroups.
+#[derive(PartialEq)]
 pub struct CgroupMount {
     /// What is shown.
     pub view: View,

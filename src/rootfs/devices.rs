@@ -28,6 +28,7 @@ const LINKS: &[(&CStr, &CStr)] = &[
 
 /// Makes the default devices and links. What an image brings in their place is kept if it is the same
 /// thing and refused if not: nothing may pass for /dev/null.
+#[derive(PartialEq)]
 pub struct DefaultDevices {
     /// In a user namespace, which may make no devices, the host's are mounted.
     pub bind: bool,

@@ -36,7 +36,14 @@ impl UserNamespace {
     }
 }
 
+impl PartialEq for UserNamespace {
+    fn eq(&self, other: &UserNamespace) -> bool {
+        self.maps == other.maps
+    }
+}
+
 /// Makes a user namespace, in the parent: only there /proc shows the process that opens it.
+#[derive(PartialEq)]
 pub struct MakeUserNamespace(pub Rc<UserNamespace>);
 
 impl MakeUserNamespace {
@@ -70,6 +77,7 @@ impl fmt::Display for MakeUserNamespace {
 }
 
 /// How a mount is mapped.
+#[derive(PartialEq)]
 pub struct IdMap {
     /// The maps; none: those of the container's own user namespace.
     pub namespace: Option<Rc<UserNamespace>>,

@@ -15,6 +15,7 @@ use crate::sys::mount::{self, MountAttr, attr};
 
 /// Hides a path: an empty directory over a directory, the null device over a file. A path that is not
 /// there needs no mask.
+#[derive(PartialEq)]
 pub struct Mask {
     /// The path.
     pub path: CString,
@@ -84,6 +85,7 @@ fn empty_file_system(label: Option<&CStr>) -> nix::Result<OwnedFd> {
 }
 
 /// Makes a path and what is mounted below it read-only. A path that is not there is left alone.
+#[derive(PartialEq)]
 pub struct ReadOnlyPath(pub CString);
 
 impl ReadOnlyPath {

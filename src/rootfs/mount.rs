@@ -16,6 +16,7 @@ use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
 
 /// What is mounted.
+#[derive(PartialEq)]
 pub enum Source {
     /// A part of the host's tree; its path is absolute.
     Bind(CString),
@@ -29,6 +30,7 @@ pub enum Source {
 }
 
 /// Mounts something on a destination.
+#[derive(PartialEq)]
 pub struct Mount {
     /// What.
     pub source: Source,
@@ -146,6 +148,7 @@ impl fmt::Display for Mount {
 }
 
 /// Makes a mount read-only once everything below it is in its place.
+#[derive(PartialEq)]
 pub struct SealReadOnly {
     /// Where it is: absolute and clean, inside the container.
     pub destination: CString,

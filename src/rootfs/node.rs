@@ -17,6 +17,7 @@ use crate::sys::fd::CWD;
 use crate::sys::mount;
 
 /// Makes a device node or a named pipe. One that is there already is kept if it is the same device.
+#[derive(PartialEq)]
 pub struct Node {
     /// Where: absolute and clean, inside the container.
     pub path: CString,

@@ -112,6 +112,7 @@ pub(super) fn cut_off_mount_of(place: &OwnedFd) -> nix::Result<()> {
 
 /// Gives the root its propagation, once nothing is mounted any more: what lies below a shared mount
 /// cannot be cut off, and what is unbindable cannot be made read-only.
+#[derive(PartialEq)]
 pub struct PropagateRoot(pub Propagation);
 
 impl PropagateRoot {

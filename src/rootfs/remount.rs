@@ -14,6 +14,7 @@ use crate::sys::mount::{self, MountAttr, attr};
 
 /// Changes what is mounted on a destination. The flags of the mount change as named, the rest stays, as
 /// with mount(8). The file system itself changes only if `mounts` made it: any other is the host's, too.
+#[derive(PartialEq)]
 pub struct Remount {
     /// Where: absolute and clean, inside the container.
     pub destination: CString,

@@ -27,6 +27,7 @@ pub enum Tree {
 
 /// Makes the root file system a mount of its own, which pivot_root(2) demands, in a tree from which no
 /// mount goes to the host.
+#[derive(PartialEq)]
 pub struct BindRoot {
     /// The root file system on the host.
     pub path: CString,
@@ -75,6 +76,7 @@ impl fmt::Display for BindRoot {
 }
 
 /// Makes the root file system the root directory and lets go of the host's tree: pivot_root(2).
+#[derive(PartialEq)]
 pub struct Pivot {
     /// The host's tree is not cut off yet: its unmounting would reach the host.
     pub cut_off: bool,
@@ -112,6 +114,7 @@ impl fmt::Display for Pivot {
 ///
 /// In a mount namespace that is joined, too: pivot_root(2) would give the container's root to every process
 /// there. They keep what they have; who enters the namespace from now on is in the container's root.
+#[derive(PartialEq)]
 pub struct MoveRoot {
     /// As in [`Pivot`].
     pub cut_off: bool,
@@ -156,6 +159,7 @@ impl fmt::Display for MoveRoot {
 
 /// Makes a root file system that is mounted nowhere the root directory. There is no way out of it by `..`, as
 /// there would be from a directory of the host's tree: nothing is above it.
+#[derive(PartialEq)]
 pub struct EnterRoot;
 
 impl EnterRoot {
@@ -173,6 +177,7 @@ impl fmt::Display for EnterRoot {
 }
 
 /// Makes the root file system read-only.
+#[derive(PartialEq)]
 pub struct ReadOnlyRoot {
     /// The mounts inside it, too; else they keep their own options.
     pub with_mounts: bool,

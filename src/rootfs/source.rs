@@ -20,6 +20,7 @@ use crate::sys::fd::CWD;
 use crate::sys::mount;
 
 /// One source.
+#[derive(PartialEq)]
 pub struct BindSource {
     /// Where its mount stands in `mounts`.
     pub index: usize,
@@ -32,6 +33,7 @@ pub struct BindSource {
 }
 
 /// Opens the sources in their order and gives them to the init, which asks for each.
+#[derive(PartialEq)]
 pub struct OpenSources(pub Vec<BindSource>);
 
 impl OpenSources {

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::sys::seccomp::{self, Insn};
 
 /// Puts the process under a filter, for good.
+#[derive(PartialEq)]
 pub struct Install {
     /// The program.
     pub program: Vec<Insn>,

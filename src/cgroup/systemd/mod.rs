@@ -25,6 +25,7 @@ const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// Starts the container's unit, with its first process in it.
+#[derive(PartialEq)]
 pub struct StartUnit {
     /// Its name: `ferrun-c1.scope`.
     pub unit: String,
