@@ -93,6 +93,10 @@ fn nothing_hides_anything() {
         );
         mount(json!({ "destination": "/b", "type": "bind", "source": "/missing", "options": ["bind", "noexe"] }));
         mount(json!({ "destination": "/c", "type": "nofs", "source": "none" }));
+        mount(json!({ "destination": "/proc", "type": "tmpfs", "source": "none" }));
+        mount(json!({ "destination": "/proc/../proc/1/", "type": "bind", "source": "/", "options": ["bind"] }));
+        config["hostname"] = json!("h".repeat(65));
+        config["domainname"] = json!("h".repeat(64));
         config["process"]["cwd"] = json!("x");
         config["process"]["env"] = json!(["A=1", "B", 7, "C"]);
         config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFIL", "soft": 1, "hard": 2 }]);
@@ -102,7 +106,8 @@ fn nothing_hides_anything() {
             .push(json!({ "type": "user", "path": "/proc/self/ns/net" }));
         config["linux"]["sysctl"] = json!({ "kernel.shmmaxx": "1", "net.ipv4.ip_forwardd": "1" });
         config["linux"]["intelRdt"] = json!({});
-        config["hooks"] = json!({ "prestart": [{ "path": "a" }], "poststop": [{ "path": "/b", "timeout": 0 }] });
+        config["hooks"] = json!({ "prestart": [{ "path": "a" }], "poststop": [{ "path": "/b", "timeout": 0 }],
+            "createRuntime": [{ "path": "/missing" }], "createContainer": [{ "path": "/bin/there" }] });
     });
     let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
     assert_eq!(done.status, 1);
@@ -112,6 +117,9 @@ fn nothing_hides_anything() {
         ("/mounts/8/source", "no such file or directory"),
         ("/mounts/8/options/1", "did you mean noexec?"),
         ("/mounts/9/type", "no such device; this kernel has no file system \"nofs\""),
+        ("/mounts/10/destination", "only a procfs may be mounted on /proc"),
+        ("/mounts/11/destination", "inside of /proc only a few files may be mounted over"),
+        ("/hostname", "a name of 65 bytes, of which Linux takes 64"),
         ("/process/cwd", "cwd \"x\" is not an absolute path"),
         ("/process/env/1", "\"B\" is not NAME=value"),
         ("/process/env/2", "expected a string"),
@@ -121,6 +129,8 @@ fn nothing_hides_anything() {
         ("/linux/sysctl/kernel.shmmaxx", "belongs to no namespace"),
         ("/linux/sysctl/net.ipv4.ip_forwardd", "this kernel has no parameter"),
         ("/hooks/prestart/0/path", "\"a\" is not an absolute path"),
+        ("/hooks/createRuntime/0", "hook \"/missing\": no such file or directory"),
+        ("/hooks/poststop/0", "hook \"/b\": no such file or directory"),
         ("/hooks/poststop/0/timeout", "0 is not greater than zero"),
     ];
     if !std::path::Path::new("/sys/fs/resctrl/schemata").exists() {

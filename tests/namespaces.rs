@@ -179,7 +179,7 @@ fn a_kind_that_is_new_and_joined_is_listed_twice() {
             .unwrap()
             .push(json!({"type": "network", "path": "/proc/1/ns/net"}));
     });
-    bundle.run().refused("listed twice");
+    bundle.run().refused("the network namespace is listed twice");
 }
 
 #[test]

@@ -245,7 +245,7 @@ fn what_the_process_may_do() {
                 "/process/rlimits",
                 json!([{ "type": "RLIMIT_CORE", "soft": 1, "hard": 1 }, { "type": "RLIMIT_CORE", "soft": 1, "hard": 1 }]),
             )],
-            Refused("is listed twice in rlimits"),
+            Refused("RLIMIT_CORE is listed twice in rlimits"),
         ),
         (
             "rlimits unknown",

@@ -121,7 +121,8 @@ fn check_rlimits(process: &Process, found: &mut Problems) {
     for (index, limit) in process.rlimits.iter().enumerate() {
         let pointer = Pointer::at("/process/rlimits/#", index);
         if process.rlimits[..index].iter().any(|earlier| earlier.kind == limit.kind) {
-            found.error(wrong(pointer, format!("{:?} is listed twice in rlimits", limit.kind)));
+            let kind = format!("{:?}", limit.kind).to_uppercase();
+            found.error(wrong(pointer, format!("RLIMIT_{kind} is listed twice in rlimits")));
         }
         if limit.soft > limit.hard {
             let message = format!("soft limit {} is above the hard limit {}", limit.soft, limit.hard);

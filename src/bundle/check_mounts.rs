@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::pointer::Pointer;
 use crate::rootfs::devices::NODES;
 use crate::rootfs::options::OPTIONS;
+use crate::rootfs::target::OVER_PROC;
 
 /// The highest numbers of a device, which mknod(2) would cut off: `MINORBITS` of linux/kdev_t.h.
 const MAJOR: u32 = (1 << 12) - 1;
@@ -34,6 +35,7 @@ fn check_mount(mount: &Mount, index: usize, found: &mut Problems) {
     if &*mount.destination == c"/" {
         found.error(wrong(at("/mounts/#/destination"), "mounting on top of the root \"/\" is not supported"));
     }
+    check_proc(mount, index, found);
     let written = mount.destination.written();
     if written.to_bytes().first() != Some(&b'/') {
         let message = format!("destination {written:?} is not absolute; it is taken from /");
@@ -50,6 +52,19 @@ fn check_mount(mount: &Mount, index: usize, found: &mut Problems) {
     } else if mount.kind().is_none() && !mount.options.remount {
         found.error(wrong(at("/mounts/#/type"), "a mount that is no bind needs a type"));
     }
+}
+
+/// What is known of /proc before anything is there; the step looks where the path really leads.
+fn check_proc(mount: &Mount, index: usize, found: &mut Problems) {
+    let path = &*mount.destination;
+    let is_other = !mount.is_bind() && mount.kind().is_some_and(|kind| kind != c"proc");
+    let message = match path.to_bytes().strip_prefix(b"/proc") {
+        _ if mount.options.remount => return,
+        Some(b"") if is_other => "only a procfs may be mounted on /proc",
+        Some([b'/', ..]) if !OVER_PROC.contains(&path) => "inside of /proc only a few files may be mounted over",
+        _ => return,
+    };
+    found.error(wrong(Pointer::at("/mounts/#/destination", index), format!("mount on {path:?}: {message}")));
 }
 
 /// What is no option that ferrun knows is for the file system, and a bind has none of its own.

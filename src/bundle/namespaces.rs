@@ -9,6 +9,9 @@ use crate::pointer::Pointer;
 use crate::process::ids::Mappings;
 use crate::process::net_device::pointer;
 
+/// Longest name of a host or domain: `__NEW_UTS_LEN` of linux/utsname.h.
+const LONGEST_HOST: usize = 64;
+
 /// Longest name of a network link: IFNAMSIZ of linux/if.h, less the NUL.
 const LONGEST_LINK: usize = 15;
 
@@ -31,7 +34,8 @@ fn check_list(spec: &Spec, found: &mut Problems) {
     let list = &spec.linux.namespaces;
     for (index, namespace) in list.iter().enumerate() {
         if list[..index].iter().any(|earlier| earlier.kind == namespace.kind) {
-            let message = format!("the {:?} namespace is listed twice", namespace.kind);
+            let kind = format!("{:?}", namespace.kind).to_lowercase();
+            let message = format!("the {kind} namespace is listed twice");
             found.error(wrong(Pointer::at("/linux/namespaces/#", index), message));
         }
         if let Some(path) = namespace.path().filter(|path| path.to_bytes()[0] != b'/') {
@@ -49,6 +53,12 @@ fn check_list(spec: &Spec, found: &mut Problems) {
         }
         Some(_) => {}
         None => check_inherited_mounts(spec, found),
+    }
+    for (pointer, name) in [("/hostname", &spec.hostname), ("/domainname", &spec.domainname)] {
+        if name.to_bytes().len() > LONGEST_HOST {
+            let message = format!("a name of {} bytes, of which Linux takes {LONGEST_HOST}", name.to_bytes().len());
+            found.error(wrong(pointer, message));
+        }
     }
     if !spec.hostname.is_empty() && find(spec, NamespaceKind::Uts).is_none() {
         found.error(wrong("/hostname", "unable to set hostname without a private UTS namespace"));

@@ -13,6 +13,7 @@ use crate::bundle::names::{nearest, question};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Plan, Step};
 use crate::pointer::Pointer;
+use crate::process::hook::{Hook, Kind};
 use crate::process::limits::Rlimit;
 use crate::process::net_device::{MoveLink, pointer};
 use crate::process::scheduling::MemoryPolicy;
@@ -36,7 +37,7 @@ const NAMESPACES: &[(CloneFlags, &str)] = &[
 
 /// Asks the host about each step.
 pub fn probe(plan: &Plan, found: &mut Problems) {
-    for Step { from, action } in plan.parent.iter().chain(&plan.init) {
+    for Step { from, action } in plan.parent.iter().chain(&plan.init).chain(&plan.later) {
         let mut tell = |result: Result<()>| {
             let from = from.unwrap_or(Pointer::new("/linux"));
             found.errors.extend(result.err().map(|error| error.from_property(from)));
@@ -55,6 +56,7 @@ pub fn probe(plan: &Plan, found: &mut Problems) {
             Action::MemoryPolicy(policy) => tell(memory(policy)),
             Action::ExecLabel(label) => tell(label.probe()),
             Action::Seccomp(filter) => tell(filter.probe()),
+            Action::Hook(hook) => tell(self::hook(hook)),
             _ => {}
         }
     }
@@ -66,6 +68,14 @@ fn namespaces(kinds: CloneFlags) -> Result<()> {
     match NAMESPACES.iter().find(missing) {
         Some((_, name)) => Err(Error::new(format!("this kernel has no {name} namespaces"))),
         None => Ok(()),
+    }
+}
+
+/// Those of the init may have files of the container.
+fn hook(hook: &Hook) -> Result<()> {
+    match hook.kind {
+        Kind::CreateContainer | Kind::StartContainer => Ok(()),
+        _ => nix::sys::stat::stat(hook.path.as_c_str()).map(drop).what(|| format!("hook {:?}", hook.path)),
     }
 }
 

@@ -15,7 +15,7 @@ pub mod propagation;
 pub mod remount;
 pub mod root;
 pub mod source;
-mod target;
+pub mod target;
 pub mod terminal;
 
 use std::cell::{Cell, OnceCell, Ref, RefCell};

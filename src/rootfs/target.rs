@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 /// What may be mounted over inside /proc, as runc: anything else could fake what the kernel says of
 /// processes and security labels (CVE-2019-16884).
-const OVER_PROC: &[&CStr] = &[
+pub const OVER_PROC: &[&CStr] = &[
     c"/proc/cpuinfo",
     c"/proc/diskstats",
     c"/proc/meminfo",
