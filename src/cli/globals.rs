@@ -62,8 +62,11 @@ enum CgroupManager {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Rootless {
+    #[value(aliases = ["1", "t", "T", "TRUE", "True"])]
     True,
+    #[value(aliases = ["0", "f", "F", "FALSE", "False"])]
     False,
+    #[value(alias = "")]
     Auto,
 }
 

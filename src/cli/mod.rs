@@ -219,6 +219,7 @@ mod tests {
             ("ferrun --debug=false run -d=0 --keep=f c", [false, false, false]),
             ("ferrun --debug run -d --keep=False c", [true, true, false]),
             ("ferrun run --detach c", [false, true, false]),
+            ("ferrun --rootless=T run c", [false; 3]),
         ] {
             assert_eq!(read(line).unwrap(), wanted, "{line}");
         }
