@@ -69,7 +69,7 @@ fn process() -> Shape {
     let sets = ["bounding", "effective", "inheritable", "permitted", "ambient"];
     Object(vec![
         ("terminal", Text(&[])),
-        ("consoleSize", Object(vec![("height!", Int(0, 65535)), ("width!", Int(0, 65535))])),
+        ("consoleSize", Object(vec![("height!", Int(0, 100_000)), ("width!", Int(0, 100_000))])),
         (
             "user",
             Object(vec![

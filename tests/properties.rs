@@ -190,8 +190,13 @@ fn the_process() {
         ),
         (
             "consoleSize without a terminal",
-            vec![("/process/consoleSize", json!({ "height": 9, "width": 9 }))],
+            vec![("/process/consoleSize", json!({ "height": 9, "width": 70_000 }))],
             prints("echo ok", "ok"),
+        ),
+        (
+            "consoleSize that no terminal has",
+            vec![("/process/terminal", json!(true)), ("/process/consoleSize", json!({ "height": 9, "width": 70_000 }))],
+            Refused("a width of 70000 is more than a terminal can have: 65535"),
         ),
         ("commandLine", vec![("/process/commandLine", json!("x"))], prints("echo ok", "ok")),
     ]);

@@ -61,6 +61,12 @@ fn check_process(process: &Process, found: &mut Problems) {
     if process.cwd.bytes().first() != Some(&b'/') {
         found.error(wrong("/process/cwd", format!("cwd {:?} is not an absolute path", process.cwd)));
     }
+    let sides = process.console_size.iter().filter(|_| process.terminal);
+    let sides = sides.flat_map(|size| [("height", size.height), ("width", size.width)]);
+    for (side, length) in sides.filter(|(_, length)| *length > u16::MAX.into()) {
+        let message = format!("a {side} of {length} is more than a terminal can have: {}", u16::MAX);
+        found.error(wrong("/process/consoleSize", message));
+    }
     check_user(process, found);
     check_rlimits(process, found);
     if let Some(capabilities) = &process.capabilities {

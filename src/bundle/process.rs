@@ -61,8 +61,8 @@ pub struct Process {
 #[derive(Deserialize, Debug, Clone, Copy)]
 #[allow(missing_docs)]
 pub struct ConsoleSize {
-    pub height: u16,
-    pub width: u16,
+    pub height: u64,
+    pub width: u64,
 }
 
 /// The identity of the process.

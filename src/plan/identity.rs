@@ -30,8 +30,9 @@ impl Compiler<'_> {
     /// The terminal, once the host's tree is out of reach and before the root becomes read-only.
     pub(super) fn terminal(&mut self) {
         let Some(process) = self.process().filter(|process| process.terminal) else { return };
-        let size = process.console_size.filter(|size| size.height != 0 && size.width != 0);
-        let size = size.map(|size| Size { rows: size.height, columns: size.width });
+        let side = |length: u64| u16::try_from(length).ok().filter(|length| *length != 0);
+        let size = process.console_size;
+        let size = size.and_then(|size| Some(Size { rows: side(size.height)?, columns: side(size.width)? }));
         let make_console = !self.binds_dev();
         self.init(Some(Pointer::new("/process/terminal")), Terminal { size, make_console });
     }
