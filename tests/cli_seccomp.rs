@@ -30,6 +30,37 @@ fn the_filter_of_a_bundle_is_that_of_its_profile() {
     assert_eq!(listed.lines().filter(|line| line.contains("  trap")).count(), 2, "{listed}");
 }
 
+/// The lines of one range, or of all from it on.
+fn lines_from<'a>(listed: &'a str, beginning: &str) -> Vec<&'a str> {
+    listed.lines().skip_while(|line| !line.contains(beginning)).collect()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_listing_names_what_each_architecture_has_and_what_decides() {
+    let bundle = Bundle::new(&["/bin/true"]);
+    let file = bundle.dir.join("profile.json");
+    let list = |default: &str, architectures: &[&str], names: &[&str], action: &str| {
+        let rule = json!({"names": names, "action": action});
+        let profile = json!({"defaultAction": default, "architectures": architectures, "syscalls": [rule]});
+        std::fs::write(&file, profile.to_string()).unwrap();
+        ferrun(&bundle, &["--profile", file.to_str().unwrap()]).ok()
+    };
+    // A range with the last numbers of x86_64 and the first of x32 has the calls of both.
+    let listed = list("SCMP_ACT_ALLOW", &["SCMP_ARCH_X32"], &["write"], "SCMP_ACT_TRAP");
+    assert_eq!(listed.lines().filter(|line| line.ends_with("0 read                     ")).count(), 2, "{listed}");
+    // No rule decides what happens to an architecture that is not listed.
+    let listed = list("SCMP_ACT_ALLOW", &[], &["write"], "SCMP_ACT_TRAP");
+    let unlisted = lines_from(&listed, "not listed in architectures");
+    assert!(!unlisted.is_empty() && !unlisted.iter().any(|line| line.contains("syscalls/")), "{listed}");
+    // Nor to one that counts as newer, though it is named.
+    let listed = list("SCMP_ACT_ERRNO", &["SCMP_ARCH_X86"], &["read", "socket"], "SCMP_ACT_ALLOW");
+    let x86 = listed.split("\nX86 ").nth(1).unwrap();
+    let newer = lines_from(x86, "newer than any call");
+    let socket = newer.iter().find(|line| line.contains(" socket ")).expect("it is there");
+    assert!(!socket.contains("syscalls/"), "{listed}");
+}
+
 #[test]
 fn what_is_wrong_with_a_profile_is_told_with_its_place() {
     let bundle = Bundle::new(&["/bin/true"]);

@@ -2,12 +2,7 @@
 
 mod common;
 
-use std::io::{IoSliceMut, Read};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
-
 use common::Bundle;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 
 /// A profile that allows everything but mkdir.
@@ -190,90 +185,4 @@ fn contradictions_are_told_with_their_place() {
     let done = bundle(json!({"defaultAction": "SCMP_ACT_NO"}), "true").run();
     assert!(done.stderr.contains(" /linux/seccomp/defaultAction"), "{done:?}");
     done.refused("SCMP_ACT_NO");
-}
-
-/// Answers one call with "file exists"; gives the state that came with the descriptor.
-fn agent(listener: &UnixListener) -> Value {
-    let (mut stream, _) = listener.accept().unwrap();
-    let mut buffer = [0; 4096];
-    let mut space = nix::cmsg_space!([i32; 2]);
-    let (length, descriptor) = {
-        let mut slices = [IoSliceMut::new(&mut buffer)];
-        let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::empty()).unwrap();
-        let rights = message.cmsgs().unwrap().find_map(|part| match part {
-            ControlMessageOwned::ScmRights(list) => Some(list),
-            _ => None,
-        });
-        let list = rights.expect("a descriptor");
-        assert_eq!(list.len(), 1);
-        // SAFETY: it was received just now, and nothing else owns it.
-        (message.bytes, unsafe { OwnedFd::from_raw_fd(list[0]) })
-    };
-    let mut text = buffer[..length].to_vec();
-    stream.read_to_end(&mut text).unwrap();
-    std::thread::spawn(move || {
-        loop {
-            // `struct seccomp_notif` and `struct seccomp_notif_resp`.
-            let (mut call, mut answer) = ([0u64; 10], [0u64; 3]);
-            // SAFETY: both have the sizes that the numbers of the calls say.
-            if unsafe { libc::ioctl(descriptor.as_raw_fd(), 0xc050_2100, &mut call) } < 0 {
-                break;
-            }
-            (answer[0], answer[2]) = (call[0], u64::from((-libc::EEXIST).cast_unsigned()));
-            // SAFETY: as above.
-            unsafe { libc::ioctl(descriptor.as_raw_fd(), 0xc018_2101, &mut answer) };
-        }
-    });
-    serde_json::from_slice(&text).unwrap()
-}
-
-#[test]
-fn someone_else_answers_calls() {
-    need_root!();
-    for no_new_privileges in [false, true] {
-        for by_create in [false, true] {
-            let bundle = Bundle::sh("mkdir /dev/shm/d 2>/proc/self/cwd/dev/shm/said; grep -q exists /dev/shm/said")
-                .set("/process/noNewPrivileges", json!(no_new_privileges))
-                .set("/annotations", json!({"a": "b"}));
-            let socket = bundle.dir.join("agent.sock");
-            let mut profile = mkdir("SCMP_ACT_NOTIFY");
-            profile["listenerPath"] = json!(socket);
-            profile["listenerMetadata"] = json!("what you need");
-            profile["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_TSYNC"]);
-            let bundle = bundle.set("/linux/seccomp", profile);
-            let listener = UnixListener::bind(&socket).unwrap();
-            let agent = std::thread::spawn(move || agent(&listener));
-            if by_create {
-                let done = bundle.create();
-                assert_eq!(done.status, 0, "{done:?}");
-                assert_eq!(bundle.status(), "created");
-                bundle.start().ok();
-                bundle.wait_for("stopped");
-                bundle.delete_force().ok();
-            } else {
-                let done = bundle.bounded(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
-                assert_eq!(done.status, 0, "{done:?}");
-            }
-            let state = agent.join().unwrap();
-            assert_eq!(state["fds"], json!(["seccompFd"]), "{state}");
-            assert_eq!(state["metadata"], "what you need");
-            assert_eq!(state["state"]["status"], "creating");
-            assert_eq!(state["state"]["id"], json!(bundle.id));
-            assert_eq!(state["state"]["annotations"]["a"], "b");
-            assert_eq!(state["pid"], state["state"]["pid"]);
-            bundle.assert_nothing_left_soon("run");
-        }
-    }
-}
-
-#[test]
-fn a_listener_that_is_not_there_fails_the_start() {
-    need_root!();
-    let mut profile = mkdir("SCMP_ACT_NOTIFY");
-    profile["listenerPath"] = json!("/nowhere/agent.sock");
-    let bundle = bundle(profile, "true");
-    let done = bundle.run();
-    assert!(done.stderr.contains("/linux/seccomp"), "{done:?}");
-    done.refused("connect to listenerPath");
-    bundle.assert_nothing_left_soon("run");
 }

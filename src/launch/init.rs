@@ -3,7 +3,7 @@
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{fchdir, getpid};
 use std::ffi::CString;
-use std::os::fd::AsRawFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -249,11 +249,16 @@ impl<'a> Init<'a> {
             program.look_up()?;
             filter.run().map_err(|error| error.from_property("/linux/seccomp"))?;
         }
-        Err(program.execute(self.home.as_deref()))
+        let error = program.execute(self.home.as_deref());
+        Err(match error.code() {
+            // Every kernel has the call.
+            Errno::ENOSYS => error.hint("the seccomp filter says so, or the agent that it asks is gone"),
+            _ => error,
+        })
     }
 
     /// Installs a filter that asks someone, and waits until the parent has handed over the descriptor on
-    /// which that one answers. Any call could be one that waits for an answer, so none is made here.
+    /// which that one answers. Any call could be one that waits for an answer, so none is made until then.
     fn listen(&mut self, filter: &Install) -> Result<()> {
         let program = self.program().ok_or_else(|| Error::new("the plan has no program"))?;
         self.prepare()?;
@@ -262,16 +267,19 @@ impl<'a> Init<'a> {
         if !self.channel.listener() {
             sys::program::exit(1);
         }
-        let descriptor = filter.run()?;
-        number.set(descriptor.as_ref().map_or(-1, AsRawFd::as_raw_fd));
-        // execve(2) closes it.
-        std::mem::forget(descriptor);
+        let descriptor = filter.run()?.map(OwnedFd::into_raw_fd);
+        number.set(descriptor.unwrap_or(-1));
         let begin = sys::program::nanoseconds();
         while number.get() != TAKEN {
             std::hint::spin_loop();
             if sys::program::nanoseconds() - begin > LISTENER_PATIENCE {
                 sys::program::exit(1);
             }
+        }
+        // Who asks and has this open would wait forever for an agent that is gone. Where the filter does not let
+        // it be closed, execve(2) does.
+        if let Some(descriptor) = descriptor.filter(|_| filter.closes) {
+            let _ = nix::unistd::close(descriptor);
         }
         Ok(())
     }

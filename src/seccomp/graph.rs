@@ -6,6 +6,9 @@ use super::memo::Memo;
 use super::profile::Action;
 use super::tree::{Compare, Id, NO, Result, Side, Test, Tree, Trouble, YES};
 
+/// How many tests are looked at. More would make too long a program, unless few of them are ever reached.
+const MOST: usize = 4 * LONGEST;
+
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
@@ -75,7 +78,7 @@ impl Graph {
         if known.is_none() {
             self.steps.push(step);
         }
-        if number < LONGEST { Ok(Target::Test(number as u32)) } else { Err(Trouble::Long) }
+        if number < MOST { Ok(Target::Test(number as u32)) } else { Err(Trouble::Long) }
     }
 }
 

@@ -55,14 +55,18 @@ fn describe(text: &mut String, section: &Section, profile: &Profile, (range, pla
     let _ = writeln!(text, "  {:#x}–{end:#x}  {action}  @{place}  {why}", range.start);
     let mut known: Vec<(u32, Call, Arch)> = Vec::new();
     for arch in [section.arch, Arch::X32] {
-        let of_section = arch.audit() == section.arch.audit() && (arch == section.arch || range.start >= X32_BIT);
+        let listed = arch == section.arch || profile.architectures.contains(&arch);
+        let of_section = listed && arch.audit() == section.arch.audit();
         let numbers = syscalls::all().filter_map(|call| Some((arch.number(call)?, call, arch)));
         known.extend(numbers.filter(|(number, ..)| of_section && (range.start..=end).contains(number)));
     }
     known.sort_by_key(|(number, ..)| *number);
     known.dedup_by_key(|(number, ..)| *number);
+    // On 32-bit x86 a call with a disguise can be newer than the profile although a rule names it.
+    let decided = !matches!(range.reason, Reason::Newer | Reason::Unlisted);
     for (number, call, arch) in known {
-        let rules: Vec<String> = rules_on(profile, call, arch).map(|rule| format!("syscalls/{rule}")).collect();
+        let rules = rules_on(profile, call, arch).filter(|_| decided);
+        let rules: Vec<String> = rules.map(|rule| format!("syscalls/{rule}")).collect();
         let _ = writeln!(text, "      {:>4} {:<24} {}", number & !X32_BIT, call.name(), rules.join(" "));
     }
 }

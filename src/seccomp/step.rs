@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-use super::Filter;
 use super::profile::{Flags, Listener};
+use super::{Action, Filter, syscalls};
 use crate::error::{Error, Result};
 use crate::sys::seccomp::{self, Insn};
 
@@ -19,6 +19,8 @@ pub struct Install {
     pub flags: Flags,
     /// Who answers; none: nothing asks.
     pub listener: Option<Listener>,
+    /// Whether close(2) does no harm under the filter.
+    pub closes: bool,
     names: usize,
     unknown: usize,
 }
@@ -26,8 +28,10 @@ pub struct Install {
 impl Install {
     /// A compiled filter as a step.
     pub fn new(filter: Filter, flags: Flags, listener: Option<Listener>) -> Install {
+        let close = syscalls::named("close").and_then(|call| filter.action(call));
+        let closes = close.is_some_and(|action| [Action::ALLOW, Action::LOG, Action::NOTIFY].contains(&action));
         let Filter { program, names, unknown, .. } = filter;
-        Install { program, flags, listener, names, unknown }
+        Install { program, flags, listener, closes, names, unknown }
     }
 
     /// The flags as the kernel has them.

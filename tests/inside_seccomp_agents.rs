@@ -1,0 +1,210 @@
+//! Whoever answers the calls that a filter asks about: one that does, one that dies, one that does not listen.
+
+mod common;
+
+use std::io::{IoSliceMut, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread::JoinHandle;
+
+use common::{Bundle, Done, wait_until};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use serde_json::{Value, json};
+
+/// A bundle whose filter asks about some calls, and where the agent listens.
+fn bundle(names: &[&str], script: &str) -> (Bundle, UnixListener) {
+    let bundle = Bundle::sh(script);
+    let socket = bundle.dir.join("agent.sock");
+    let rule = json!({"names": names, "action": "SCMP_ACT_NOTIFY"});
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket, "syscalls": [rule]});
+    let listener = UnixListener::bind(&socket).unwrap();
+    (bundle.set("/linux/seccomp", profile), listener)
+}
+
+const MKDIR: [&str; 2] = ["mkdir", "mkdirat"];
+
+/// `run` for at most 30 s.
+fn run(bundle: &Bundle) -> Done {
+    bundle.bounded(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id])
+}
+
+/// Takes what ferrun sends: the descriptor, and a connection with the rest of the state.
+fn accept(listener: &UnixListener) -> (OwnedFd, Vec<u8>, UnixStream) {
+    let (stream, _) = listener.accept().unwrap();
+    let mut buffer = [0; 4096];
+    let mut space = nix::cmsg_space!([i32; 2]);
+    let (length, descriptor) = {
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let message =
+            recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+        let rights = message.cmsgs().unwrap().find_map(|part| match part {
+            ControlMessageOwned::ScmRights(list) => Some(list),
+            _ => None,
+        });
+        let list = rights.expect("a descriptor");
+        assert_eq!(list.len(), 1);
+        // SAFETY: it was received just now, and nothing else owns it.
+        (message.bytes, unsafe { OwnedFd::from_raw_fd(list[0]) })
+    };
+    (descriptor, buffer[..length].to_vec(), stream)
+}
+
+/// Waits for a call: `struct seccomp_notif`, of which the first number is the call's own. None: nobody is left.
+fn next_call(descriptor: &OwnedFd) -> Option<u64> {
+    let mut call = [0u64; 10];
+    // SAFETY: the number of the call says this size.
+    (unsafe { libc::ioctl(descriptor.as_raw_fd(), 0xc050_2100, &mut call) } == 0).then_some(call[0])
+}
+
+/// Answers all calls with "file exists"; gives the state that came with the descriptor.
+fn agent(listener: &UnixListener) -> Value {
+    let (descriptor, mut text, mut stream) = accept(listener);
+    stream.read_to_end(&mut text).unwrap();
+    std::thread::spawn(move || {
+        while let Some(call) = next_call(&descriptor) {
+            // `struct seccomp_notif_resp`.
+            let answer = [call, 0, u64::from((-libc::EEXIST).cast_unsigned())];
+            // SAFETY: the number of the call says this size.
+            unsafe { libc::ioctl(descriptor.as_raw_fd(), 0xc018_2101, &answer) };
+        }
+    });
+    serde_json::from_slice(&text).unwrap()
+}
+
+#[test]
+fn someone_else_answers_calls() {
+    need_root!();
+    for no_new_privileges in [false, true] {
+        for by_create in [false, true] {
+            let script = "mkdir /dev/shm/d 2>/proc/self/cwd/dev/shm/said; grep -q exists /dev/shm/said";
+            let (bundle, listener) = bundle(&MKDIR, script);
+            let flags = ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_TSYNC"];
+            let bundle = bundle
+                .set("/process/noNewPrivileges", json!(no_new_privileges))
+                .set("/annotations", json!({"a": "b"}))
+                .set("/linux/seccomp/listenerMetadata", json!("what you need"))
+                .set("/linux/seccomp/flags", json!(flags));
+            let agent = std::thread::spawn(move || agent(&listener));
+            if by_create {
+                let done = bundle.create();
+                assert_eq!(done.status, 0, "{done:?}");
+                assert_eq!(bundle.status(), "created");
+                bundle.start().ok();
+                bundle.wait_for("stopped");
+                bundle.delete_force().ok();
+            } else {
+                run(&bundle).ok();
+            }
+            let state = agent.join().unwrap();
+            assert_eq!(state["fds"], json!(["seccompFd"]), "{state}");
+            assert_eq!(state["metadata"], "what you need");
+            assert_eq!(state["state"]["status"], "creating");
+            assert_eq!(state["state"]["id"], json!(bundle.id));
+            assert_eq!(state["state"]["annotations"]["a"], "b");
+            assert_eq!(state["pid"], state["state"]["pid"]);
+            bundle.assert_nothing_left_soon("run");
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_is_not_there_fails_the_start() {
+    need_root!();
+    let (bundle, _listener) = bundle(&MKDIR, "true");
+    let file = bundle.dir.join("config.json");
+    for path in ["/nowhere/agent.sock", file.to_str().unwrap(), "/", &"/long".repeat(30)] {
+        let bundle = Bundle::sh("true").set("/linux/seccomp", bundle.config["linux"]["seccomp"].clone());
+        let bundle = bundle.set("/linux/seccomp/listenerPath", json!(path));
+        for done in [run(&bundle), bundle.create()] {
+            assert!(done.stderr.contains("/linux/seccomp"), "{done:?}");
+            done.refused("connect to listenerPath");
+            bundle.assert_nothing_left_soon("run");
+        }
+    }
+}
+
+/// What an agent does before it is gone.
+enum Agent {
+    NeverAccepts,
+    Closes,
+    TakesTheDescriptor,
+    HearsOfACall,
+}
+
+fn that_dies(listener: UnixListener, after: Agent) -> JoinHandle<()> {
+    std::thread::spawn(move || match after {
+        // The program's first call waits by now, or soon.
+        Agent::NeverAccepts => std::thread::sleep(common::patience(1)),
+        Agent::Closes => drop(listener.accept().unwrap()),
+        Agent::TakesTheDescriptor => drop(accept(&listener)),
+        Agent::HearsOfACall => assert!(next_call(&accept(&listener).0).is_some()),
+    })
+}
+
+/// The kernel: a call that nobody can answer any more does not exist.
+#[test]
+fn calls_fail_once_the_agent_is_gone() {
+    need_root!();
+    let script = "for name in a b; do mkdir /dev/shm/$name 2>&1; done; true";
+    for after in [Agent::NeverAccepts, Agent::TakesTheDescriptor, Agent::HearsOfACall] {
+        let (bundle, listener) = bundle(&MKDIR, script);
+        let agent = that_dies(listener, after);
+        let said = run(&bundle).ok();
+        assert_eq!(said.matches("Function not implemented").count(), 2, "{said}");
+        agent.join().unwrap();
+        bundle.assert_nothing_left("run");
+    }
+}
+
+/// Before the state is sent, or after it.
+#[test]
+fn an_agent_that_hangs_up_fails_the_start_or_the_calls() {
+    need_root!();
+    let (bundle, listener) = bundle(&MKDIR, "mkdir /dev/shm/d 2>&1");
+    let agent = that_dies(listener, Agent::Closes);
+    let done = run(&bundle);
+    let said = done.stdout.contains("Function not implemented")
+        || done.stderr.contains("send the container process state to listenerPath");
+    assert!(said && done.status == 1, "{done:?}");
+    agent.join().unwrap();
+    bundle.assert_nothing_left_soon("run");
+}
+
+/// Ferrun's own call waits then, and must not wait for a descriptor that ferrun itself has open.
+#[test]
+fn an_agent_that_dies_while_the_program_is_executed_fails_the_start() {
+    need_root!();
+    let (bundle, listener) = bundle(&["execve"], "true");
+    let agent = that_dies(listener, Agent::HearsOfACall);
+    let done = run(&bundle);
+    assert!(done.stderr.contains("the seccomp filter"), "{done:?}");
+    done.refused("function not implemented");
+    agent.join().unwrap();
+    bundle.assert_nothing_left_soon("run");
+
+    let (bundle, listener) = self::bundle(&["execve"], "true");
+    let agent = that_dies(listener, Agent::TakesTheDescriptor);
+    assert_eq!(bundle.create().status, 0);
+    agent.join().unwrap();
+    bundle.bounded(&["start", &bundle.id]).refused("function not implemented");
+    wait_until("the container's end", || bundle.status() == "stopped");
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete");
+}
+
+#[test]
+fn an_agent_that_takes_nothing_is_not_waited_for_forever() {
+    need_root!();
+    // A queue of connections that nobody accepts, and a state that is larger than what a socket holds.
+    for (waiting, state) in [(true, 0), (false, 1 << 20)] {
+        let (bundle, listener) = bundle(&MKDIR, "true");
+        let bundle = bundle.set("/annotations", json!({"a": "b".repeat(state)}));
+        // SAFETY: an open descriptor and a number.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let _other = waiting.then(|| UnixStream::connect(bundle.dir.join("agent.sock")).unwrap());
+        let done = run(&bundle);
+        assert!(done.stderr.contains("/linux/seccomp") && done.stderr.contains("hint: the agent"), "{done:?}");
+        done.refused("listenerPath");
+        bundle.assert_nothing_left_soon("run");
+    }
+}
