@@ -1,12 +1,9 @@
 //! Why an init died that had not said a word: its channel closed, and something killed it.
 
 use super::Process;
-use crate::cgroup::memory::was_out_of_memory;
+use crate::cgroup::memory::{self, START, was_out_of_memory};
 use crate::error::Error;
 use crate::plan::{Action, Plan};
-use crate::pointer::Pointer;
-
-const MEMORY: Pointer = Pointer::new("/linux/resources/memory/limit");
 
 /// The error for an init that is gone before it was ready; takes its status.
 pub fn during_set_up(process: &Process, plan: &Plan) -> Error {
@@ -14,13 +11,18 @@ pub fn during_set_up(process: &Process, plan: &Plan) -> Error {
     if !plan.cgroup.iter().any(|directory| was_out_of_memory(&directory.path)) {
         return Error::new(format!("the container's first process died while it was set up (status {status})"));
     }
-    let limit = plan.parent.iter().find_map(|step| match &step.action {
-        Action::Limit(limit) if limit.write.from == MEMORY => limit.write.value.parse::<u64>().ok(),
+    // Of two the later counts.
+    let limit = plan.parent.iter().rev().find_map(|step| match &step.action {
+        Action::Limit(limit) => memory::limit(&limit.write).map(|bytes| (bytes, limit.write.pointer())),
         _ => None,
     });
     match limit {
-        Some(limit) => Error::new(format!("the memory limit ({} KiB) was reached while starting", limit >> 10))
-            .from_property(MEMORY),
+        Some((bytes, pointer)) => Error::new(format!(
+            "the memory limit ({} KiB) was reached while starting; the start needs about {} KiB besides the program",
+            bytes >> 10,
+            START >> 10
+        ))
+        .from_property(pointer),
         None => Error::new("a memory limit of the cgroups above was reached while starting"),
     }
 }
