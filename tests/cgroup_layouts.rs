@@ -553,6 +553,35 @@ fn a_frozen_cgroup_is_refused() {
     bundle.assert_nothing_left("a refused run");
 }
 
+/// Nobody looks for that beforehand: what is made below it stands still, and the wait for it finds out.
+#[test]
+fn a_start_below_a_frozen_cgroup_ends() {
+    need_root!();
+    let modes: [&[&str]; 3] = [&["create"], &["run", "--detach"], &["run"]];
+    let freezers = [("freezer.state", "FROZEN"), ("cgroup.freeze", "1")];
+    std::thread::scope(|scope| {
+        for (mode, freezer) in modes.iter().flat_map(|mode| freezers.map(|freezer| (mode, freezer))) {
+            scope.spawn(move || start_below_a_frozen_cgroup(mode, freezer));
+        }
+    });
+}
+
+fn start_below_a_frozen_cgroup(mode: &[&str], (file, stop): (&str, &str)) {
+    let bundle = Bundle::new(&["true"]);
+    let name = format!("ferrun-{}", bundle.id);
+    let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = format!("/{name}/c").into());
+    let above = make_cgroups(&name);
+    for directory in above.iter().filter(|directory| directory.join(file).exists()) {
+        std::fs::write(directory.join(file), stop).unwrap();
+        let done = launch(&bundle, mode[0], &mode[1..]);
+        done.refused(&format!("container's cgroup unexpectedly frozen: {}", directory.display()));
+        done.refused("/linux/cgroupsPath");
+    }
+    // Still frozen, they are empty: nothing waits there for their thaw.
+    above.iter().for_each(|directory| std::fs::remove_dir(directory).unwrap());
+    bundle.assert_nothing_left("a start below a frozen cgroup");
+}
+
 #[test]
 fn a_path_that_is_one_of_the_kernels_files_is_refused() {
     need_root!();
