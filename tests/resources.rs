@@ -228,6 +228,8 @@ fn the_rarer_controllers() {
     let rdma = Bundle::new(&["true"]).set("/linux/resources/rdma", json!({"no_such": {"hcaHandles": 3}}));
     let done = rdma.run();
     assert!(done.status == 1 && done.stderr.contains("/linux/resources/rdma"), "{done:?}");
+    // Where there is the controller, it is the device that is missing, and that is no disk.
+    assert_eq!(done.stderr.contains("/sys/class/infiniband"), has_controller("rdma.max"), "{done:?}");
     for (pointer, value, controller) in [
         ("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 0}]), "hugetlb"),
         ("/linux/resources/network/priorities", json!([{"name": "lo", "priority": 3}]), "net_prio"),

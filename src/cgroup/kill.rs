@@ -186,7 +186,10 @@ fn remove_one(directory: &Directory, kill: bool) -> Result<()> {
             let own = std::slice::from_ref(directory);
             if kill {
                 kill_and_wait(own)?;
-            } else if members(own).is_empty() {
+            } else if has_members(own) {
+                // Somebody else's, and so are the cgroups below.
+                return Err(error);
+            } else {
                 // A process that has died may be counted a moment longer, while it is not listed any more.
                 wait_until_empty(directory)?;
             }
