@@ -553,6 +553,78 @@ fn a_frozen_cgroup_is_refused() {
     bundle.assert_nothing_left("a refused run");
 }
 
+/// Nobody looks for that beforehand: what is made below it stands still, and the wait for it finds out.
+#[test]
+fn a_start_below_a_frozen_cgroup_ends() {
+    need_root!();
+    let modes: [&[&str]; 3] = [&["create"], &["run", "--detach"], &["run"]];
+    let freezers = [("freezer.state", "FROZEN"), ("cgroup.freeze", "1")];
+    std::thread::scope(|scope| {
+        for (mode, freezer) in modes.iter().flat_map(|mode| freezers.map(|freezer| (mode, freezer))) {
+            scope.spawn(move || start_below_a_frozen_cgroup(mode, freezer));
+        }
+    });
+}
+
+fn start_below_a_frozen_cgroup(mode: &[&str], (file, stop): (&str, &str)) {
+    let bundle = Bundle::new(&["true"]);
+    let name = format!("ferrun-{}", bundle.id);
+    let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = format!("/{name}/c").into());
+    let above = make_cgroups(&name);
+    for directory in above.iter().filter(|directory| directory.join(file).exists()) {
+        std::fs::write(directory.join(file), stop).unwrap();
+        let done = launch(&bundle, mode[0], &mode[1..]);
+        done.refused(&format!("container's cgroup unexpectedly frozen: {}", directory.display()));
+        done.refused("/linux/cgroupsPath");
+    }
+    // Still frozen, they are empty: nothing waits there for their thaw.
+    above.iter().for_each(|directory| std::fs::remove_dir(directory).unwrap());
+    bundle.assert_nothing_left("a start below a frozen cgroup");
+}
+
+/// Some kernels kill what is born into such a cgroup; where they do it is told.
+#[test]
+fn a_cgroup_in_which_all_was_killed_once_is_used_or_named() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let cgroups = make_cgroups(&format!("ferrun-{}", bundle.id));
+    let Some(v2) = cgroups.iter().find(|directory| directory.join("cgroup.kill").exists()) else {
+        cgroups.iter().for_each(|directory| std::fs::remove_dir(directory).unwrap());
+        return skip("this host has no cgroup v2");
+    };
+    std::fs::write(v2.join("cgroup.kill"), "1").unwrap();
+    let done = launch(&bundle, "run", &[]);
+    assert!(done.status == 0 || done.stderr.contains("hint: where cgroup.kill was once used"), "{done:?}");
+    cgroups.iter().for_each(|directory| std::fs::remove_dir(directory).unwrap());
+    bundle.assert_nothing_left("a run in a cgroup in which all was killed");
+}
+
+/// Its processes are not the container's, which is stopped, and what they have made there is not either.
+#[test]
+fn a_cgroup_that_another_uses_now_is_left_to_it() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    launch(&bundle, "run", &["--detach"]).ok();
+    bundle.wait_for("stopped");
+    let cgroups = bundle.cgroups();
+    let Some(own) =
+        cgroups.iter().find(|directory| directory.ends_with(format!("pids/ferrun-{}", bundle.id))).or(cgroups.first())
+    else {
+        return skip("this host has no cgroups");
+    };
+    let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
+    std::fs::write(own.join("cgroup.procs"), other.id().to_string()).unwrap();
+    std::fs::create_dir(own.join("theirs")).unwrap();
+    bundle.on("delete", &[]).refused("device or resource busy");
+    let left = (own.join("theirs").exists(), other.try_wait().unwrap());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    std::fs::remove_dir(own.join("theirs")).unwrap();
+    std::fs::remove_dir(own).unwrap();
+    assert_eq!(left, (true, None));
+    bundle.assert_nothing_left("a delete beside others");
+}
+
 #[test]
 fn a_path_that_is_one_of_the_kernels_files_is_refused() {
     need_root!();

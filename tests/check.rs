@@ -5,6 +5,7 @@ mod common;
 use serde_json::{Value, json};
 
 use common::Bundle;
+use ferrun::cgroup::memory::START;
 
 #[test]
 fn a_sound_bundle_has_no_problems() {
@@ -81,6 +82,18 @@ fn a_score_that_cannot_be_lowered_is_told() {
     let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
     assert_eq!(done.status, bundle.run().status, "{done:?}");
     assert_eq!(done.status == 1, done.stdout.contains("/process/oomScoreAdj"), "{done:?}");
+}
+
+#[test]
+fn a_limit_below_what_a_start_needs_is_warned_about() {
+    need_root!();
+    for (limit, warnings) in [(START - 1, 1), (START, 0)] {
+        let bundle = Bundle::new(&["true"]).set("/linux/resources/memory/limit", json!(limit));
+        let told = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+        assert_eq!(told.contains("239 KiB is below what a start needs (about 240 KiB)"), warnings == 1, "{told}");
+        assert_eq!(told.contains(" /linux/resources/memory/limit "), warnings == 1, "{told}");
+        assert!(told.contains(&format!("0 errors, {warnings} warning")), "{told}");
+    }
 }
 
 #[test]

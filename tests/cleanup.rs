@@ -448,17 +448,22 @@ fn a_container_cannot_make_cgroups_that_are_not_removed() {
 #[test]
 fn a_frozen_container_is_deleted() {
     need_root!();
-    let bundle = sleeper();
-    launch(&bundle, "run", &["--detach"]).ok();
-    let v1 = Path::new("/sys/fs/cgroup/freezer").join(format!("ferrun-{}/freezer.state", bundle.id));
-    let v2 = Path::new("/sys/fs/cgroup").join(format!("ferrun-{}/cgroup.freeze", bundle.id));
-    match (v1.exists(), v2.exists()) {
-        (true, _) => std::fs::write(&v1, "FROZEN").unwrap(),
-        (_, true) => std::fs::write(v2, "1").unwrap(),
-        _ => return common::skip("this host cannot freeze cgroups"),
+    // Frozen itself, and below a cgroup that is.
+    for below in ["", "/c"] {
+        let bundle = sleeper();
+        let top = format!("ferrun-{}", bundle.id);
+        let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = json!(format!("/{top}{below}")));
+        launch(&bundle, "run", &["--detach"]).ok();
+        let v1 = Path::new("/sys/fs/cgroup/freezer").join(&top).join("freezer.state");
+        let v2 = Path::new("/sys/fs/cgroup").join(&top).join("cgroup.freeze");
+        match (v1.exists(), v2.exists()) {
+            (true, _) => std::fs::write(&v1, "FROZEN").unwrap(),
+            (_, true) => std::fs::write(v2, "1").unwrap(),
+            _ => return common::skip("this host cannot freeze cgroups"),
+        }
+        let done = bundle.delete_force();
+        let _ = std::fs::write(v1, "THAWED"); // where that failed
+        done.ok();
+        bundle.assert_nothing_left("delete --force of a frozen container");
     }
-    let done = bundle.delete_force();
-    let _ = std::fs::write(v1, "THAWED"); // where that failed
-    done.ok();
-    bundle.assert_nothing_left("delete --force of a frozen container");
 }

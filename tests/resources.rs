@@ -5,6 +5,7 @@ mod common;
 
 use common::limits::{Files, expected, has_controller, is_v2, path_of, said};
 use common::{Bundle, skip, wait_until};
+use ferrun::cgroup::memory::START;
 use serde_json::{Value, json};
 
 /// A property, what stands in the files of v1 and of v2; none: that version refuses it.
@@ -227,6 +228,8 @@ fn the_rarer_controllers() {
     let rdma = Bundle::new(&["true"]).set("/linux/resources/rdma", json!({"no_such": {"hcaHandles": 3}}));
     let done = rdma.run();
     assert!(done.status == 1 && done.stderr.contains("/linux/resources/rdma"), "{done:?}");
+    // Where there is the controller, it is the device that is missing, and that is no disk.
+    assert_eq!(done.stderr.contains("/sys/class/infiniband"), has_controller("rdma.max"), "{done:?}");
     for (pointer, value, controller) in [
         ("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 0}]), "hugetlb"),
         ("/linux/resources/network/priorities", json!([{"name": "lo", "priority": 3}]), "net_prio"),
@@ -346,11 +349,31 @@ fn only_the_given_cpus_are_used() {
 }
 
 #[test]
+fn a_start_needs_no_more_memory_than_is_told() {
+    need_root!();
+    let docker = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/configs/docker-default.json")).unwrap();
+    let docker: serde_json::Value = serde_json::from_slice(&docker).unwrap();
+    for filter in [json!(null), docker["linux"]["seccomp"].clone()] {
+        let limits = json!({"limit": START, "swap": START});
+        let bundle =
+            Bundle::new(&["true"]).set("/linux/resources/memory", limits).set("/linux/seccomp", filter.clone());
+        // Which is not to say that the program starts with what is left.
+        bundle.create().ok();
+        bundle.delete_force().ok();
+        let limits = json!({"limit": START / 6, "swap": START / 6});
+        let done = bundle.set("/linux/resources/memory", limits).create();
+        done.refused("the memory limit (40 KiB) was reached while starting");
+    }
+}
+
+#[test]
 fn a_start_that_dies_of_memory_says_so() {
     need_root!();
     let bundle = Bundle::new(&["true"]).set("/linux/resources/memory", json!({"limit": 4096, "swap": 4096}));
     let done = bundle.run();
-    done.refused("the memory limit (4 KiB) was reached while starting");
+    done.refused(
+        "the memory limit (4 KiB) was reached while starting; the start needs about 240 KiB besides the program",
+    );
     assert!(done.stderr.contains("/linux/resources/memory/limit"), "{done:?}");
     bundle.assert_nothing_left("a start without memory");
 }

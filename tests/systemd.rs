@@ -252,7 +252,7 @@ fn an_update_of_half_a_quota_is_told_whole() {
 #[test]
 fn idle_no_more_stays_so() {
     need_systemd!();
-    let container = Container::sh("sleep 1000");
+    let container = Container::sh("sleep 1000").set("/linux/resources", json!({"cpu": {"shares": 512}}));
     container.create().ok();
     if !container.directory("cpu").join("cpu.idle").exists() {
         return common::skip("this test needs a kernel that has cpu.idle");
@@ -265,6 +265,9 @@ fn idle_no_more_stays_so() {
             let told = container.show("CPUWeight");
             assert_eq!(told == "CPUWeight=idle" || told == "CPUWeight=0", idle == "1", "{told}");
             assert!(idle == "1" || container.value("cpu", "cpu.weight") == "100");
+        } else if idle == "0" {
+            assert_eq!(container.value("cpu", "cpu.shares"), "1024");
+            assert_eq!(container.show("CPUShares"), "CPUShares=1024");
         }
     }
     container.bundle.delete_force().ok();

@@ -4,9 +4,12 @@ use super::limit::Limit;
 use crate::error::{Error, Result};
 use crate::sys::file;
 
-/// What a file was before, as it must be written to be so again.
+/// What a file was before.
 struct Old {
     path: String,
+    /// What it said.
+    text: Vec<u8>,
+    /// As it must be written to be so again.
     value: String,
 }
 
@@ -65,16 +68,19 @@ impl Old {
     fn read(directory: &str, file: &str, written: &str) -> Option<Old> {
         let path = format!("{directory}/{file}");
         let text = file::read(path.as_str()).ok()?;
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<String> = written.lines().map(|line| as_written(file, line, &text)).collect();
-        Some(Old { value: if lines.is_empty() { "\n".into() } else { lines.join("\n") }, path })
+        let now = String::from_utf8_lossy(&text);
+        let lines: Vec<String> = written.lines().map(|line| as_written(file, line, &now)).collect();
+        let value = if lines.is_empty() { "\n".into() } else { lines.join("\n") };
+        Some(Old { path, text, value })
     }
 
+    /// Whether the file is as it was: what a file takes nothing of, it takes no old value of either.
     fn write(&self) -> bool {
-        match self.value.as_str() {
+        let written = match self.value.as_str() {
             "\n" => file::write(self.path.as_str(), b"\n").is_ok(),
             lines => lines.lines().all(|line| file::write(self.path.as_str(), line.as_bytes()).is_ok()),
-        }
+        };
+        written || file::read(self.path.as_str()).is_ok_and(|text| text == self.text)
     }
 }
 
@@ -117,6 +123,19 @@ fn as_written(file: &str, line: &str, now: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::write::{Otherwise, Write};
+    use crate::pointer::Pointer;
+
+    #[test]
+    fn what_was_never_changed_need_not_be_set_again() {
+        // A file that can be read and takes nothing.
+        let from = Pointer::new("/linux/resources/blockIO/weightDevice/#/weight");
+        let otherwise = Otherwise::Instead("cmdline", "8:0 50".into());
+        let write = Write { from, controller: "io".into(), file: "version".into(), value: "8:0 50".into(), otherwise };
+        let error = all_or_none(&[Limit { directory: "/proc".into(), write }], || Ok(())).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("write \"8:0 50\" to /proc/") && !text.contains("set again"), "{text}");
+    }
 
     #[test]
     fn what_a_file_says_is_not_always_what_is_written() {

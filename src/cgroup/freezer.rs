@@ -74,6 +74,12 @@ pub fn stops_who_enters(path: &str) -> bool {
     says("freezer.state", &["FROZEN", "FREEZING"]) || says("cgroup.events", &["frozen 1"])
 }
 
+/// Because of which cgroup a process in this directory stands still: the topmost of those that are frozen.
+pub fn frozen_at(path: &str) -> Option<&str> {
+    let mut all = path.match_indices('/').map(|(end, _)| &path[..end]).chain([path]);
+    all.find(|path| stops_who_enters(path))
+}
+
 fn directory(view: View<'_>) -> Result<&str> {
     view.with("freezer").ok_or_else(|| Error::new("this host's cgroups have no freezer"))
 }

@@ -13,6 +13,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 
 use super::directory::Directory;
 use super::events::Events;
+use super::layout::MOUNT_POINT;
 use super::tree;
 use crate::error::{Context, Error, Result};
 use crate::sys::{file, pidfd};
@@ -140,7 +141,10 @@ pub fn members(directories: &[Directory]) -> Vec<i32> {
     pids
 }
 
-/// Thaws the v1 cgroup and those below: a frozen process does not even die. (A frozen one of v2 does.)
+/// Thaws the v1 cgroup and those below: a frozen process does not even die. (A frozen one of v2 does.) What is
+/// frozen from above is taken out, since it would die only when somebody else thaws that.
+///
+/// For processes that are killed, and only for those.
 pub fn thaw(directories: &[Directory]) {
     let is_freezer = |directory: &&Directory| {
         access(format!("{}/freezer.state", directory.path).as_str(), AccessFlags::F_OK).is_ok()
@@ -150,6 +154,19 @@ pub fn thaw(directories: &[Directory]) {
             let state = openat(at, c"freezer.state", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
             let _ = state.and_then(|state| nix::unistd::write(state, b"THAWED"));
         });
+        if file::read(format!("{}/freezer.parent_freezing", directory.path).as_str()).is_ok_and(|one| one == b"1\n") {
+            take_out(directory);
+        }
+    }
+}
+
+/// Moves the processes of a v1 cgroup to the root of its hierarchy.
+fn take_out(directory: &Directory) {
+    let inside = directory.path.strip_prefix(MOUNT_POINT).unwrap_or_default();
+    let Some(hierarchy) = inside.split('/').nth(1) else { return };
+    let root = format!("{MOUNT_POINT}/{hierarchy}/cgroup.procs");
+    for pid in members(std::slice::from_ref(directory)) {
+        let _ = file::write(root.as_str(), pid.to_string().as_bytes());
     }
 }
 
@@ -169,7 +186,10 @@ fn remove_one(directory: &Directory, kill: bool) -> Result<()> {
             let own = std::slice::from_ref(directory);
             if kill {
                 kill_and_wait(own)?;
-            } else if members(own).is_empty() {
+            } else if has_members(own) {
+                // Somebody else's, and so are the cgroups below.
+                return Err(error);
+            } else {
                 // A process that has died may be counted a moment longer, while it is not listed any more.
                 wait_until_empty(directory)?;
             }

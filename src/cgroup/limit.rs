@@ -91,6 +91,13 @@ impl Limit {
             (Errno::EOPNOTSUPP, "blkio.bfq.weight_device" | "io.bfq.weight") => {
                 error.hint("only the disks of the scheduler bfq have weights: /sys/block/NAME/queue/scheduler")
             }
+            (Errno::EOPNOTSUPP, "io.weight") => {
+                error.hint("only disks whose costs the kernel models have weights: io.cost.qos in the root cgroup")
+            }
+            (Errno::ENODEV, "rdma.max") => error.hint("/sys/class/infiniband has the RDMA devices of this host"),
+            (Errno::ENODEV, "net_prio.ifpriomap") => {
+                error.hint("the network links are those of ferrun's own namespace: /sys/class/net")
+            }
             (Errno::ENODEV, _) => error.hint("the kernel limits whole disks, and knows none of this number"),
             _ => error,
         }

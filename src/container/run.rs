@@ -41,7 +41,7 @@ fn create_and_start(request: &Request, interrupt: Option<&Interrupt>) -> Result<
     let created = create(request, interrupt)?;
     if let Err(error) = poststart(&created.state, interrupt.map(AsFd::as_fd)) {
         // As its parent, ferrun has to take its status.
-        created.process.kill_and_reap();
+        created.process.kill_and_reap(&created.state.cgroup);
         let _ = destroy(request.root, &request.id, &created.state, request.warn);
         return Err(error);
     }

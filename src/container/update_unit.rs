@@ -24,10 +24,10 @@ pub fn fill_in(resources: &mut Resources, view: &View) {
     let read = |file: &str| file::read(format!("{}/{file}", view.with("cpu")?).as_str()).ok();
     let number = |file: &str| String::from_utf8_lossy(read(file)?.trim_ascii()).parse().ok();
     let cpu = &mut resources.cpu;
-    match view {
-        View::V1(_) => quota_and_period(cpu, &number),
-        View::V2(_) => weight_after_idle(cpu, resources.unified.get("cpu.idle"), &number),
+    if let View::V1(_) = view {
+        quota_and_period(cpu, &number);
     }
+    weight_after_idle(cpu, resources.unified.get("cpu.idle"), &number);
 }
 
 /// On v1 these are two files. On v2, where they are one, both are known anyway.
@@ -39,7 +39,8 @@ fn quota_and_period(cpu: &mut Cpu, now: &dyn Fn(&str) -> Option<i64>) {
     }
 }
 
-/// What is idle no more has the kernel's usual weight, as shares: else the unit's would still say idle.
+/// What is idle no more has the kernel's usual weight, as shares: else the unit's would still say idle, or on v1 what
+/// it was before.
 fn weight_after_idle(cpu: &mut Cpu, unified: Option<&String>, now: &dyn Fn(&str) -> Option<i64>) {
     let idle = unified.map_or(cpu.idle, |value| value.trim().parse().ok());
     let shares = cpu.shares.filter(|shares| *shares != 0);

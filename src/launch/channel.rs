@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
+use crate::cgroup::directory::Directory;
+use crate::cgroup::freezer;
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::{receive, send_with};
 
@@ -25,7 +27,12 @@ pub struct Channel<'a> {
     socket: OwnedFd,
     /// What ends the parent's waiting.
     interrupt: Option<BorrowedFd<'a>>,
+    /// The init's cgroups, at the parent's end: what is frozen says nothing.
+    cgroup: Option<&'a [Directory]>,
 }
+
+/// How many milliseconds the parent hears nothing before it looks why; and then again.
+const PATIENCE: u16 = 10_000;
 
 /// What the parent hears.
 pub enum FromInit {
@@ -43,11 +50,13 @@ pub enum FromInit {
     Closed,
 }
 
-/// The parent's end and the init's. Waiting at the first ends with ECANCELED when `interrupt` is readable.
-pub fn pair(interrupt: Option<BorrowedFd>) -> Result<(Channel, Channel<'static>)> {
+/// The parent's end and the init's. Waiting at the first ends with ECANCELED when `interrupt` is readable, and with
+/// an error where one of the init's cgroups is frozen.
+pub fn pair<'a>(interrupt: Option<BorrowedFd<'a>>, cgroup: &'a [Directory]) -> Result<(Channel<'a>, Channel<'static>)> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .what(|| "make the channel to the container's first process")?;
-    Ok((Channel { socket: ours, interrupt }, Channel { socket: theirs, interrupt: None }))
+    let ours = Channel { socket: ours, interrupt, cgroup: Some(cgroup) };
+    Ok((ours, Channel { socket: theirs, interrupt: None, cgroup: None }))
 }
 
 impl Channel<'_> {
@@ -67,7 +76,7 @@ impl Channel<'_> {
     }
 
     fn receive_with(&self, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
-        let at_once = if self.interrupt.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
+        let at_once = if self.cgroup.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
         loop {
             match recv(self.socket.as_raw_fd(), buffer, flags | at_once) {
                 Err(Errno::EAGAIN) => self.sleep(PollFlags::POLLIN)?,
@@ -80,18 +89,36 @@ impl Channel<'_> {
     }
 
     /// Waits for something at the other end, or for the interrupt, which does not undo what has already come.
+    /// EBUSY: the other end is frozen.
     fn sleep(&self, wanted: PollFlags) -> nix::Result<()> {
         let socket = self.socket.as_fd();
         let mut events =
             [PollFd::new(socket, wanted), PollFd::new(self.interrupt.unwrap_or(socket), PollFlags::POLLIN)];
         let watched = 1 + usize::from(self.interrupt.is_some());
         loop {
-            match poll(&mut events[..watched], PollTimeout::NONE) {
+            match poll(&mut events[..watched], PollTimeout::from(PATIENCE)) {
+                Ok(0) if self.frozen().is_some() => return Err(Errno::EBUSY),
+                Ok(0) => {}
                 Ok(_) if events[0].any().unwrap_or(true) => return Ok(()),
                 Ok(_) => return Err(Errno::ECANCELED),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }
+        }
+    }
+
+    fn frozen(&self) -> Option<&str> {
+        self.cgroup.iter().copied().flatten().find_map(|directory| freezer::frozen_at(&directory.path))
+    }
+
+    /// Why nothing was heard.
+    fn unheard(&self, errno: Errno) -> Error {
+        match self.frozen() {
+            Some(path) if errno == Errno::EBUSY => {
+                Error::new(format!("container's cgroup unexpectedly frozen: {path}"))
+                    .from_property("/linux/cgroupsPath")
+            }
+            _ => Error::os("hear from the container's first process", errno),
         }
     }
 
@@ -105,8 +132,8 @@ impl Channel<'_> {
 
     /// The parent listens.
     pub fn receive(&self) -> Result<FromInit> {
-        let mut buffer = vec![0; self.next_length().what(|| "hear from the container's first process")?];
-        let length = self.receive_into(&mut buffer).what(|| "hear from the container's first process")?;
+        let mut buffer = vec![0; self.next_length().map_err(|errno| self.unheard(errno))?];
+        let length = self.receive_into(&mut buffer).map_err(|errno| self.unheard(errno))?;
         Ok(match buffer[..length].split_first() {
             None => FromInit::Closed,
             Some((&MOUNTED, _)) => FromInit::Mounted,
@@ -123,7 +150,7 @@ impl Channel<'_> {
     /// The parent sleeps until the init has closed its end. What that said before can still be received.
     pub fn await_close(&self) -> Result<()> {
         // A hang-up is told without being asked for, and nothing else of the init's wakes this up.
-        self.sleep(PollFlags::empty()).what(|| "wait for the container's first process")
+        self.sleep(PollFlags::empty()).map_err(|errno| self.unheard(errno))
     }
 
     /// The init waits for the parent. False: the parent is gone.

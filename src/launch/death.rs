@@ -1,26 +1,41 @@
 //! Why an init died that had not said a word: its channel closed, and something killed it.
 
 use super::Process;
-use crate::cgroup::memory::was_out_of_memory;
+use crate::cgroup::memory::{self, START, was_out_of_memory};
 use crate::error::Error;
 use crate::plan::{Action, Plan};
-use crate::pointer::Pointer;
 
-const MEMORY: Pointer = Pointer::new("/linux/resources/memory/limit");
+/// As a shell tells SIGKILL.
+const KILLED: i32 = 128 + 9;
+
+/// The kernel compares how often cgroup.kill was used in the cgroup that the caller is in and in the one that the
+/// process is born into: cgroup_css_set_fork of Linux 6.18.
+const HINT: &str = "where cgroup.kill was once used in the container's cgroup, or in ferrun's own, some kernels kill \
+    what is born from the one into the other; a cgroup that is made anew helps";
 
 /// The error for an init that is gone before it was ready; takes its status.
 pub fn during_set_up(process: &Process, plan: &Plan) -> Error {
     let status = process.wait().unwrap_or(0);
     if !plan.cgroup.iter().any(|directory| was_out_of_memory(&directory.path)) {
-        return Error::new(format!("the container's first process died while it was set up (status {status})"));
+        let error = Error::new(format!("the container's first process died while it was set up (status {status})"));
+        return if status == KILLED && is_born_in_cgroup(plan) { error.hint(HINT) } else { error };
     }
-    let limit = plan.parent.iter().find_map(|step| match &step.action {
-        Action::Limit(limit) if limit.write.from == MEMORY => limit.write.value.parse::<u64>().ok(),
+    // Of two the later counts.
+    let limit = plan.parent.iter().rev().find_map(|step| match &step.action {
+        Action::Limit(limit) => memory::limit(&limit.write).map(|bytes| (bytes, limit.write.pointer())),
         _ => None,
     });
     match limit {
-        Some(limit) => Error::new(format!("the memory limit ({} KiB) was reached while starting", limit >> 10))
-            .from_property(MEMORY),
+        Some((bytes, pointer)) => Error::new(format!(
+            "the memory limit ({} KiB) was reached while starting; the start needs about {} KiB besides the program",
+            bytes >> 10,
+            START >> 10
+        ))
+        .from_property(pointer),
         None => Error::new("a memory limit of the cgroups above was reached while starting"),
     }
+}
+
+fn is_born_in_cgroup(plan: &Plan) -> bool {
+    plan.parent.iter().any(|step| matches!(&step.action, Action::Clone(clone) if clone.cgroup.is_some()))
 }

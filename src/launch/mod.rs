@@ -25,6 +25,7 @@ use nix::sched::CloneFlags;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
+use crate::cgroup::directory::Directory;
 use crate::cgroup::kill;
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Plan, Step};
@@ -107,7 +108,7 @@ impl Launch<'_> {
                 };
                 // Before there is a channel: its ends are ferrun's and the init's alone.
                 self.post_guard()?;
-                let (ours, theirs) = channel::pair(self.interrupt.map(AsFd::as_fd))?;
+                let (ours, theirs) = channel::pair(self.interrupt.map(AsFd::as_fd), &self.plan.cgroup)?;
                 match birth::birth(clone, &self.opened.borrow())? {
                     Side::Child => {
                         drop(ours);
@@ -135,7 +136,7 @@ impl Launch<'_> {
 
     /// Ends the init after a failure, and takes away what would outlive it in a namespace that is joined.
     pub fn undo(&mut self, process: Option<&Process>, error: Error) -> Error {
-        process.iter().for_each(|process| process.kill_and_reap());
+        process.iter().for_each(|process| process.kill_and_reap(&self.plan.cgroup));
         let error = match self.interrupt {
             Some(interrupt) if error.code() == Errno::ECANCELED => interrupt.error().unwrap_or(error),
             _ => error,
@@ -280,9 +281,10 @@ impl Launch<'_> {
 }
 
 impl Process {
-    /// Ends it, whatever it does, and takes its status. One that does not die, since its cgroup is frozen, is left.
-    pub(crate) fn kill_and_reap(&self) {
+    /// Ends it, whatever it does and wherever it stands still, and takes its status.
+    pub(crate) fn kill_and_reap(&self, cgroup: &[Directory]) {
         let _ = pidfd::send_signal(&self.fd, libc::SIGKILL);
+        kill::thaw(cgroup);
         let _ = kill::wait_for_exit(&self.fd).and_then(|()| self.wait());
     }
 

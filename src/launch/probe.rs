@@ -10,6 +10,7 @@ use nix::sys::resource::getrlimit;
 
 use crate::bundle::Problems;
 use crate::bundle::names::{nearest, question};
+use crate::cgroup::memory;
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Plan, Step};
 use crate::pointer::Pointer;
@@ -48,12 +49,13 @@ pub fn probe(plan: &Plan, found: &mut Problems) {
             Action::NewTime(_) => tell(namespaces(crate::sys::namespace::NEWTIME)),
             Action::Open(open) => tell(open.run().map(drop)),
             Action::Mount(mount) => self::mount(mount, *from, found),
+            Action::Limit(limit) => found.warnings.extend(memory::too_small(&limit.write)),
             Action::MoveLink(link) => tell(self::link(link)),
             Action::Sysctl(sysctl) => sysctl.0.iter().for_each(|setting| tell(parameter(setting))),
             Action::Rlimit(limit) => tell(self::limit(limit)),
             // Only the kernel knows how far down it lets ferrun go; this process does nothing else.
             Action::OomScoreAdj(score) => tell(score.run()),
-            Action::MemoryPolicy(policy) => tell(memory(policy)),
+            Action::MemoryPolicy(policy) => tell(memory_policy(policy)),
             Action::ExecLabel(label) => tell(label.probe()),
             Action::Seccomp(filter) => tell(filter.probe()),
             Action::Hook(hook) => tell(self::hook(hook)),
@@ -151,7 +153,7 @@ fn limit(limit: &Rlimit) -> Result<()> {
 }
 
 /// None of the nodes is there.
-fn memory(policy: &MemoryPolicy) -> Result<()> {
+fn memory_policy(policy: &MemoryPolicy) -> Result<()> {
     let bits = libc::c_ulong::BITS as usize;
     let mut wanted =
         (0..policy.nodes.len() * bits).filter(|node| policy.nodes[node / bits] & (1 << (node % bits)) != 0);
