@@ -238,6 +238,8 @@ fn the_rarer_controllers() {
             let done = Bundle::new(&["true"]).set(pointer, value).run();
             done.refused(&format!("cgroup controller {controller} is not mounted on this host"));
             assert!(done.stderr.contains(&format!("it would be at /sys/fs/cgroup/{controller}")), "{done:?}");
+            let hybrid = std::path::Path::new("/sys/fs/cgroup/unified").exists();
+            assert_eq!(done.stderr.contains("are not used beside v1"), hybrid, "{done:?}");
         }
     }
     if is_v2() && has_controller("hugetlb") {

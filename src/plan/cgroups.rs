@@ -13,7 +13,7 @@ use crate::cgroup::device_rules;
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::cgroup::directory::{Directory, MakeV1, MakeV2};
 use crate::cgroup::join::Join;
-use crate::cgroup::layout::Hierarchy;
+use crate::cgroup::layout::{Hierarchy, MOUNT_POINT};
 use crate::cgroup::limit::Limit;
 use crate::cgroup::owner::GiveCgroup;
 use crate::cgroup::write::{Write, property};
@@ -212,9 +212,11 @@ impl Compiler<'_> {
     fn v1_with(&self, name: &str, from: Pointer) -> Result<Rc<str>> {
         let found = self.v1().find(|(hierarchy, _)| hierarchy.has(name));
         found.map(|(_, directory)| directory.path.clone()).ok_or_else(|| {
+            let beside = self.host.cgroups.unified.as_ref();
+            let beside = beside.map(|v2| format!("; controllers of v2 ({}) are not used beside v1", v2.mount_point));
             Error::new(format!("{}: cgroup controller {name} is not mounted on this host", property(from)))
                 .from_property(from)
-                .hint(format!("it would be at {}/{name}", crate::cgroup::layout::MOUNT_POINT))
+                .hint(format!("it would be at {MOUNT_POINT}/{name}{}", beside.unwrap_or_default()))
         })
     }
 
