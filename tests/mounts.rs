@@ -289,7 +289,7 @@ fn options_that_are_longer_than_a_page_or_cannot_be_had_are_refused() {
             let list = config["linux"]["namespaces"].as_array_mut().unwrap();
             list.retain(|namespace| namespace["type"] != "mount");
         });
-        bundle.run().refused("an option of more than 255 bytes needs a mount namespace");
+        bundle.run().refused("an option of more than 255 bytes, or with a comma, needs a mount namespace");
         bundle.assert_nothing_left("a refusal");
     }
 }

@@ -1,6 +1,6 @@
-//! File systems with an option that is too long for fsconfig(2), as the layers of an overlay are soon. mount(2)
-//! takes it, but attaches what it makes: here to a scratch directory over the container's root, where no mount
-//! goes to the host and nothing else is looked up meanwhile.
+//! File systems with an option that is too long for fsconfig(2), as the layers of an overlay are soon, or that has
+//! a comma, as a layer's name may. mount(2) takes it, but attaches what it makes: here to a scratch directory over
+//! the container's root, where no mount goes to the host and nothing else is looked up meanwhile.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
@@ -26,12 +26,18 @@ const SCRATCH: &CStr = c"new";
 impl Data {
     /// Whether fsconfig(2) does not take it.
     pub(super) fn is_long(&self) -> bool {
-        self.value.as_deref().is_some_and(is_long)
+        self.value.as_deref().is_some_and(|value| is_long(value) || (has_comma(value) && !takes_quotes(&self.key)))
     }
 }
 
 fn is_long(value: &CStr) -> bool {
     value.to_bytes().len() > LONGEST_VALUE
+}
+
+/// A file system that knows nothing of fsconfig(2), as overlay before Linux 6.5, cannot be handed such a value
+/// by it: `legacy_parse_param` of the kernel's fs/fs_context.c.
+fn has_comma(value: &CStr) -> bool {
+    value.to_bytes().contains(&b',')
 }
 
 impl FileSystem<'_> {
@@ -55,7 +61,10 @@ impl FileSystem<'_> {
             )));
         }
         if rootfs.nowhere {
-            let error = Error::new(format!("{}: an option of more than 255 bytes needs a mount namespace", what()));
+            let error = Error::new(format!(
+                "{}: an option of more than 255 bytes, or with a comma, needs a mount namespace",
+                what()
+            ));
             return Err(error.hint("add {\"type\": \"mount\"} to linux.namespaces"));
         }
         let scratch = scratch(rootfs).what(|| "make a directory to mount on")?;
