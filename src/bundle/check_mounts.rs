@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::pointer::Pointer;
 use crate::rootfs::devices::NODES;
 use crate::rootfs::options::OPTIONS;
-use crate::rootfs::target::OVER_PROC;
+use crate::rootfs::target::refused_on_proc;
 
 /// The highest numbers of a device, which mknod(2) would cut off: `MINORBITS` of linux/kdev_t.h.
 const MAJOR: u32 = (1 << 12) - 1;
@@ -57,14 +57,12 @@ fn check_mount(mount: &Mount, index: usize, found: &mut Problems) {
 /// What is known of /proc before anything is there; the step looks where the path really leads.
 fn check_proc(mount: &Mount, index: usize, found: &mut Problems) {
     let path = &*mount.destination;
-    let is_other = !mount.is_bind() && mount.kind().is_some_and(|kind| kind != c"proc");
-    let message = match path.to_bytes().strip_prefix(b"/proc") {
-        _ if mount.options.remount => return,
-        Some(b"") if is_other => "only a procfs may be mounted on /proc",
-        Some([b'/', ..]) if !OVER_PROC.contains(&path) => "inside of /proc only a few files may be mounted over",
-        _ => return,
-    };
-    found.error(wrong(Pointer::at("/mounts/#/destination", index), format!("mount on {path:?}: {message}")));
+    // What a bind brings is not known yet.
+    let may_be_procfs = || mount.is_bind() || mount.kind().is_none_or(|kind| kind == c"proc");
+    let refused = refused_on_proc(path, path.to_bytes().starts_with(b"/proc/"), may_be_procfs);
+    if let Some(why) = refused.filter(|_| !mount.options.remount) {
+        found.error(wrong(Pointer::at("/mounts/#/destination", index), format!("mount on {path:?}: {why}")));
+    }
 }
 
 /// What is no option that ferrun knows is for the file system, and a bind has none of its own.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::fmt;
 
 use serde::Deserialize;
 
@@ -105,6 +106,13 @@ pub enum NamespaceKind {
     User,
     Cgroup,
     Time,
+}
+
+/// As config.json spells it.
+impl fmt::Display for NamespaceKind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_lowercase())
+    }
 }
 
 /// What is added to the clocks of a time namespace: time_namespaces(7).

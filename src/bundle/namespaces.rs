@@ -34,8 +34,7 @@ fn check_list(spec: &Spec, found: &mut Problems) {
     let list = &spec.linux.namespaces;
     for (index, namespace) in list.iter().enumerate() {
         if list[..index].iter().any(|earlier| earlier.kind == namespace.kind) {
-            let kind = format!("{:?}", namespace.kind).to_lowercase();
-            let message = format!("the {kind} namespace is listed twice");
+            let message = format!("the {} namespace is listed twice", namespace.kind);
             found.error(wrong(Pointer::at("/linux/namespaces/#", index), message));
         }
         if let Some(path) = namespace.path().filter(|path| path.to_bytes()[0] != b'/') {

@@ -80,7 +80,6 @@ fn check_one(spec: &Spec, name: &str, file: &str) -> Option<Error> {
     };
     // Whether one that is joined is the host's is seen when it is opened.
     if !spec.linux.namespaces.iter().any(|namespace| namespace.kind == kind) {
-        let kind = format!("{kind:?}").to_lowercase();
         let error =
             refuse(format!("{name:?} would be changed for the host: the container has no {kind} namespace of its own"));
         return Some(error.hint(format!("add {{\"type\": \"{kind}\"}} to linux.namespaces")));

@@ -67,10 +67,10 @@ impl Flags {
         let mut bundle = ManuallyDrop::new(bundle::load(&self.bundle).inspect_err(|_| ended())?);
         report::warnings(&bundle.warnings, globals);
         let notify = notify::wanted();
-        if notify.is_some() {
+        let added = notify.is_some();
+        if added {
             notify::add_to(&mut bundle.spec, &root.of(&id))?;
         }
-        let added = notify.is_some();
         let locate = |error| bundle.locate(if added { notify::disown(error, &bundle.spec) } else { error });
         let plan = plan(&bundle, &options).map_err(locate).inspect_err(|_| ended())?;
         let plan = ManuallyDrop::new(plan);

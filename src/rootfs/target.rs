@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 /// What may be mounted over inside /proc, as runc: anything else could fake what the kernel says of
 /// processes and security labels (CVE-2019-16884).
-pub const OVER_PROC: &[&CStr] = &[
+const OVER_PROC: &[&CStr] = &[
     c"/proc/cpuinfo",
     c"/proc/diskstats",
     c"/proc/meminfo",
@@ -74,13 +74,18 @@ impl Mount {
 pub(super) fn guard_proc(path: &CStr, tree: &OwnedFd, target: &OwnedFd, what: &dyn fmt::Display) -> Result<()> {
     let is_proc = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
     let inside = path.to_bytes().starts_with(b"/proc/") || (path != c"/proc" && is_proc(target));
-    if path == c"/proc" && !is_proc(tree) {
-        return Err(Error::new(format!("mount {what}: only a procfs may be mounted on /proc")));
+    match refused_on_proc(path, inside, || is_proc(tree)) {
+        Some(why) => Err(Error::new(format!("mount {what}: {why}"))),
+        None => Ok(()),
     }
-    if inside && !OVER_PROC.contains(&path) {
-        return Err(Error::new(format!("mount {what}: inside of /proc only a few files may be mounted over")));
+}
+
+/// Why nothing may be mounted there, if so; `is_procfs` is asked of what goes on /proc itself.
+pub fn refused_on_proc(path: &CStr, inside: bool, is_procfs: impl FnOnce() -> bool) -> Option<&'static str> {
+    if path == c"/proc" && !is_procfs() {
+        return Some("only a procfs may be mounted on /proc");
     }
-    Ok(())
+    (inside && !OVER_PROC.contains(&path)).then_some("inside of /proc only a few files may be mounted over")
 }
 
 fn is_directory(tree: &OwnedFd) -> bool {

@@ -20,6 +20,7 @@ pub mod netlink;
 pub mod pidfd;
 pub mod program;
 pub mod seccomp;
+pub mod socket;
 pub mod task;
 pub mod terminal;
 pub mod userns;

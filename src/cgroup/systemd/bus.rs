@@ -10,14 +10,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, setsockopt, socket, sockopt,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
+use nix::sys::socket::{MsgFlags, UnixAddr, recv, send};
 
 use super::message::{self, Call, FIXED, Message};
 use super::value::Value;
 use crate::error::{Error, Result};
+use crate::sys::socket::connect_within;
 
 /// How long a conversation may take in all.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,17 +74,7 @@ impl Bus {
             Error::os(format!("connect to systemd at {address}"), errno)
         };
         let address = parse_address(address).map_err(failed)?;
-        let (none, flags) = (None, SockFlag::SOCK_CLOEXEC);
-        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, none).map_err(failed)?;
-        // This holds for connect(2), too, which waits where too many wait already.
-        let limit = TimeVal::milliseconds(patience.as_millis() as i64);
-        setsockopt(&socket, sockopt::SendTimeout, &limit).map_err(failed)?;
-        // A signal, or a stop and its end, breaks off such a wait.
-        while let Err(errno) = connect(socket.as_raw_fd(), &address) {
-            if errno != Errno::EINTR {
-                return Err(failed(errno));
-            }
-        }
+        let socket = connect_within(patience, &address).map_err(failed)?;
         let (deadline, systemd) = (Instant::now() + patience, String::new());
         let mut bus = Bus { socket, direct, deadline, serial: 0, unsent: Vec::new(), received: Vec::new(), systemd };
         bus.authenticate()?;
