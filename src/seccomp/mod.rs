@@ -13,6 +13,7 @@
 pub mod arch;
 mod calls;
 mod code;
+pub mod evaluate;
 mod graph;
 pub mod listing;
 mod memo;

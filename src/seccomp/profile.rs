@@ -111,6 +111,11 @@ impl Action {
         Action(self.0 | data as u32)
     }
 
+    /// Whether the kernel makes the call without asking anyone.
+    pub fn allows(self) -> bool {
+        matches!(self.kind(), Action::ALLOW | Action::LOG)
+    }
+
     /// Which of the actions it is.
     pub fn kind(self) -> Action {
         Action(self.0 & 0xffff_0000)

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
+use super::evaluate::{Data, evaluate};
 use super::profile::{Flags, Listener};
 use super::{Action, Filter, syscalls};
 use crate::error::{Error, Result};
@@ -32,6 +33,12 @@ impl Install {
         let closes = close.is_some_and(|action| [Action::ALLOW, Action::LOG, Action::NOTIFY].contains(&action));
         let Filter { program, names, unknown, .. } = filter;
         Install { program, flags, listener, closes, names, unknown }
+    }
+
+    /// Whether the filter allows a call of ferrun's own with these arguments. False where this architecture has no
+    /// such call.
+    pub fn allows(&self, name: &str, arguments: [u64; 6]) -> bool {
+        Data::native(name, arguments).is_some_and(|data| evaluate(&self.program, &data).allows())
     }
 
     /// The flags as the kernel has them.
