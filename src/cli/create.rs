@@ -59,6 +59,7 @@ impl Flags {
             no_new_keyring: self.no_new_keyring,
             manager: globals.manager()?,
             listening,
+            preserved: self.preserve_fds,
         };
         let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
         let begin = trace.as_ref().map_or(0, Trace::now);

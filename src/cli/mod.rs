@@ -96,6 +96,7 @@ const COMMANDS: &[Entry] = &[
 
 /// Runs ferrun with the arguments of this process; gives the exit status.
 pub fn main() -> i32 {
+    crate::sys::program::end_on_panic();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|first| first == "--version" || first == "-v") {
         return version::print();

@@ -19,13 +19,14 @@ use crate::bundle::{Bundle, Problems};
 use crate::cgroup::directory::Directory;
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Context, Error, Result};
+use crate::launch::exec_fifo;
 use crate::launch::fault::Fault;
-use crate::launch::gate::Gate;
 use crate::launch::notify::{self, Notify};
 use crate::launch::probe::probe;
 use crate::launch::signals::Interrupt;
+use crate::launch::start_page::StartPage;
 use crate::launch::trace::Trace;
-use crate::launch::{Launch, Process};
+use crate::launch::{GoesOn, Launch, Process};
 use crate::plan::{self, Action, Host, Plan, Step};
 use crate::process::hook::Hook;
 
@@ -152,6 +153,7 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
         resctrl: request.plan.resctrl.clone(),
         shared_pid_namespace: !has_new_pid_namespace(request.bundle),
         hooks: later_hooks(request.plan),
+        denies_execve: request.plan.denies_execve,
         init: None,
         complete: false,
         file: None,
@@ -199,13 +201,15 @@ fn listen(request: &Request, record: &Record) -> Result<Option<Notify>> {
     }
 }
 
-/// Those that this command, or one after it, runs outside of the lanes.
+/// Those that this command, or one after it, runs or watches outside of the lanes.
 fn later_hooks(plan: &Plan) -> Vec<Hook> {
+    // Of those of the container it is known here how long they may take; what they need is the init's to know.
+    let watched = plan.start_hooks.iter().map(|hook| Hook { args: Vec::new(), env: Vec::new(), ..hook.clone() });
     let hook = |step: &Step| match &step.action {
         Action::Hook(hook) => Some((**hook).clone()),
         _ => None,
     };
-    plan.later.iter().filter_map(hook).collect()
+    watched.chain(plan.later.iter().filter_map(hook)).collect()
 }
 
 /// Without one, other processes of the container outlive its init.
@@ -225,10 +229,12 @@ fn launch(
     console: &mut Ends,
     interrupt: Option<&Interrupt>,
 ) -> Result<(Process, Option<OwnedFd>)> {
-    let gate = if request.mode == Mode::Create { Some(Gate::make(&record.directory)?) } else { None };
+    let (page, outlet, goes_on) = start_means(request, record)?;
     let mut launch = Launch {
         plan: request.plan,
-        gate,
+        page,
+        outlet: outlet.into(),
+        goes_on,
         signal_mask: request.signal_mask,
         trace: request.trace,
         fault: request.fault,
@@ -239,7 +245,6 @@ fn launch(
         console: console.init.take().into(),
         bundle: &state.bundle,
         hand_over: &|pid, descriptor, to| listener::hand_over(state, pid, &descriptor, to),
-        listener: None,
         guard: std::cell::OnceCell::new(),
     };
     let process = launch.run()?;
@@ -257,6 +262,21 @@ fn launch(
         }
         Err(error) => Err(launch.undo(Some(&process), error)),
     }
+}
+
+/// How the init is started: its page, its one descriptor where code of the image can look, and what is read of that.
+fn start_means(request: &Request, record: &Record) -> Result<(StartPage, Option<OwnedFd>, Option<GoesOn>)> {
+    let owner = request.plan.user_on_host.filter(|_| !request.plan.start_hooks.is_empty());
+    if request.mode == Mode::Create {
+        let fifo = exec_fifo::make(&record.directory, owner)?;
+        return Ok((StartPage::create(&record.directory)?, Some(fifo), None));
+    }
+    let page = StartPage::anonymous()?;
+    if request.plan.start_hooks.is_empty() && request.plan.listener.is_none() {
+        return Ok((page, None, Some(GoesOn::default())));
+    }
+    let (outlet, read) = exec_fifo::unnamed(owner)?;
+    Ok((page, Some(outlet), Some(GoesOn { outlet: Some(read).into() })))
 }
 
 /// Writes a pid without a newline, as engines parse the whole file as a number, under another name

@@ -47,7 +47,7 @@ pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
     // Before its program runs, the init has no handlers, and as pid 1 would ignore what should end it.
     let not_started = match status {
         Status::Created => true,
-        Status::Paused => waits_for_start(root, id),
+        Status::Paused => waits_for_start(&state),
         _ => false,
     };
     let signal = if not_started && ends_a_process(signal) { libc::SIGKILL } else { signal };

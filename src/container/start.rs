@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Pid;
 
@@ -13,8 +12,12 @@ use super::id::Id;
 use super::state::{Root, State};
 use super::status::{Status, status};
 use crate::error::{Context, Error, Result};
-use crate::launch::gate;
+use crate::launch::death::no_execve;
+use crate::launch::exec_fifo;
 use crate::launch::notify::{self, Notify};
+use crate::launch::start_page::{self, StartPage};
+use crate::launch::watch::{Ended, Watch};
+use crate::process::hook::{Hook, Kind};
 
 /// Lets a created container execute its program.
 ///
@@ -36,27 +39,51 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
         Status::Paused => return Err(Error::new(format!("cannot start a container in the paused state: {id}"))),
         Status::Stopped => return Err(Error::new(format!("cannot start a container that has stopped: {id}"))),
     }
+    let (Some(init), Some(process)) = (state.init, process) else {
+        return Err(Error::new(format!("cannot start a container that has stopped: {id}")));
+    };
+    let directory = root.of(id);
+    let Some(page) = StartPage::open(&directory)? else {
+        let error = Error::new(format!("cannot start container {id}: an older ferrun has created it"));
+        return Err(error.hint("start it with the ferrun that created it, or delete it and create it anew"));
+    };
     // Only a container that was made for it has a place for the socket.
-    let notify = notify::wanted().filter(|_| root.of(id).join(notify::DIRECTORY).exists());
-    let notify = notify.map(|host| Notify::listen(&root.of(id), &host)).transpose()?;
-    let started = gate::open(&root.of(id)).and_then(|()| poststart(&state, None));
-    started.map_err(|error| match error.code() {
-        _ if error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) => {
+    let notify = notify::wanted().filter(|_| directory.join(notify::DIRECTORY).exists());
+    let notify = notify.map(|host| Notify::listen(&directory, &host)).transpose()?;
+    let hooks: Vec<Hook> = state.hooks.iter().filter(|hook| hook.kind == Kind::StartContainer).cloned().collect();
+    let mut watch = Watch {
+        pid: Pid::from_raw(init.pid),
+        process: process.as_fd(),
+        page: &page,
+        outlet: Some(exec_fifo::open_to_read(&directory)?),
+        hooks: &hooks,
+        denies_execve: state.denies_execve,
+        interrupt: None,
+        cgroup: &state.cgroup,
+    };
+    // One that was started by a command that was killed is waited for as well.
+    page.start();
+    let started = watch.until_executed(&mut || Ok(())).map_err(|ended| reason(ended, &state));
+    started.and_then(|()| poststart(&state, None)).inspect_err(|error| {
+        if error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) {
             // The error that is told is the hook's.
             let _ = destroy(root, id, &state, warn);
-            error
         }
-        // A start that was killed half-way had opened the gate.
-        Errno::ENXIO => {
-            let _ = std::fs::remove_file(root.of(id).join(gate::FIFO));
-            Error::new(format!("cannot start an already running container: {id}"))
-        }
-        _ => error,
     })?;
+    let _ = std::fs::remove_file(directory.join(exec_fifo::FIFO));
+    let _ = std::fs::remove_file(directory.join(start_page::FILE));
     // Others need not wait for the program.
     drop(lock);
-    if let (Some(notify), Some(init), Some(process)) = (notify, state.init, process) {
+    if let Some(notify) = notify {
         notify.wait(Pid::from_raw(init.pid), process.as_fd());
     }
     Ok(())
+}
+
+fn reason(ended: Ended, state: &State) -> Error {
+    match ended {
+        Ended::Failed(error) => error,
+        Ended::Died if state.denies_execve => no_execve(),
+        Ended::Died => Error::new(format!("container {} was killed before its program ran", state.id)),
+    }
 }

@@ -23,7 +23,7 @@ use crate::cgroup::directory::Directory;
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
-use crate::launch::{gate, notify};
+use crate::launch::{exec_fifo, notify, start_page};
 use crate::process::hook::Hook;
 use crate::sys::fd::CWD;
 use crate::sys::{file, pidfd};
@@ -35,7 +35,11 @@ const CREATED: &str = "state.json";
 pub const DEVICES: &str = "devices.json";
 
 /// Everything that can be in a state directory.
-pub const FILES: &[&str] = &[CREATED, CREATING, DEVICES, gate::FIFO, gate::FAILURE, notify::SOCKET];
+pub const FILES: &[&str] =
+    &[CREATED, CREATING, DEVICES, exec_fifo::FIFO, start_page::FILE, OLD_FAILURE, notify::SOCKET];
+
+/// What older versions had for the report of a program that could not be executed.
+const OLD_FAILURE: &str = "exec.error";
 
 /// What is known of a container before it exists.
 #[derive(Serialize, Deserialize, Debug, Clone)]
@@ -68,6 +72,9 @@ pub struct State {
     /// The hooks that later commands run: poststart and poststop.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
+    /// Whether the seccomp profile does not allow the program to be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub denies_execve: bool,
     /// The init, once there is one.
     #[serde(skip)]
     pub init: Option<Init>,

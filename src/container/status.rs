@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
+use nix::unistd::Pid;
+
 use super::id::Id;
 use super::state::{Root, State};
 use crate::cgroup::freezer;
-use crate::launch::gate;
+use crate::launch::watch::has_executed;
 
 /// The states of the spec, and the one that runtimes add to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -45,15 +47,16 @@ pub fn status(root: &Root, id: &Id, state: &State) -> (Status, Option<OwnedFd>) 
         (Some(_), false) => Status::Creating,
         (None, true) => Status::Stopped,
         (Some(_), true) if freezer::is_frozen(&state.cgroup) => Status::Paused,
-        (Some(_), true) if waits_for_start(root, id) => Status::Created,
+        (Some(_), true) if waits_for_start(state) => Status::Created,
         (Some(_), true) => Status::Running,
     };
     (status, alive)
 }
 
-/// Whether the container's program has not been started yet; it may be paused before that.
-pub fn waits_for_start(root: &Root, id: &Id) -> bool {
-    root.of(id).join(gate::FIFO).exists()
+/// Whether the init, which lives, has not executed the container's program yet: it waits for `start`, or runs hooks. It may
+/// be paused.
+pub fn waits_for_start(state: &State) -> bool {
+    state.init.is_some_and(|init| has_executed(Pid::from_raw(init.pid)).is_ok_and(|executed| !executed))
 }
 
 /// A process lives until it has exited; a zombie has.

@@ -12,14 +12,8 @@ use crate::cgroup::freezer;
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::{receive, send_with};
 
-/// In place of an error's message: the parent shall end itself (see launch/fault.rs).
-pub const KILL_PARENT: &str = "\0kill the parent";
-
 const MOUNTED: u8 = b'm';
-const READY: u8 = b'r';
-const FAILED: u8 = b'f';
 const RELEASED: u8 = b'g';
-const LISTENER: u8 = b'l';
 const SOURCE: u8 = b's';
 
 /// One end.
@@ -38,15 +32,7 @@ const PATIENCE: u16 = 10_000;
 pub enum FromInit {
     /// The mounts are made.
     Mounted,
-    /// Everything is set up.
-    Ready,
-    /// Everything is set up but for a filter of system calls, whose descriptor is to be handed over.
-    Listener,
-    /// A step failed.
-    Failed(Error),
-    /// A test wants the parent dead.
-    KillMe,
-    /// The init executed the program, or died.
+    /// The init is set up, executed the program, or died.
     Closed,
 }
 
@@ -62,13 +48,6 @@ pub fn pair<'a>(interrupt: Option<BorrowedFd<'a>>, cgroup: &'a [Directory]) -> R
 impl Channel<'_> {
     fn send(&self, message: &[u8]) -> nix::Result<()> {
         send(self.socket.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL).map(drop)
-    }
-
-    /// Waits for a message and gives its length without taking it: nearly always it is one byte, and a
-    /// buffer for the longest would touch sixteen pages.
-    fn next_length(&self) -> nix::Result<usize> {
-        let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
-        self.receive_with(&mut [0], peek).map(|length| length.max(1))
     }
 
     fn receive_into(&self, buffer: &mut [u8]) -> nix::Result<usize> {
@@ -132,19 +111,12 @@ impl Channel<'_> {
 
     /// The parent listens.
     pub fn receive(&self) -> Result<FromInit> {
-        let mut buffer = vec![0; self.next_length().map_err(|errno| self.unheard(errno))?];
-        let length = self.receive_into(&mut buffer).map_err(|errno| self.unheard(errno))?;
-        Ok(match buffer[..length].split_first() {
-            None => FromInit::Closed,
-            Some((&MOUNTED, _)) => FromInit::Mounted,
-            Some((&READY, _)) => FromInit::Ready,
-            Some((&LISTENER, _)) => FromInit::Listener,
-            Some((_, json)) => match serde_json::from_slice::<Error>(json) {
-                Ok(error) if error.message == KILL_PARENT => FromInit::KillMe,
-                Ok(error) => FromInit::Failed(error),
-                Err(error) => FromInit::Failed(Error::new(format!("the container's first process failed: {error}"))),
-            },
-        })
+        let mut message = [0];
+        match self.receive_into(&mut message).map_err(|errno| self.unheard(errno))? {
+            0 => Ok(FromInit::Closed),
+            _ if message == [MOUNTED] => Ok(FromInit::Mounted),
+            _ => Err(Error::new("unexpected message of the container's first process")),
+        }
     }
 
     /// The parent sleeps until the init has closed its end. What that said before can still be received.
@@ -191,31 +163,10 @@ impl Channel<'_> {
     pub fn mounted(&self) -> bool {
         self.send(&[MOUNTED]).is_ok()
     }
+}
 
-    /// The init is ready. False: the parent is gone.
-    pub fn ready(&self) -> bool {
-        self.send(&[READY]).is_ok()
-    }
-
-    /// The init installs a filter that has a listener. False: the parent is gone.
-    pub fn listener(&self) -> bool {
-        self.send(&[LISTENER]).is_ok()
-    }
-
-    /// Waits a moment for the init's next word; whether it has come.
-    pub fn has_word(&self) -> bool {
-        let mut readable = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        matches!(poll(&mut readable, 1u8), Ok(1..))
-    }
-
-    /// The init failed. The socket takes only so much: what is very long is cut.
-    pub fn fail(&self, error: &Error) {
-        const LONGEST: usize = 16 * 1024;
-        let cut = |text: &str| text.chars().take(LONGEST).collect::<String>();
-        let detail = error.detail.as_deref().map(|detail| cut(detail).into());
-        let error = Error { message: cut(&error.message), detail, ..error.clone() };
-        let mut message = vec![FAILED];
-        message.extend(serde_json::to_vec(&error).unwrap_or_default());
-        let _ = self.send(&message);
+impl AsFd for Channel<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }

@@ -1,4 +1,4 @@
-//! Why an init died that had not said a word: its channel closed, and something killed it.
+//! Why an init died that has left no report: something killed it.
 
 use super::Process;
 use crate::cgroup::memory::{self, START, was_out_of_memory};
@@ -13,9 +13,12 @@ const KILLED: i32 = 128 + 9;
 const HINT: &str = "where cgroup.kill was once used in the container's cgroup, or in ferrun's own, some kernels kill \
     what is born from the one into the other; a cgroup that is made anew helps";
 
-/// The error for an init that is gone before it was ready; takes its status.
-pub fn during_set_up(process: &Process, plan: &Plan) -> Error {
+/// The error for an init that is gone before its program was executed; takes its status.
+pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
     let status = process.wait().unwrap_or(0);
+    if plan.denies_execve {
+        return no_execve();
+    }
     if !plan.cgroup.iter().any(|directory| was_out_of_memory(&directory.path)) {
         let error = Error::new(format!("the container's first process died while it was set up (status {status})"));
         return if status == KILLED && is_born_in_cgroup(plan) { error.hint(HINT) } else { error };
@@ -34,6 +37,12 @@ pub fn during_set_up(process: &Process, plan: &Plan) -> Error {
         .from_property(pointer),
         None => Error::new("a memory limit of the cgroups above was reached while starting"),
     }
+}
+
+/// The error for an init that a filter killed as it executed the program.
+pub fn no_execve() -> Error {
+    let error = Error::new("the seccomp profile does not allow execve").from_property("/linux/seccomp");
+    error.hint("no program can be started without this call")
 }
 
 fn is_born_in_cgroup(plan: &Plan) -> bool {

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::plan::Action;
 
+/// In place of an error's message: the parent is to end itself. It does so only if its own command line asks for that.
+const KILL_PARENT: &str = "kill the parent, as --fault asks";
+
 /// What happens instead of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -31,10 +34,15 @@ impl Fault {
     /// Fails the step in its place. For a kill the init asks the parent, which it cannot see.
     pub(super) fn strike(self, in_init: bool, action: &Action) -> Result<()> {
         match self.kill {
-            true if in_init => Err(Error::new(super::channel::KILL_PARENT)),
+            true if in_init => Err(Error::new(KILL_PARENT)),
             true => Fault::kill_myself(),
             false => Err(Error::new(format!("a fault was asked for before \"{action}\""))),
         }
+    }
+
+    /// Whether an error of the init stands for the parent's end.
+    pub(super) fn is_kill(self, error: &Error) -> bool {
+        self.kill && error.message == KILL_PARENT
     }
 
     /// Ends this process as `kill -9` would.

@@ -2,7 +2,7 @@
 //! fails. The init may have no rights for that any more, and whoever fails may be killed: so it is a process of
 //! its own, which outlives ferrun and init and acts when both are gone. Only a joined mount namespace has one.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
@@ -21,6 +21,13 @@ pub struct Guard {
     process: OwnedFd,
     /// Closed by the end of ferrun, and by that of the init or its program's beginning.
     socket: OwnedFd,
+}
+
+impl AsFd for Guard {
+    /// What the init needs of it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl Guard {

@@ -1,60 +1,86 @@
 //! The init's lane: from its birth to the container's program.
 
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{fchdir, getpid};
-use std::ffi::CString;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::cell::OnceCell;
+use std::ffi::CStr;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{fchdir, getpid};
 
 use super::channel::Channel;
+use super::confine::Confine;
 use super::lane::Lane;
+use super::start_page::{Phase, StartPage};
 use super::trace::INIT;
-use super::{Launch, TAKEN, signals};
+use super::{Launch, signals};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Action, Step};
-use crate::process::exec::{Program, WorkingDirectory};
+use crate::process::exec::{Prepared, Program, WorkingDirectory};
 use crate::process::hook::{Hook, Kind};
+use crate::process::identity::Capabilities;
+use crate::process::start_hook::StartHook;
 use crate::process::terminal::Terminal;
-use crate::rootfs::{Rootfs, withdraw};
+use crate::rootfs::Rootfs;
 use crate::seccomp::step::Install;
-use crate::sys;
-
-/// How long the parent may take to hand over a listener, in nanoseconds. One that was killed never does.
-const LISTENER_PATIENCE: u64 = 10_000_000_000;
+use crate::sys::{self, fd};
 
 /// The init while it sets itself up.
 struct Init<'a> {
     launch: &'a Launch<'a>,
-    channel: Channel<'static>,
+    /// Closed as soon as code of the image can run beside it.
+    channel: Option<Channel<'static>>,
+    page: &'static StartPage,
+    /// Where code of the image can look: the one descriptor that it keeps then.
+    outlet: Option<OwnedFd>,
     rootfs: Option<Rootfs>,
     /// The working directory that ferrun itself may not enter.
     denied: Option<&'a WorkingDirectory>,
     /// The entry of the environment that was looked up.
-    home: Option<CString>,
-    /// Installed as the last thing of all.
+    home: Option<&'static CStr>,
+    /// The program and the startContainer hooks, as execve(2) takes them: made before limits are set.
+    program: OnceCell<Prepared<'a>>,
+    hooks: OnceCell<Vec<StartHook<'static>>>,
+    capabilities: Option<&'a Capabilities>,
     filter: Option<&'a Install>,
-    /// Whether everything is done that comes just before the program.
-    prepared: bool,
+    /// Whether the filter is still to be installed, as the last thing of all.
+    unfiltered: bool,
 }
 
-/// Runs the init's lane. Never returns: it becomes the program, or tells the parent what failed and ends.
+/// Runs the init's lane. Never returns: it becomes the program, or leaves on the start page what failed and ends.
 pub fn main(launch: &Launch, channel: Channel<'static>) -> ! {
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
-    let mut init = Init { launch, channel, rootfs: None, denied: None, home: None, filter: None, prepared: false };
+    let page = Box::leak(Box::new(launch.page.clone()));
+    let mut init = Init {
+        launch,
+        channel: Some(channel),
+        page,
+        outlet: launch.outlet.take(),
+        rootfs: None,
+        denied: None,
+        home: None,
+        program: OnceCell::new(),
+        hooks: OnceCell::new(),
+        capabilities: None,
+        filter: None,
+        unfiltered: false,
+    };
+    if let Err(error) = init.leave_the_callers() {
+        init.fail(&error);
+    }
     let first = launch.plan.parent.len() + 1;
     let mut lane = Lane { name: INIT, first, trace: launch.trace, fault: launch.fault };
-    let mut ready = false;
     for (index, step) in launch.plan.init.iter().enumerate() {
         if let Err(error) = lane.timed(index, step, || init.step(step)) {
-            init.fail(&launch.plan.explained(error, &step.action), ready);
+            init.fail(&launch.plan.explained(error, &step.action));
         }
         if matches!(step.action, Action::Ready(_)) {
-            ready = true;
-            // Once `create` has returned, its trace is complete, and there is no parent to kill.
-            if launch.gate.is_some() {
-                lane.trace = None;
+            // Its file is closed where code of the image can look.
+            lane.trace = lane.trace.filter(|_| !init.is_watched());
+            if launch.waits_for_start() {
+                // There is no parent to kill any more.
                 lane.fault = lane.fault.filter(|fault| !fault.kill);
             }
         }
@@ -93,6 +119,7 @@ impl<'a> Init<'a> {
             Action::Mounted(_) => self.mounted(),
             Action::Hook(hook) => self.hook(hook),
             Action::Join(action) => action.run(),
+            Action::Affinity(action) => action.run(),
             Action::Pivot(action) => action.run(self.rootfs()?),
             Action::MoveRoot(action) => action.run(self.rootfs()?),
             Action::EnterRoot(action) => action.run(self.rootfs()?),
@@ -103,11 +130,15 @@ impl<'a> Init<'a> {
             Action::SealReadOnly(action) => action.run(self.rootfs()?),
             Action::ReadOnlyRoot(action) => action.run(self.rootfs()?),
             Action::PropagateRoot(action) => action.run(self.rootfs()?),
-            Action::Rlimit(action) => action.run(),
+            Action::Rlimit(action) => {
+                // Afterwards there may be no memory for it.
+                self.prepare();
+                action.run()
+            }
             Action::WorkingDirectory(action) => self.work_in(action),
             Action::Stdio(action) => action.run(self.rootfs()?),
             Action::Home(action) => {
-                self.home = Some(action.run(self.rootfs()?));
+                self.home = Some(Box::leak(action.run(self.rootfs()?).into_boxed_c_str()));
                 Ok(())
             }
             Action::ExecLabel(action) => action.run(),
@@ -117,16 +148,18 @@ impl<'a> Init<'a> {
             Action::Personality(action) => action.run(),
             Action::BoundingSet(action) => action.run(),
             Action::User(action) => action.run().and_then(|()| self.work_in_as_user()),
-            Action::Capabilities(action) => action.run(),
+            Action::Capabilities(action) => {
+                self.capabilities = Some(action);
+                action.run()
+            }
             Action::NoNewPrivileges(action) => action.run(),
             Action::Umask(action) => action.run(),
-            Action::Ready(_) => self.ready(),
-            Action::Seccomp(filter) if filter.listener.is_some() => self.listen(filter),
             Action::Seccomp(filter) => {
-                self.filter = Some(filter);
+                (self.filter, self.unfiltered) = (Some(&**filter), true);
                 Ok(())
             }
-            Action::Execute(program) => self.execute(program),
+            Action::Ready(_) => self.ready(),
+            Action::Execute(_) => self.execute(),
             other => Err(Error::new(format!("the plan has \"{other}\" in the wrong lane"))),
         }
     }
@@ -158,17 +191,22 @@ impl<'a> Init<'a> {
         terminal.run(self.rootfs()?, &console)
     }
 
+    fn channel(&self) -> &Channel<'static> {
+        // Plans have no step that talks to the parent after the one that closes the channel.
+        self.channel.as_ref().unwrap_or_else(|| sys::program::exit(1))
+    }
+
     /// Waits for the parent; one that is gone takes the init with it.
     fn wait(&self) -> Result<()> {
-        if self.channel.await_release() { Ok(()) } else { sys::program::exit(1) }
+        if self.channel().await_release() { Ok(()) } else { sys::program::exit(1) }
     }
 
     /// Takes the source of a bind from the parent, at whose end it is opened now.
     fn take_source(&self) -> Result<()> {
-        if !self.channel.ask_for_source() {
+        if !self.channel().ask_for_source() {
             sys::program::exit(1);
         }
-        match self.channel.take_source() {
+        match self.channel().take_source() {
             Ok(source) => self.rootfs()?.hand(source),
             Err(Errno::EMFILE) => return Err(Error::os("take the source of a bind", Errno::EMFILE)),
             Err(_) => sys::program::exit(1),
@@ -178,16 +216,16 @@ impl<'a> Init<'a> {
 
     /// Says that it is time for the parent's hooks.
     fn mounted(&self) -> Result<()> {
-        if self.channel.mounted() { Ok(()) } else { sys::program::exit(1) }
+        if self.channel().mounted() { Ok(()) } else { sys::program::exit(1) }
     }
 
     /// Runs a hook in the container's namespaces. One of `createContainer` begins in the container's root,
     /// as by runc, and with the usual umask instead of the init's own, which is 0.
     fn hook(&self, hook: &Hook) -> Result<()> {
-        let state = (self.launch.state_for)(hook.kind, getpid());
-        if hook.kind != Kind::CreateContainer {
-            return self.with_environment(hook).run(&state, None, None);
+        if hook.kind == Kind::StartContainer {
+            return self.start_hook(hook.index);
         }
+        let state = (self.launch.state_for)(hook.kind, getpid());
         fchdir(self.rootfs()?.root()).what(|| "enter the rootfs")?;
         let own = umask(Mode::from_bits_truncate(0o022));
         let result = hook.run(&state, None, None);
@@ -195,106 +233,148 @@ impl<'a> Init<'a> {
         result
     }
 
+    fn start_hook(&self, index: usize) -> Result<()> {
+        let hook = self.hooks.get().and_then(|hooks| hooks.get(index));
+        let (Some(hook), Some(outlet)) = (hook, &self.outlet) else {
+            return Err(Error::new("the plan has a hook that was not prepared"));
+        };
+        self.page.set_hook(Some(index));
+        let allows = |name: &str, arguments| self.filter.is_none_or(|filter| filter.allows(name, arguments));
+        let report = |error: &Error| self.page.report(error);
+        hook.run(&allows, outlet.as_fd(), self.launch.plan.preserved, &report)?;
+        // The hook's own process may have said more.
+        match self.page.reported() {
+            Some(_) => sys::program::exit(1),
+            None => self.page.set_hook(None),
+        }
+        Ok(())
+    }
+
     /// A hook of `startContainer` without an environment gets the program's, with the HOME that was looked up,
     /// as by runc, on which people rely (the spec does not say so).
     fn with_environment(&self, hook: &Hook) -> Hook {
         let mut hook = hook.clone();
-        if let (true, Some(program)) = (hook.env.is_empty(), self.program()) {
-            hook.env.extend(program.env.iter().chain(&self.home).cloned());
+        if let (true, Some(program)) = (hook.env.is_empty(), self.planned_program()) {
+            hook.env.extend(program.env.iter().cloned().chain(self.home.map(CStr::to_owned)));
         }
         hook
     }
 
-    /// Says that all is set up, and after `create` waits for `start`. That the program is there is
-    /// looked at before, so that `create` reports it.
-    fn ready(&mut self) -> Result<()> {
-        let Some(gate) = &self.launch.gate else {
-            return if self.prepared || self.channel.ready() { Ok(()) } else { sys::program::exit(1) };
-        };
-        // Under a filter, both is done.
-        if !self.prepared {
-            if let Some(program) = self.program() {
-                program.look_up().map_err(|error| error.from_property("/process/args"))?;
-            }
-            if !self.channel.ready() {
-                sys::program::exit(1);
-            }
-        }
-        gate.wait()
-    }
-
-    fn program(&self) -> Option<&'a Program> {
+    fn planned_program(&self) -> Option<&'a Program> {
         match self.launch.plan.init.last().map(|step| &step.action) {
             Some(Action::Execute(program)) => Some(program),
             _ => None,
         }
     }
 
-    /// What comes before the program, for which a filter may not leave the calls.
-    fn prepare(&mut self) -> Result<()> {
-        // No directory is open any more that a path such as /proc/self/fd/7 could begin at.
-        self.rootfs = None;
-        signals::restore(&self.launch.signal_mask).what(|| "restore the signal mask")?;
-        self.prepared = true;
+    /// Allocates what is needed to execute the hooks and the program.
+    fn prepare(&mut self) {
+        let Some(program) = self.planned_program() else { return };
+        self.program.get_or_init(|| program.prepare(self.home));
+        self.hooks.get_or_init(|| {
+            let state = |hook: &Hook| (self.launch.state_for)(hook.kind, getpid());
+            let start_hooks = self.launch.plan.start_hooks.iter();
+            start_hooks.map(|hook| StartHook::new(self.with_environment(hook), state(hook))).collect()
+        });
+    }
+
+    /// Whether code of the image can run while this process is still ferrun, or it waits until somebody starts it.
+    fn is_watched(&self) -> bool {
+        self.outlet.is_some()
+    }
+
+    /// Makes itself fit to be looked at, says so by closing the channel, and after `create` waits for `start`. That the
+    /// program is there is looked at before, so that `create` reports it.
+    fn ready(&mut self) -> Result<()> {
+        self.prepare();
+        if self.is_watched() || self.filter.is_some() {
+            // What fails under the filter cannot be explained as well.
+            self.program
+                .get_mut()
+                .map_or(Ok(()), Prepared::look_up)
+                .map_err(|error| error.from_property("/process/args"))?;
+        }
+        signals::restore(&self.launch.signal_mask).what(|| "set the signal mask")?;
+        self.close_all_but_the_one()?;
+        if !self.is_watched() {
+            return Ok(());
+        }
+        let confine = Confine {
+            filter: self.filter,
+            capabilities: self.capabilities,
+            page: self.page,
+            waits: self.launch.waits_for_start(),
+        };
+        self.unfiltered = !confine.run()? && self.filter.is_some();
         Ok(())
+    }
+
+    /// Leaves open the streams, what is preserved for the program, and one descriptor: where code of the image can look,
+    /// that to which hooks print; else the channel.
+    fn close_all_but_the_one(&mut self) -> Result<()> {
+        let outlet = self.outlet.as_ref().map(AsRawFd::as_raw_fd);
+        let one = outlet.or(self.channel.as_ref().map(|channel| channel.as_fd().as_raw_fd()));
+        self.launch.trace.iter().for_each(|trace| trace.flush());
+        // Nobody looks: the last step is still to be traced.
+        let trace = self.launch.trace.filter(|_| !self.is_watched()).map(|trace| trace.as_fd().as_raw_fd());
+        // Their descriptors are closed below.
+        mem::forget(self.rootfs.take());
+        if outlet.is_some() {
+            mem::forget(self.channel.take());
+        }
+        self.keep(one.into_iter().chain(trace))
+    }
+
+    fn keep(&self, descriptors: impl Iterator<Item = i32>) -> Result<()> {
+        let handed_on = 0..3 + self.launch.plan.preserved;
+        let mut keep: Vec<u32> = handed_on.chain(descriptors).map(i32::unsigned_abs).collect();
+        fd::close_all_but(&mut keep).what(|| "close the descriptors that the program must not have")
+    }
+
+    /// The first act: nothing of what ferrun or its caller has open, does with signals or forbids is the container's.
+    fn leave_the_callers(&self) -> Result<()> {
+        sys::program::default_signals();
+        let opened = self.launch.opened.borrow();
+        let console = self.launch.console.take();
+        let mut own: Vec<BorrowedFd> = opened.iter().map(AsFd::as_fd).collect();
+        own.extend(self.channel.iter().map(AsFd::as_fd));
+        own.extend(self.outlet.iter().map(AsFd::as_fd));
+        own.extend(console.iter().map(|console| console.socket.as_fd()));
+        own.extend(self.launch.guard.get().map(AsFd::as_fd));
+        own.extend(self.launch.trace.map(AsFd::as_fd));
+        own.extend(self.launch.plan.maps.iter().filter_map(|namespace| namespace.descriptor()));
+        let closed = self.keep(own.iter().map(AsRawFd::as_raw_fd));
+        self.launch.console.set(console);
+        closed
     }
 
     /// Becomes the program, under its filter.
-    fn execute(&mut self, program: &Program) -> Result<()> {
-        if !self.prepared {
-            self.prepare()?;
-        }
-        if let Some(filter) = self.filter.take() {
-            // What fails under the filter may not be told any more.
-            program.look_up()?;
+    fn execute(&mut self) -> Result<()> {
+        if let (true, Some(filter)) = (self.unfiltered, self.filter) {
             filter.run().map_err(|error| error.from_property("/linux/seccomp"))?;
         }
-        let error = program.execute(self.home.as_deref());
-        Err(match error.code() {
+        let program = self.program.get().ok_or_else(|| Error::new("the plan has no program"))?;
+        self.page.set_phase(Phase::Executing);
+        let failed = program.execute();
+        if self.filter.is_some_and(|filter| !filter.allows("execve", [0; 6])) {
+            let error = Error::os("the seccomp profile does not allow execve", failed.errno);
+            return Err(error.from_property("/linux/seccomp").hint("no program can be started without this call"));
+        }
+        // What explains it makes calls that the filter may punish.
+        self.page.report(&failed.named().from_property("/process/args"));
+        Err(match failed.errno {
             // Every kernel has the call.
-            Errno::ENOSYS => error.hint("the seccomp filter says so, or the agent that it asks is gone"),
-            _ => error,
+            Errno::ENOSYS => failed.named().hint("the seccomp filter says so, or the agent that it asks is gone"),
+            _ => failed.explained(),
         })
     }
 
-    /// Installs a filter that asks someone, and waits until the parent has handed over the descriptor on
-    /// which that one answers. Any call could be one that waits for an answer, so none is made until then.
-    fn listen(&mut self, filter: &Install) -> Result<()> {
-        let program = self.program().ok_or_else(|| Error::new("the plan has no program"))?;
-        self.prepare()?;
-        program.look_up().map_err(|error| error.from_property("/process/args"))?;
-        let Some(number) = &self.launch.listener else { return Err(Error::new("nobody expects a listener")) };
-        if !self.channel.listener() {
-            sys::program::exit(1);
+    /// Leaves the reason on the page, for whoever started this.
+    fn fail(&self, error: &Error) -> ! {
+        if !self.is_watched() || self.channel.is_some() {
+            self.launch.trace.iter().for_each(|trace| trace.flush());
         }
-        let descriptor = filter.run()?.map(OwnedFd::into_raw_fd);
-        number.set(descriptor.unwrap_or(-1));
-        let begin = sys::program::nanoseconds();
-        while number.get() != TAKEN {
-            std::hint::spin_loop();
-            if sys::program::nanoseconds() - begin > LISTENER_PATIENCE {
-                sys::program::exit(1);
-            }
-        }
-        // Who asks and has this open would wait forever for an agent that is gone. Where the filter does not let
-        // it be closed, execve(2) does.
-        if let Some(descriptor) = descriptor.filter(|_| filter.closes) {
-            let _ = nix::unistd::close(descriptor);
-        }
-        Ok(())
-    }
-
-    /// Tells whoever listens: the parent, or after `start` the file that it reads.
-    fn fail(&self, error: &Error, ready: bool) -> ! {
-        self.launch.trace.iter().for_each(|trace| trace.flush());
-        match &self.launch.gate {
-            Some(gate) if ready => {
-                // The guard has gone with `create`; there may be rights for this.
-                let _ = self.rootfs.as_ref().filter(|rootfs| rootfs.is_foreign()).map(|tree| withdraw(tree.root()));
-                gate.fail(error);
-            }
-            _ => self.channel.fail(error),
-        }
+        self.page.report(error);
         sys::program::exit(1)
     }
 }

@@ -1,10 +1,11 @@
-//! Running a plan: the clone, the two lanes, and the word between parent and init.
+//! Running a plan: the clone, the two lanes, and the protocol between parent and init.
 
 mod birth;
 mod channel;
-mod death;
+mod confine;
+pub mod death;
+pub mod exec_fifo;
 pub mod fault;
-pub mod gate;
 mod guard;
 mod init;
 mod lane;
@@ -14,13 +15,16 @@ pub mod relay;
 pub mod seal;
 pub mod signals;
 mod sources;
+pub mod start_page;
 pub mod trace;
+pub mod watch;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::CloneFlags;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
@@ -28,21 +32,22 @@ use nix::unistd::Pid;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::kill;
 use crate::error::{Context, Error, Result};
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{Action, Plan};
+use crate::pointer::Pointer;
 use crate::process::hook::Kind;
 use crate::process::join::Opened;
 use crate::process::terminal::Console;
 use crate::seccomp::profile::Listener;
 use crate::sys::clone::Side;
-use crate::sys::seccomp::{self, SharedNumber};
-use crate::sys::{self, pidfd};
+use crate::sys::{self, pidfd, seccomp};
 use channel::{Channel, FromInit};
 use fault::Fault;
-use gate::Gate;
 use guard::Guard;
 use lane::Lane;
 use signals::Interrupt;
+use start_page::StartPage;
 use trace::{PARENT, Trace};
+use watch::{Ended, Watch};
 
 /// A process that runs the container, or will.
 pub struct Process {
@@ -56,8 +61,12 @@ pub struct Process {
 pub struct Launch<'a> {
     /// What is run.
     pub plan: &'a Plan,
-    /// Where the init waits for `start`; none: it goes on to the program at once.
-    pub gate: Option<Gate>,
+    /// What the init shares with whoever starts it.
+    pub page: StartPage,
+    /// The one descriptor that the init keeps where code of the image can look: where it waits for `start`, or runs hooks.
+    pub outlet: Cell<Option<OwnedFd>>,
+    /// Its other end, where the init goes on to the program at once; `None`: it waits for `start`.
+    pub goes_on: Option<GoesOn>,
     /// The signal mask of the container's program.
     pub signal_mask: SigSet,
     /// Where each step's time is written.
@@ -78,26 +87,30 @@ pub struct Launch<'a> {
     pub bundle: &'a Path,
     /// Gives the descriptor of a filter to whoever answers its calls.
     pub hand_over: &'a dyn Fn(Pid, OwnedFd, &Listener) -> Result<()>,
-    /// Where the init tells the number of that descriptor.
-    pub listener: Option<SharedNumber>,
     /// Who takes the root out of a joined mount namespace if the start fails: empty, until it is joined.
     pub guard: OnceCell<Guard>,
 }
 
-/// What the parent makes of that number once the descriptor is handed over.
-const TAKEN: i32 = -2;
+/// An init that does not wait for `start`.
+#[derive(Default)]
+pub struct GoesOn {
+    /// The reader's end of its outlet, if it has one.
+    pub outlet: Cell<Option<OwnedFd>>,
+}
 
 impl Launch<'_> {
-    /// Runs the plan. On return the init has executed the program, or waits at the gate; the caller tells by
+    /// Whether the init waits for `start`.
+    pub fn waits_for_start(&self) -> bool {
+        self.goes_on.is_none()
+    }
+
+    /// Runs the plan. On return the init has executed the program, or waits for `start`; the caller tells by
     /// [`Launch::keep`] or [`Launch::undo`] whether that is to stay so.
     ///
     /// # Errors
     /// The step that failed, in either lane. The init is then gone; what was made on the host (cgroups)
     /// is for the caller to remove.
     pub fn run(&mut self) -> Result<Process> {
-        if self.listener_step().is_some() {
-            self.listener = Some(SharedNumber::new().what(|| "make memory for a number")?);
-        }
         sys::program::default_sigchld().what(|| "set SIGCHLD to its default action")?;
         let (mut channel, mut process) = (None::<Channel>, None::<Process>);
         let lane = Lane { name: PARENT, first: 1, trace: self.trace, fault: self.fault };
@@ -110,13 +123,13 @@ impl Launch<'_> {
                 self.post_guard()?;
                 let (ours, theirs) = channel::pair(self.interrupt.map(AsFd::as_fd), &self.plan.cgroup)?;
                 match birth::birth(clone, &self.opened.borrow())? {
-                    Side::Child => {
-                        drop(ours);
-                        init::main(self, theirs)
-                    }
+                    // The descriptors of what is left in this copy of the memory are closed there.
+                    Side::Child => init::main(self, theirs),
                     Side::Parent(pid, fd) => {
                         channel = Some(ours);
                         process = Some(Process { pid, fd });
+                        // Only the init has it now.
+                        drop(self.outlet.take());
                         Ok(())
                     }
                 }
@@ -125,7 +138,6 @@ impl Launch<'_> {
                 return Err(self.undo(process.as_ref(), error));
             }
         }
-        drop(self.gate.take());
         process.ok_or_else(|| Error::new("the plan makes no process"))
     }
 
@@ -155,11 +167,11 @@ impl Launch<'_> {
 
     fn parent_step(&self, action: &Action, process: Option<&Process>, channel: Option<&Channel>) -> Result<()> {
         let result = self.act(action, process, channel);
-        match (result, process, channel) {
-            (Err(error), Some(process), Some(channel)) if matches!(action.verb(), "unit" | "cgroup") => {
-                self.unless_the_init_failed(error, process, channel)
+        match (result, process) {
+            (Err(error), Some(process)) if matches!(action.verb(), "unit" | "cgroup") => {
+                Err(self.unless_the_init_failed(error, process))
             }
-            (result, ..) => result,
+            (result, _) => result,
         }
     }
 
@@ -200,15 +212,26 @@ impl Launch<'_> {
 
     /// A process that is dead is in no cgroup, and the unit that systemd made for it is gone: why it died says
     /// more than that.
-    fn unless_the_init_failed(&self, error: Error, process: &Process, channel: &Channel) -> Result<()> {
-        if !channel.has_word() {
-            return Err(error);
+    fn unless_the_init_failed(&self, error: Error, process: &Process) -> Error {
+        let mut exited = [PollFd::new(process.fd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut exited, 1u8) {
+            Ok(1..) => self.failure(process),
+            _ => self.page.reported().map_or(error, |error| self.believed(error)),
         }
-        match channel.receive()? {
-            FromInit::Failed(error) => Err(error),
-            FromInit::KillMe => Fault::kill_myself(),
-            FromInit::Closed => Err(death::during_set_up(process, self.plan)),
-            _ => Err(error),
+    }
+
+    /// Why the init is gone, or is about to be.
+    fn failure(&self, process: &Process) -> Error {
+        match self.page.reported() {
+            Some(error) => self.believed(error),
+            None => death::before_the_program(process, self.plan),
+        }
+    }
+
+    fn believed(&self, error: Error) -> Error {
+        match self.fault {
+            Some(fault) if fault.is_kill(&error) => Fault::kill_myself(),
+            _ => error,
         }
     }
 
@@ -216,67 +239,46 @@ impl Launch<'_> {
     fn await_mounts(&self, process: &Process, channel: &Channel) -> Result<()> {
         match channel.receive()? {
             FromInit::Mounted => Ok(()),
-            FromInit::Failed(error) => Err(error),
-            FromInit::KillMe => Fault::kill_myself(),
-            FromInit::Closed => Err(death::during_set_up(process, self.plan)),
-            FromInit::Ready | FromInit::Listener => {
-                Err(Error::new("the plan makes the init ready before the hooks have run"))
-            }
+            FromInit::Closed => Err(self.failure(process)),
         }
     }
 
-    /// Waits until the init is ready; without a gate, until it has executed the program: the channel
-    /// then closes by itself.
+    /// Waits until the init waits for `start`, or has executed the program.
     fn await_ready(&self, process: &Process, channel: &Channel) -> Result<()> {
-        if self.gate.is_none() && self.listener.is_none() {
-            // It comes to its end by itself: to be woken up by its words would cost a change of context each.
-            channel.await_close()?;
-        }
-        let mut ready = false;
-        loop {
-            match channel.receive()? {
-                FromInit::Ready if self.gate.is_some() => return Ok(()),
-                FromInit::Ready => ready = true,
-                FromInit::Mounted => return Err(Error::new("the plan has nobody to wait for the mounts")),
-                FromInit::Listener => {
-                    if self.hand_over_listener(process, channel)? {
-                        if self.gate.is_some() {
-                            return Ok(());
-                        }
-                        ready = true;
-                    }
-                }
-                FromInit::Failed(error) => return Err(error),
-                FromInit::KillMe => Fault::kill_myself(),
-                FromInit::Closed if ready => return Ok(()),
-                FromInit::Closed => return Err(death::during_set_up(process, self.plan)),
-            }
-        }
-    }
-}
-
-impl Launch<'_> {
-    fn listener_step(&self) -> Option<(&Step, &Listener)> {
-        self.plan.init.iter().find_map(|step| match &step.action {
-            Action::Seccomp(filter) => filter.listener.as_ref().map(|listener| (step, listener)),
-            _ => None,
+        channel.await_close()?;
+        let mut watch = Watch {
+            pid: process.pid,
+            process: process.fd.as_fd(),
+            page: &self.page,
+            outlet: self.goes_on.as_ref().and_then(|goes_on| goes_on.outlet.take()),
+            hooks: &self.plan.start_hooks,
+            denies_execve: self.plan.denies_execve,
+            interrupt: self.interrupt.map(AsFd::as_fd),
+            cgroup: &self.plan.cgroup,
+        };
+        let mut listener = || self.hand_over_listener(process);
+        let watched = match self.waits_for_start() {
+            true => watch.until_waiting(&mut listener),
+            false => watch.until_executed(&mut listener),
+        };
+        watched.map_err(|ended| match ended {
+            Ended::Failed(error) => self.believed(error),
+            Ended::Died => death::before_the_program(process, self.plan),
         })
     }
 
-    /// Takes the descriptor of the filter that the init installs to whoever listens; the init waits so long.
-    /// False: there will be none, and the init says why.
-    fn hand_over_listener(&self, process: &Process, channel: &Channel) -> Result<bool> {
-        let (Some(number), Some((step, listener))) = (&self.listener, self.listener_step()) else { return Ok(false) };
-        while number.get() < 0 {
-            if channel.has_word() {
-                return Ok(false);
-            }
-        }
-        let descriptor = seccomp::descriptor_of(&process.fd, number.get()).what(|| "take the filter's descriptor");
-        let handed = descriptor.and_then(|descriptor| (self.hand_over)(process.pid, descriptor, listener));
-        handed.map_err(|error| step.from.iter().fold(error, Error::from_property))?;
-        number.set(TAKEN);
-        Ok(true)
+    /// Takes the descriptor of the filter, once it is installed, to whoever listens; the init waits so long. The number is
+    /// the init's, which may be in others' hands: nothing but such a descriptor is taken.
+    fn hand_over_listener(&self, process: &Process) -> Result<()> {
+        let (Some(to), Some(number)) = (&self.plan.listener, self.page.listener()) else { return Ok(()) };
+        let descriptor = seccomp::descriptor_of(&process.fd, number).what(|| "take the filter's descriptor");
+        let handed = descriptor.and_then(|descriptor| match seccomp::is_listener(&descriptor) {
+            true => (self.hand_over)(process.pid, descriptor, to),
+            false => Err(Error::new("the container's first process has no listener of a filter")),
+        });
+        handed.map_err(|error| error.from_property(Pointer::new("/linux/seccomp")))?;
+        self.page.set_taken();
+        Ok(())
     }
 }
 

@@ -12,10 +12,8 @@ use super::notify::Notify;
 use crate::error::{Context, Error, Result};
 use crate::sys::{self, pidfd};
 
-/// Gives the container's program the signal mask that ferrun was started with, and every signal its
-/// default action: Rust's runtime ignores SIGPIPE, and the caller may ignore others.
+/// Gives the container's program the signal mask that ferrun was started with.
 pub(super) fn restore(mask: &SigSet) -> nix::Result<()> {
-    sys::program::default_signals();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None)
 }
 

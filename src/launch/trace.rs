@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -15,6 +16,12 @@ use crate::sys::program::nanoseconds;
 pub const PARENT: &str = "parent";
 /// The name of the init's lane.
 pub const INIT: &str = "init";
+
+impl AsFd for Trace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
 
 /// A trace that parent and init write to: each its events in one piece, so that they do not mix.
 pub struct Trace {

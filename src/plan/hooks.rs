@@ -45,7 +45,9 @@ impl Compiler<'_> {
 
     /// Those in the container, just before its program.
     pub(super) fn start_hooks(&mut self) {
-        for hook in self.hooks_of(Kind::StartContainer) {
+        let hooks = self.hooks_of(Kind::StartContainer);
+        self.plan.start_hooks.clone_from(&hooks);
+        for hook in hooks {
             self.init(Some(hook.kind.pointer(hook.index)), hook);
         }
     }

@@ -87,12 +87,11 @@ impl Compiler<'_> {
     }
 
     /// The sets, less what ferrun itself does not have: config.md of the spec wants that warned about,
-    /// not refused. `keep` is effective until the program is executed, which takes it away: what a process
-    /// may do after execve(2) does not depend on its permitted set before.
+    /// not refused. `keep` is effective until the filter is installed.
     fn capabilities(&mut self, process: &Process, keep: u64) {
         let Some(wanted) = &process.capabilities else {
             if process.user.uid != 0 && keep != 0 {
-                let sets = Sets { effective: keep, permitted: keep, inheritable: 0 };
+                let sets = Sets::default();
                 self.init(Some(Pointer::new("/linux/seccomp")), Capabilities { sets, ambient: 0, keep });
             }
             return;
@@ -132,8 +131,7 @@ impl Compiler<'_> {
             let message = format!("{outside} is not in both permitted and inheritable; left out");
             self.warn(Pointer::new("/process/capabilities/ambient"), message);
         }
-        let sets = Sets { effective: effective | keep, permitted: permitted | keep, inheritable };
-        let keep = keep & !permitted;
+        let sets = Sets { effective, permitted, inheritable };
         self.init(Some(Pointer::new("/process/capabilities")), Capabilities { sets, ambient, keep });
     }
 

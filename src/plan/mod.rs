@@ -36,8 +36,11 @@ use crate::cgroup::resctrl::OwnDirectory;
 use crate::cgroup::systemd::Unit;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
+use crate::process::affinity::AllCpus;
+use crate::process::hook::Hook;
 use crate::process::session::{Isolate, Keyring};
 use crate::rootfs::idmap::UserNamespace;
+use crate::seccomp::profile::Listener;
 use step::{AwaitReady, Record, Release, Wait};
 
 /// The program that starts a container: two processes run it side by side.
@@ -57,6 +60,18 @@ pub struct Plan {
     pub resctrl: Option<OwnDirectory>,
     /// What cannot be had here and is left out.
     pub warnings: Vec<Error>,
+    /// The hooks that the init runs just before the program.
+    pub start_hooks: Vec<Hook>,
+    /// The user of the host that the program, and these hooks, run as; `None`: ferrun's own.
+    pub user_on_host: Option<u32>,
+    /// How many descriptors after the standard streams the program has of the caller's.
+    pub preserved: i32,
+    /// Who answers the calls that the filter asks about.
+    pub listener: Option<Listener>,
+    /// Whether the filter does not allow the program to be executed.
+    pub denies_execve: bool,
+    /// The maps of mounts, each once.
+    pub maps: Vec<Rc<UserNamespace>>,
     /// For the hints of errors: what the container has of a user namespace.
     mapped: Option<user_namespace::Mapped>,
     /// The same: whether its root is mounted nowhere.
@@ -76,6 +91,8 @@ pub struct Options {
     pub manager: Manager,
     /// How many sockets the program is to listen on, after the standard streams: sd_listen_fds(3).
     pub listening: u32,
+    /// How many further descriptors it has of the caller's, after those.
+    pub preserved: u32,
 }
 
 /// Where the steps of one compilation come from and go to.
@@ -91,8 +108,6 @@ struct Compiler<'a> {
     directories: Vec<Directory>,
     /// What this host cannot honour.
     errors: Vec<Error>,
-    /// The maps of mounts, each once.
-    maps: Vec<Rc<UserNamespace>>,
 }
 
 /// Compiles a bundle's spec for a host.
@@ -106,11 +121,11 @@ pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> 
 
 /// The same with every property that this host cannot honour; the plan is without them.
 pub fn compile_all(bundle: &Bundle, host: &Host, options: &Options) -> (Plan, Vec<Error>) {
-    let (names, directories, errors, maps) = Default::default();
+    let (names, directories, errors) = Default::default();
     // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
     let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
     let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, errors, maps };
+    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, errors };
     compiler.compile();
     (compiler.plan, compiler.errors)
 }
@@ -146,6 +161,8 @@ impl Compiler<'_> {
         let names = self.names_of_unit();
         self.names = self.note(names).flatten();
         self.directories = self.directories();
+        self.plan.preserved = i32::try_from(self.options.listening + self.options.preserved).unwrap_or(i32::MAX - 3);
+        self.plan.user_on_host = self.user_on_host();
         self.parent_lane();
         self.init(None, Isolate);
         match self.has_user_namespace() {
@@ -194,6 +211,7 @@ impl Compiler<'_> {
             self.init(None, Wait);
             self.join_cgroup();
         }
+        self.init(None, AllCpus);
         self.mounts(late);
     }
 
@@ -206,6 +224,7 @@ impl Compiler<'_> {
         self.init(None, Wait);
         self.check_maps();
         self.join_cgroup();
+        self.init(None, AllCpus);
         self.become_root();
         self.keyring();
         self.unshare();

@@ -142,9 +142,9 @@ impl Compiler<'_> {
         let mapped = |(_, entry): &(usize, &Entry)| !entry.uid_mappings.is_empty() || !entry.gid_mappings.is_empty();
         for (index, entry) in self.spec.mounts.iter().enumerate().filter(mapped) {
             let Some(maps) = self.note(maps(entry, index)) else { continue };
-            if self.maps.iter().all(|made| made.maps != maps) {
+            if self.plan.maps.iter().all(|made| made.maps != maps) {
                 let namespace = Rc::new(UserNamespace::new(maps));
-                self.maps.push(namespace.clone());
+                self.plan.maps.push(namespace.clone());
                 self.parent(Some(Pointer::at("/mounts/#/uidMappings", index)), MakeUserNamespace(namespace));
             }
         }
@@ -153,7 +153,7 @@ impl Compiler<'_> {
     fn idmap(&self, entry: &Entry, index: usize) -> Option<IdMap> {
         let maps = maps(entry, index).ok().filter(|_| entry.is_mapped())?;
         // Without any of its own it has those of the container.
-        let namespace = self.maps.iter().find(|made| made.maps == maps).cloned();
+        let namespace = self.plan.maps.iter().find(|made| made.maps == maps).cloned();
         Some(IdMap { namespace, recursive: entry.options.idmap == Some(true) })
     }
 

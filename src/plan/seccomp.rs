@@ -19,20 +19,14 @@ impl Compiler<'_> {
         Ok(Some(Install::new(filter, profile.flags, profile.listener.clone())))
     }
 
-    /// The filter is the last thing before the program, so that no call of ferrun's own is under it. Where
-    /// someone answers calls, that is arranged by `create`, since the container is still being made then.
+    /// The filter, which is installed before the init waits for `start` or code of the image can run; where neither is the
+    /// case, as the last thing before the program.
     pub(super) fn ready(&mut self, filter: Option<Install>) {
-        let from = Some(Pointer::new("/linux/seccomp"));
-        match filter {
-            Some(filter) if filter.listener.is_some() => {
-                self.init(from, filter);
-                self.init(None, Ready);
-            }
-            Some(filter) => {
-                self.init(None, Ready);
-                self.init(from, filter);
-            }
-            None => self.init(None, Ready),
+        if let Some(filter) = filter {
+            self.plan.listener.clone_from(&filter.listener);
+            self.plan.denies_execve = !filter.allows("execve", [0; 6]);
+            self.init(Some(Pointer::new("/linux/seccomp")), filter);
         }
+        self.init(None, Ready);
     }
 }

@@ -12,6 +12,7 @@ use crate::cgroup::owner::GiveCgroup;
 use crate::cgroup::resctrl::Class;
 use crate::cgroup::systemd::StartUnit;
 use crate::pointer::Pointer;
+use crate::process::affinity::AllCpus;
 use crate::process::exec::{Program, Umask, WorkingDirectory};
 use crate::process::home::Home;
 use crate::process::hook::Hook;
@@ -162,6 +163,8 @@ actions! {
     Mounted(Mounted) = "hooks",
     /// Enters the v1 cgroups.
     Join(Join) = "cgroup",
+    /// The CPUs.
+    Affinity(AllCpus) = "cpus",
     /// Leaves the host's tree.
     Pivot(Pivot) = "root",
     /// Covers the host's tree.
@@ -293,7 +296,7 @@ words! {
     /// Until the parent releases the init.
     Wait = "for release",
     /// Everything up to the program is done.
-    Ready = "tell the parent",
+    Ready = "tell the parent; after create, wait for start",
 }
 
 #[cfg(test)]

@@ -71,6 +71,15 @@ impl Compiler<'_> {
         ]
     }
 
+    /// The user of the host that the program runs as, unless that is ferrun's own or is not known.
+    pub(super) fn user_on_host(&self) -> Option<u32> {
+        let uid = self.spec.process.as_ref()?.user.uid;
+        match self.has_user_namespace() {
+            true => self.spec.linux.uid_mappings.on_host(uid),
+            false => Some(uid).filter(|uid| *uid != 0),
+        }
+    }
+
     /// What the parent does for an init in a user namespace, which waits for it.
     pub(super) fn user_namespace(&mut self) -> Result<()> {
         if !self.has_user_namespace() {

@@ -10,7 +10,7 @@ use nix::unistd::{AccessFlags, access, fchdir, getcwd};
 use super::diagnose;
 use crate::error::{Context, Error, Result};
 use crate::rootfs::Rootfs;
-use crate::sys;
+use crate::sys::program::{Strings, execve};
 
 /// Where the search goes when the container's environment has no PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -80,46 +80,93 @@ impl Program {
         joined.map(|path| CString::new(path).expect("joined from strings without NUL")).collect()
     }
 
-    /// Whether there is such a program: what `create` reports, so that `start` need not.
-    ///
-    /// # Errors
-    /// In the words that engines match: not found, a directory, not executable.
-    pub fn look_up(&self) -> Result<()> {
-        let candidates = self.candidates();
-        if candidates.iter().any(|path| check(path).is_ok()) {
-            return Ok(());
+    /// Everything that execve(2) takes, with one more entry in the environment if there is one.
+    pub fn prepare<'a>(&'a self, more: Option<&'a CStr>) -> Prepared<'a> {
+        Prepared {
+            program: self,
+            candidates: self.candidates(),
+            found: None,
+            args: Strings::new(&self.args),
+            env: Strings::new(self.env.iter().map(CString::as_c_str).chain(more)),
         }
-        match self.name().to_bytes().contains(&b'/') {
-            true => check(self.name()).map_err(|errno| diagnose::failed(self.name(), errno)),
-            false => Err(self.not_found()),
-        }
+    }
+
+    fn is_path(&self) -> bool {
+        self.name().to_bytes().contains(&b'/')
     }
 
     fn not_found(&self) -> Error {
         Error::new(format!("exec: {}: executable file not found in $PATH", diagnose::shown(self.name())))
     }
+}
 
-    /// Becomes the program, with one more entry in its environment if there is one. Returns only the reason
-    /// why that failed. Up to there it makes no other call.
-    pub fn execute(&self, more: Option<&CStr>) -> Error {
-        let env: Vec<&CStr> = self.env.iter().map(CString::as_c_str).chain(more).collect();
+/// A program that can be executed without allocating anything.
+pub struct Prepared<'a> {
+    program: &'a Program,
+    candidates: Vec<CString>,
+    /// Which of these was found.
+    found: Option<usize>,
+    args: Strings<'a>,
+    env: Strings<'a>,
+}
+
+impl Prepared<'_> {
+    /// Finds the program: what `create` reports, so that `start` need not.
+    ///
+    /// # Errors
+    /// In the words that engines match: not found, a directory, not executable.
+    pub fn look_up(&mut self) -> Result<()> {
+        self.found = self.candidates.iter().position(|path| check(path).is_ok());
+        match (self.found, self.program.is_path()) {
+            (Some(_), _) => Ok(()),
+            (None, true) => check(self.program.name()).map_err(|errno| diagnose::failed(self.program.name(), errno)),
+            (None, false) => Err(self.program.not_found()),
+        }
+    }
+
+    /// Becomes the program. Returns only the reason why that failed. If it was found, this makes no other call than
+    /// execve(2).
+    pub fn execute(&self) -> NotExecuted<'_> {
         let mut denied = None;
-        for path in self.candidates() {
-            match sys::program::execve(&path, &self.args, &env) {
+        for path in &self.candidates[self.found.unwrap_or(0)..] {
+            match execve(path, &self.args, &self.env) {
                 // In PATH, what is not there or may not be executed is passed over.
-                Errno::ENOENT if check(&path).is_err() => {}
+                Errno::ENOENT if self.found.is_none() && check(path).is_err() => {}
                 Errno::ENOTDIR => {}
                 Errno::EACCES => denied = denied.or(Some(path)),
-                errno => return diagnose::failed(&path, errno),
+                errno => return NotExecuted { program: self.program, path: Some(path), errno },
             }
         }
-        let name = self.name();
         match denied {
-            Some(path) if name.to_bytes().contains(&b'/') => diagnose::failed(&path, Errno::EACCES),
-            None if name.to_bytes().contains(&b'/') => {
-                diagnose::failed(name, check(name).err().unwrap_or(Errno::ENOENT))
-            }
-            _ => self.not_found(),
+            Some(path) => NotExecuted { program: self.program, path: Some(path), errno: Errno::EACCES },
+            None => NotExecuted { program: self.program, path: None, errno: Errno::ENOENT },
+        }
+    }
+}
+
+/// A program that could not be executed.
+pub struct NotExecuted<'a> {
+    program: &'a Program,
+    /// The file that was tried last; `None` if there was none.
+    path: Option<&'a CStr>,
+    /// Why.
+    pub errno: Errno,
+}
+
+impl NotExecuted<'_> {
+    /// The error, without a look at anything.
+    pub fn named(&self) -> Error {
+        Error::os(format!("exec: {}", diagnose::shown(self.path.unwrap_or(self.program.name()))), self.errno)
+    }
+
+    /// The error with what a look at the file tells.
+    pub fn explained(&self) -> Error {
+        let name = self.program.name();
+        match self.path {
+            Some(_) if self.errno == Errno::EACCES && !self.program.is_path() => self.program.not_found(),
+            Some(path) => diagnose::failed(path, self.errno),
+            None if self.program.is_path() => diagnose::failed(name, check(name).err().unwrap_or(Errno::ENOENT)),
+            None => self.program.not_found(),
         }
     }
 }
@@ -163,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_cannot_run_is_told_apart() {
-        let said = |name: &str| program(name, &["PATH=/nowhere"]).look_up().unwrap_err().to_string();
+        let said = |name: &str| program(name, &["PATH=/nowhere"]).prepare(None).look_up().unwrap_err().to_string();
         assert_eq!(said("sh"), "exec: \"sh\": executable file not found in $PATH");
         assert_eq!(said("/nowhere/sh"), "exec: \"/nowhere/sh\": no such file or directory");
         assert_eq!(said("/etc"), "exec: \"/etc\": is a directory");

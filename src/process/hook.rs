@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::diagnose;
@@ -86,28 +87,47 @@ impl Hook {
         let Hook { path, args, env, .. } = self;
         let timeout = self.timeout.map(Duration::from_secs);
         let command = Command { path, args, env, directory, timeout, interrupt };
-        let name = || format!("{}: hook {}", self.kind.pointer(self.index), diagnose::shown(&self.path));
-        let failed = match command.run(state) {
-            Ok((End::Exited(0), _)) => return Ok(()),
+        match command.run(state) {
+            Ok((End::Exited(0), _)) => Ok(()),
             Ok((end, said)) => {
-                let error = Error::new(format!("{}: {}", name(), self.describe(&end)));
-                match one_line(&said) {
+                let error = self.ended(&end);
+                Err(match one_line(&said) {
                     said if said.is_empty() => error,
                     said => error.detail(said),
-                }
+                })
             }
-            Err(errno) => Error { message: name(), hint: None, ..diagnose::failed(&self.path, errno) },
-        };
-        Err(failed.from_property(self.kind.pointer(self.index)))
+            Err(errno) => Err(self.not_executed(errno)),
+        }
     }
 
-    fn describe(&self, end: &End) -> String {
-        match end {
+    /// The error for something about this hook.
+    pub(super) fn failed(&self, why: &str) -> Error {
+        Error::new(format!("{}: {why}", self.name())).from_property(self.kind.pointer(self.index))
+    }
+
+    /// The error for a hook that cannot be executed, after a look at its file.
+    pub(super) fn not_executed(&self, errno: Errno) -> Error {
+        let error = Error { message: self.name(), hint: None, ..diagnose::failed(&self.path, errno) };
+        error.from_property(self.kind.pointer(self.index))
+    }
+
+    /// The error for a hook that ended so.
+    pub(super) fn ended(&self, end: &End) -> Error {
+        self.failed(&match end {
             End::Exited(status) => format!("exit status {status}"),
             End::Signal(signal) => format!("killed by signal {signal}"),
             End::Interrupted => "killed, as ferrun was told to end".into(),
             End::TimedOut => format!("killed, as it took longer than its timeout of {} s", self.timeout.unwrap_or(0)),
-        }
+        })
+    }
+
+    /// The error for a hook that was killed because it took too long.
+    pub fn timed_out(&self) -> Error {
+        self.ended(&End::TimedOut)
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("{}: hook {}", self.kind.pointer(self.index), diagnose::shown(&self.path))
     }
 }
 
@@ -118,8 +138,8 @@ impl fmt::Display for Hook {
     }
 }
 
-/// What a hook said, as the end of an error's first line, which is all that engines show.
-fn one_line(said: &[u8]) -> String {
+/// What a hook printed, as the end of an error's first line, which is all that engines show.
+pub fn one_line(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join("; ").replace(char::is_control, " ")

@@ -61,7 +61,9 @@ impl User {
             result => result.what(|| "set the supplementary groups")?,
         }
         setresgid(gid, gid, gid).what(|| format!("set gid {gid}"))?;
-        setresuid(uid, uid, uid).what(|| format!("set uid {uid}"))
+        setresuid(uid, uid, uid).what(|| format!("set uid {uid}"))?;
+        // A change of ids makes a process dumpable where the host says so (fs.suid_dumpable).
+        prctl::set_dumpable(false).what(|| "make the init undumpable")
     }
 }
 
@@ -83,26 +85,37 @@ pub struct Capabilities {
     pub sets: Sets,
     /// Kept over execve(2) of a program without file capabilities.
     pub ambient: u64,
-    /// What of these is for ferrun alone: execve(2) takes it away.
+    /// What stays permitted and effective as well until the seccomp filter is installed.
     pub keep: u64,
 }
 
 impl Capabilities {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
-        capability::set(self.sets).what(|| "set capabilities")?;
+        let Sets { effective, permitted, inheritable } = self.sets;
+        let sets = Sets { effective: effective | self.keep, permitted: permitted | self.keep, inheritable };
+        capability::set(sets).what(|| "set capabilities")?;
         capability::clear_ambient().what(|| "clear the ambient capabilities")?;
         for number in (0..64).filter(|number| self.ambient & (1 << number) != 0) {
             capability::raise_ambient(number).what(|| format!("raise ambient capability {}", name(number)))?;
         }
         Ok(())
     }
+
+    /// Whether anything is kept.
+    pub fn keeps(&self) -> bool {
+        self.keep & !(self.sets.permitted & self.sets.effective) != 0
+    }
+
+    /// Drops what was kept.
+    pub fn drop_kept(&self) -> Result<()> {
+        if self.keeps() { capability::set(self.sets).what(|| "drop CAP_SYS_ADMIN") } else { Ok(()) }
+    }
 }
 
 impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Sets { effective, permitted, inheritable } = self.sets;
-        let (effective, permitted) = (effective & !self.keep, permitted & !self.keep);
         let sets = [
             ("effective", effective),
             ("permitted", permitted),
@@ -119,8 +132,8 @@ impl fmt::Display for Capabilities {
             write!(f, "{}{} {}", if first { "" } else { "; " }, same.join(", "), Names(*mask))?;
             first = false;
         }
-        if self.keep != 0 {
-            write!(f, "; {} until exec", Names(self.keep))?;
+        if self.keeps() {
+            write!(f, "; {} until the filter is on", Names(self.keep))?;
         }
         Ok(())
     }

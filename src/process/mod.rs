@@ -1,5 +1,6 @@
 //! The steps that make a process what config.json says: namespaces, identity, limits, streams, program.
 
+pub mod affinity;
 mod diagnose;
 pub mod exec;
 pub mod home;
@@ -15,6 +16,7 @@ mod procfs;
 pub mod scheduling;
 pub mod session;
 mod spawn;
+pub mod start_hook;
 pub mod stdio;
 pub mod sysctl;
 pub mod terminal;

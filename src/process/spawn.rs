@@ -15,6 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 use nix::unistd::{Pid, chdir, pipe2, read, setpgid, write};
 
 use crate::sys::clone::{Side, clone3};
+use crate::sys::program::Strings;
 use crate::sys::{self, pidfd};
 
 /// How much is kept of what the program says: its end, where the reason stands.
@@ -118,10 +119,7 @@ impl Command<'_> {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         };
         match prepare() {
-            Ok(()) => {
-                let env: Vec<&CStr> = self.env.iter().map(CString::as_c_str).collect();
-                sys::program::execve(self.path, self.args, &env)
-            }
+            Ok(()) => sys::program::execve(self.path, &Strings::new(self.args), &Strings::new(self.env)),
             Err(errno) => errno,
         }
     }

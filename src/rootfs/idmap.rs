@@ -3,7 +3,7 @@
 
 use std::cell::OnceCell;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -33,6 +33,11 @@ impl UserNamespace {
     /// One that is still to be made.
     pub fn new(maps: Maps) -> UserNamespace {
         UserNamespace { maps, made: OnceCell::new() }
+    }
+
+    /// Its descriptor, if it is made.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.made.get().map(AsFd::as_fd)
     }
 }
 

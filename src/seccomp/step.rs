@@ -42,7 +42,7 @@ impl Install {
     }
 
     /// The flags as the kernel has them.
-    fn bits(&self) -> u32 {
+    pub fn bits(&self) -> u32 {
         let flags = [
             (self.flags.log, seccomp::LOG),
             (self.flags.spec_allow, seccomp::SPEC_ALLOW),
@@ -69,7 +69,8 @@ impl Install {
         seccomp::set_filter(&self.program, self.bits()).map_err(|errno| self.explained(errno))
     }
 
-    fn explained(&self, errno: Errno) -> Error {
+    /// The error for an installation that failed.
+    pub fn explained(&self, errno: Errno) -> Error {
         let error = Error::os("install the seccomp filter", errno);
         match errno {
             Errno::EACCES => error.hint("set process.noNewPrivileges, or give ferrun CAP_SYS_ADMIN"),

@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::bump::Bump;
+use super::program::end_without_memory;
 
 /// Whether this process lasts.
 static LASTS: AtomicBool = AtomicBool::new(false);
@@ -25,11 +26,17 @@ impl Allocator {
     }
 }
 
+/// The block, unless there is none. The standard library would end by abort(3) then, which must not be called in a
+/// process made by clone3(2).
+fn there(block: *mut u8) -> *mut u8 {
+    if block.is_null() { end_without_memory() } else { block }
+}
+
 // SAFETY: every block goes back to the allocator that it came from, which keeps the contract.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract is the same.
-        unsafe { if LASTS.load(Relaxed) { System.alloc(layout) } else { self.0.alloc(layout) } }
+        there(unsafe { if LASTS.load(Relaxed) { System.alloc(layout) } else { self.0.alloc(layout) } })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -45,22 +52,20 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { if LASTS.load(Relaxed) { System.alloc_zeroed(layout) } else { self.0.alloc_zeroed(layout) } }
+        there(unsafe { if LASTS.load(Relaxed) { System.alloc_zeroed(layout) } else { self.0.alloc_zeroed(layout) } })
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above; the two blocks of a move are disjoint, and both hold what is copied.
         unsafe {
             if !LASTS.load(Relaxed) {
-                return self.0.realloc(block, layout, size);
+                return there(self.0.realloc(block, layout, size));
             }
             if !self.0.owns(block) {
-                return System.realloc(block, layout, size);
+                return there(System.realloc(block, layout, size));
             }
-            let new = System.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-            if !new.is_null() {
-                new.copy_from_nonoverlapping(block, layout.size().min(size));
-            }
+            let new = there(System.alloc(Layout::from_size_align_unchecked(size, layout.align())));
+            new.copy_from_nonoverlapping(block, layout.size().min(size));
             new
         }
     }

@@ -16,10 +16,50 @@ pub fn close_from(first: u32) -> nix::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 
+/// Closes every descriptor but those of the list: close_range(2) for each gap of it.
+///
+/// For a process that was just forked and goes on with what the list names alone: the owners of all others must
+/// neither be used nor dropped any more.
+pub fn close_all_but(keep: &mut [u32]) -> nix::Result<()> {
+    keep.sort_unstable();
+    let mut first = 0;
+    for &number in keep.iter() {
+        if number > first {
+            close_range(first, number - 1)?;
+        }
+        first = first.max(number + 1);
+    }
+    close_range(first, u32::MAX)
+}
+
+/// close_range(2), Linux 5.9.
+fn close_range(first: u32, last: u32) -> nix::Result<()> {
+    // SAFETY: only integers are passed; the caller gives up the owners of what is closed.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Closes a descriptor that this process has by its number alone.
+pub fn close(number: RawFd) -> nix::Result<()> {
+    // SAFETY: only an integer is passed; no `OwnedFd` owns it.
+    check(unsafe { libc::close(number) }.into()).map(drop)
+}
+
 /// Puts a copy of `from` in the place of `to`, one of the standard streams: dup2(2).
 pub fn replace(from: impl AsFd, to: RawFd) -> nix::Result<()> {
     // SAFETY: `from` is open; what was at `to` (a standard stream, which no `OwnedFd` owns) is replaced.
     check(unsafe { libc::dup2(from.as_fd().as_raw_fd(), to) }.into()).map(drop)
+}
+
+/// Puts a copy of one descriptor in the place of another, which no `OwnedFd` owns: dup2(2). It is not close-on-exec.
+pub fn duplicate(from: RawFd, to: RawFd) -> nix::Result<()> {
+    // SAFETY: only integers are passed; a closed number gives EBADF.
+    check(unsafe { libc::dup2(from, to) }.into()).map(drop)
+}
+
+/// The same by dup3(2), for two different numbers.
+pub fn duplicate3(from: RawFd, to: RawFd) -> nix::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { libc::dup3(from, to, 0) }.into()).map(drop)
 }
 
 /// Whether a descriptor of this number is open.

@@ -10,6 +10,7 @@ pub mod capability;
 pub mod clone;
 pub mod fd;
 pub mod file;
+pub mod helper_thread;
 pub mod keyring;
 pub mod link;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
@@ -20,6 +21,7 @@ pub mod netlink;
 pub mod pidfd;
 pub mod program;
 pub mod seccomp;
+pub mod shared;
 pub mod socket;
 pub mod task;
 pub mod terminal;

@@ -1,27 +1,37 @@
 //! Executing a program: execve(2) and execveat(2) with prepared strings.
 
 use std::ffi::{CStr, CString, c_char};
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::null;
 
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
+use nix::unistd::Pid;
 
 unsafe extern "C" {
     /// The environment: environ(7).
     static environ: *const *const c_char;
 }
 
-/// A null-terminated array of pointers to the strings, as execve(2) takes them.
-fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ref().as_ptr()).chain([null()]).collect()
+/// A null-terminated array of pointers to strings, as execve(2) takes them. Made before limits of memory are set.
+pub struct Strings<'a> {
+    pointers: Vec<*const c_char>,
+    strings: PhantomData<&'a CStr>,
 }
 
-/// Replaces this process; returns only the reason why that failed.
-pub fn execve(path: &CStr, args: &[CString], env: &[&CStr]) -> Errno {
-    let (args, env) = (pointers(args), pointers(env));
+impl<'a> Strings<'a> {
+    /// The array of these strings.
+    pub fn new<S: AsRef<CStr> + ?Sized + 'a>(strings: impl IntoIterator<Item = &'a S>) -> Strings<'a> {
+        let pointers = strings.into_iter().map(|string| string.as_ref().as_ptr()).chain([null()]).collect();
+        Strings { pointers, strings: PhantomData }
+    }
+}
+
+/// Replaces this process; returns only the reason why that failed. Allocates nothing.
+pub fn execve(path: &CStr, args: &Strings, env: &Strings) -> Errno {
     // SAFETY: `path` and both null-terminated arrays point at NUL-terminated strings that outlive the call.
-    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), env.pointers.as_ptr()) };
     Errno::last()
 }
 
@@ -42,17 +52,82 @@ pub fn execute_file(file: impl AsFd, args: &[CString], entry: &CStr) -> Errno {
         }
     }
     env.push(null());
-    let args = pointers(args);
+    let args = Strings::new(args);
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: as above; the path is the empty string.
-    unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH) };
+    unsafe {
+        libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.pointers.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH)
+    };
     Errno::last()
 }
 
-/// Ends this process at once, without what the standard library does at an exit.
+/// Ends this process at once, without what the standard library does at an exit: exit_group(2). Where a filter of
+/// system calls denies that, by a fault, whose signal ends the first process of a pid namespace as well.
 pub fn exit(status: i32) -> ! {
-    // SAFETY: _exit(2) has no precondition.
-    unsafe { libc::_exit(status) }
+    // SAFETY: exit_group(2) has no precondition.
+    unsafe { libc::syscall(libc::SYS_exit_group, status) };
+    fault()
+}
+
+/// Executes an instruction that there is not: SIGILL.
+fn fault() -> ! {
+    // SAFETY: the instruction does not return.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!("ud2", options(noreturn));
+        #[cfg(target_arch = "aarch64")]
+        std::arch::asm!("udf #0", options(noreturn));
+        #[cfg(target_arch = "riscv64")]
+        std::arch::asm!("unimp", options(noreturn));
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+        libc::abort()
+    }
+}
+
+/// Makes every panic end this process by itself, with one line. The C library's abort(3), which would follow, sends
+/// its signal to the thread id that it remembers: in a process made by clone3(2) that is another's.
+pub fn end_on_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        // One write, so that lines of several processes do not mix.
+        let line = format!("ferrun: internal error: {info}\n").replace('\n', " ");
+        last_words(line.trim_end());
+        exit(PANIC)
+    }));
+}
+
+/// The exit status after a panic, which is no other program's.
+const PANIC: i32 = 1;
+
+/// Ends this process for want of memory, with one line. Allocates nothing.
+pub fn end_without_memory() -> ! {
+    last_words("ferrun: out of memory");
+    exit(PANIC)
+}
+
+fn last_words(line: &str) {
+    let parts = [line.as_bytes(), b"\n"]
+        .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() });
+    // SAFETY: the kernel reads the two parts, which outlive the call.
+    unsafe { libc::writev(libc::STDERR_FILENO, parts.as_ptr(), 2) };
+}
+
+/// Waits for the exit of a child and takes its status: its code, or the number of the signal that ended it. By wait4(2),
+/// or else by waitid(2).
+pub fn wait_for(child: Pid, by_wait4: bool) -> nix::Result<Result<i32, i32>> {
+    if by_wait4 {
+        let mut status = 0;
+        // SAFETY: the kernel writes an int to `status`, which outlives the call.
+        let ret = unsafe { libc::syscall(libc::SYS_wait4, child.as_raw(), &mut status, 0, null::<u8>()) };
+        super::check(ret)?;
+        return Ok(if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status)) } else { Err(libc::WTERMSIG(status)) });
+    }
+    // SAFETY: all-zero is a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` outlives the call, which fills it in.
+    super::check(unsafe { libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &mut info, libc::WEXITED) }.into())?;
+    // SAFETY: a successful waitid(2) for an exit has set the status.
+    let status = unsafe { info.si_status() };
+    Ok(if info.si_code == libc::CLD_EXITED { Ok(status) } else { Err(status) })
 }
 
 /// Sets every signal to its default action: signal(2). What is ignored stays so over execve(2) otherwise.

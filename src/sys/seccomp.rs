@@ -1,7 +1,6 @@
 //! seccomp(2): installing a filter, which nix lacks. Names and numbers are those of `linux/seccomp.h`.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::check;
 
@@ -49,6 +48,10 @@ pub fn set_filter(program: &[Insn], flags: u32) -> nix::Result<Option<OwnedFd>> 
     let pointer = std::ptr::from_ref(&program);
     // SAFETY: `pointer` and the instructions behind it outlive the call, which copies them.
     let ret = check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, libc::c_ulong::from(flags), pointer) })?;
+    if flags & NEW_LISTENER == 0 && ret > 0 {
+        // A thread that TSYNC could not put under the filter.
+        return Err(nix::errno::Errno::ESRCH);
+    }
     // SAFETY: with this flag the result is a new descriptor, which nothing else owns.
     Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(ret as i32) }))
 }
@@ -76,32 +79,15 @@ pub fn descriptor_of(process: impl AsFd, number: i32) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// A number in memory that stays common to this process and the children it makes: a child can tell
-/// something without a system call.
-pub struct SharedNumber(&'static AtomicI32);
-
-impl SharedNumber {
-    /// Makes one; it begins as -1.
-    pub fn new() -> nix::Result<SharedNumber> {
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at a place that the kernel chooses.
-        let memory = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<AtomicI32>(), protection, flags, -1, 0) };
-        if memory == libc::MAP_FAILED {
-            return Err(nix::errno::Errno::last());
-        }
-        // SAFETY: the mapping is zeroed, aligned to a page, large enough, and never unmapped.
-        let number = unsafe { &*memory.cast::<AtomicI32>() };
-        number.store(-1, Ordering::Relaxed);
-        Ok(SharedNumber(number))
-    }
-
-    /// Sets it.
-    pub fn set(&self, number: i32) {
-        self.0.store(number, Ordering::Release);
-    }
-
-    /// What it is.
-    pub fn get(&self) -> i32 {
-        self.0.load(Ordering::Acquire)
-    }
+/// Whether a descriptor is the listener of a filter: SECCOMP_IOCTL_NOTIF_ID_VALID is known to it alone.
+pub fn is_listener(descriptor: impl AsFd) -> bool {
+    // _IOW('!', 2, __u64) since Linux 5.8, _IOR before (and accepted still).
+    const ID_VALID: [u32; 2] = [0x4008_2102, 0x8008_2102];
+    let id = 0u64;
+    ID_VALID.iter().any(|request| {
+        // SAFETY: the kernel reads the 8 bytes of `id`, which outlives the call.
+        let ret = unsafe { libc::ioctl(descriptor.as_fd().as_raw_fd(), *request as _, std::ptr::from_ref(&id)) };
+        // There is no call of this id, which only a listener knows.
+        ret == 0 || nix::errno::Errno::last() == nix::errno::Errno::ENOENT
+    })
 }

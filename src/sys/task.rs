@@ -49,6 +49,14 @@ pub fn set_memory_policy(mode: u32, nodes: &[libc::c_ulong]) -> nix::Result<()> 
     check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, words, bits) }).map(drop)
 }
 
+/// Lets the calling thread run on every CPU that its cpuset has: sched_setaffinity(2).
+pub fn use_all_cpus() -> nix::Result<()> {
+    // More than any kernel is built for; it reads no more than it has (NR_CPUS of x86_64: 8192).
+    let all = [u8::MAX; 8192 / 8];
+    // SAFETY: the kernel reads at most as many bytes as it is told that there are.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, all.len(), all.as_ptr()) }).map(drop)
+}
+
 /// Sets the execution domain of the calling thread: personality(2).
 pub fn set_personality(domain: u32) -> nix::Result<()> {
     // SAFETY: only an integer is passed.

@@ -1,0 +1,147 @@
+//! Puts the init under the container's filter, with no rights but the program's, while code of the image may already run
+//! beside it.
+//!
+//! Without no_new_privs the installation needs CAP_SYS_ADMIN. Where the filter allows it, the init drops that by
+//! capset(2) afterwards, and waits by futex(2): two calls of ferrun's own under the filter, which every engine's profile
+//! allows. For other profiles a helper thread, which alone keeps CAP_SYS_ADMIN, installs the filter once the init has
+//! given up its rights and waits already; then execve(2) is the only call that is left under it.
+
+use std::os::fd::IntoRawFd;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use nix::errno::Errno;
+
+use super::start_page::{Phase, StartPage};
+use crate::error::{Context, Error, Result};
+use crate::process::identity::Capabilities;
+use crate::seccomp::step::Install;
+use crate::sys::helper_thread::{self, Job};
+use crate::sys::{self, shared};
+
+/// How long the parent may take to hand over a listener, in nanoseconds. One that was killed never does.
+const LISTENER_PATIENCE: u64 = 10_000_000_000;
+
+/// What is to be done.
+pub struct Confine<'a> {
+    /// The filter, if there is one.
+    pub filter: Option<&'a Install>,
+    /// The capabilities of which some are kept for the installation.
+    pub capabilities: Option<&'a Capabilities>,
+    /// The page that the init waits on, and reports its listener on.
+    pub page: &'static StartPage,
+    /// Whether the init waits for `start`.
+    pub waits: bool,
+}
+
+impl Confine<'_> {
+    /// Does it, and waits for `start` if that is asked for. False: the filter is still to be installed, just before the
+    /// program is executed, since there is no room for a helper thread.
+    ///
+    /// # Errors
+    /// Those of [`Install::run`] and capset(2).
+    pub fn run(&self) -> Result<bool> {
+        let helped = match self.filter {
+            Some(filter) if !self.is_allowed(filter) => Some(self.with_helper(filter)?),
+            Some(filter) => {
+                self.alone(filter)?;
+                None
+            }
+            None => None,
+        };
+        if self.waits {
+            self.wait();
+        }
+        Ok(helped != Some(false))
+    }
+
+    /// Whether the filter allows what the init does under it.
+    fn is_allowed(&self, filter: &Install) -> bool {
+        let futex = |operation: i32| filter.allows("futex", [0, operation as u64, 0, 0, 0, 0]);
+        let drops = self.capabilities.is_some_and(Capabilities::keeps);
+        (!drops || filter.allows("capset", [0; 6]))
+            && (!self.waits || futex(nix::libc::FUTEX_WAIT) && futex(nix::libc::FUTEX_WAKE))
+    }
+
+    fn alone(&self, filter: &Install) -> Result<()> {
+        if let Some(listener) = filter.run().map_err(from_profile)? {
+            self.hand_over(listener.into_raw_fd(), filter.closes);
+        }
+        self.drop_kept()
+    }
+
+    fn drop_kept(&self) -> Result<()> {
+        self.capabilities.map_or(Ok(()), Capabilities::drop_kept)
+    }
+
+    /// Waits until the parent has the listener. Any call could be one that waits for an answer, so none is made until then.
+    /// Who asks and has this open would wait forever for an agent that is gone: where the filter does not let it be
+    /// closed, execve(2) does.
+    fn hand_over(&self, listener: i32, closes: bool) {
+        self.page.set_listener(listener);
+        let begin = sys::program::nanoseconds();
+        while !self.page.is_taken() {
+            std::hint::spin_loop();
+            if sys::program::nanoseconds() - begin > LISTENER_PATIENCE {
+                sys::program::exit(1);
+            }
+        }
+        if closes {
+            let _ = sys::fd::close(listener);
+        }
+    }
+
+    /// False: there is no room for a thread, and nothing has changed.
+    fn with_helper(&self, filter: &Install) -> Result<bool> {
+        let page = self.page;
+        let job: &'static Job = Box::leak(Box::new(Job {
+            ready: AtomicU32::new(0),
+            entry: self.waits.then(|| (page.entry_word(), page.phase_word())),
+            program: filter.program.clone().leak(),
+            flags: filter.bits(),
+            listener: page.listener_word(),
+            patience: LISTENER_PATIENCE,
+            closes: filter.closes,
+            done: if self.waits { (page.phase_word(), Phase::Waiting as u32) } else { (page.confined_word(), 1) },
+            exits: filter.allows("exit", [0; 6]),
+            failed: AtomicU32::new(0),
+        }));
+        match helper_thread::begin(job) {
+            Err(Errno::EAGAIN) => return Ok(false),
+            result => result.what(|| "create the thread that installs the seccomp filter")?,
+        }
+        self.drop_kept()?;
+        job.ready.store(1, Release);
+        if self.waits {
+            // From here on in the kernel, unless something interrupts it.
+            let _ = shared::wait(page.entry_word(), 0, None);
+        }
+        let is_done = || match self.waits {
+            true => page.phase() != Phase::SettingUp,
+            false => page.is_confined(),
+        };
+        while !is_done() {
+            match job.failed.load(Acquire) {
+                0 => std::hint::spin_loop(),
+                errno => return Err(from_profile(filter.explained(Errno::from_raw(errno as i32)))),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for `start`, whatever interrupts the wait or a filter answers: the word alone counts.
+    fn wait(&self) {
+        let page = self.page;
+        if page.phase() == Phase::SettingUp {
+            page.set_phase(Phase::Waiting);
+            page.wake();
+        }
+        while page.phase() == Phase::Waiting {
+            page.wait_while(Phase::Waiting, None);
+        }
+    }
+}
+
+fn from_profile(error: Error) -> Error {
+    error.from_property("/linux/seccomp")
+}

@@ -1,0 +1,230 @@
+//! Watches the init from outside, once it has closed its channel: until it waits for `start`, or has executed the
+//! program. What its descriptors do is a hint when to look; what counts is the phase, and the kernel's word on whether
+//! it has executed anything and whether it lives.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Pid, read};
+
+use super::start_page::{Phase, StartPage};
+use crate::cgroup::directory::Directory;
+use crate::cgroup::freezer;
+use crate::error::{Context, Error, Result};
+use crate::process::hook::{Hook, one_line};
+use crate::sys::file;
+
+/// The first nap between two looks, and the longest.
+const NAPS: [Duration; 2] = [Duration::from_micros(500), Duration::from_millis(50)];
+/// How long nothing happens before the cgroups are looked at for a frozen one.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How much is kept of what a hook prints: its end, where the reason is.
+const LONGEST: usize = 4096;
+/// What is read at once, and how often before anything else is looked at: a hook that never stops keeps nobody.
+const PIECE: usize = 4096;
+const PIECES: usize = 64;
+
+/// What is watched.
+pub struct Watch<'a> {
+    /// The init's pid here.
+    pub pid: Pid,
+    /// Its descriptor.
+    pub process: BorrowedFd<'a>,
+    /// Its page.
+    pub page: &'a StartPage,
+    /// The other end of its one descriptor: what startContainer hooks print arrives here.
+    pub outlet: Option<OwnedFd>,
+    /// The startContainer hooks.
+    pub hooks: &'a [Hook],
+    /// Whether the profile does not allow the program to be executed.
+    pub denies_execve: bool,
+    /// What ends the waiting.
+    pub interrupt: Option<BorrowedFd<'a>>,
+    /// Its cgroups.
+    pub cgroup: &'a [Directory],
+}
+
+/// Why the watching ended without what was waited for.
+#[derive(Debug)]
+pub enum Ended {
+    /// The init is gone, or does not get further, for this reason.
+    Failed(Error),
+    /// It is gone and left no reason.
+    Died,
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Ended {
+        Ended::Failed(error)
+    }
+}
+
+/// A hook while it runs.
+struct Running {
+    index: usize,
+    deadline: Option<Instant>,
+}
+
+impl Watch<'_> {
+    /// Waits until the init waits for `start`. `each` is called at each look.
+    pub fn until_waiting(&self, each: &mut dyn FnMut() -> Result<()>) -> std::result::Result<(), Ended> {
+        let mut nap = NAPS[0];
+        let begin = Instant::now();
+        while self.page.phase() == Phase::SettingUp {
+            each()?;
+            if self.has_exited()? {
+                return Err(self.failure(&[]));
+            }
+            if begin.elapsed() > PATIENCE {
+                self.refuse_frozen()?;
+            }
+            self.page.wait_while(Phase::SettingUp, Some(nap));
+            nap = (nap * 2).min(NAPS[1]);
+        }
+        Ok(())
+    }
+
+    /// Waits until the init has executed the program. `each` is called at each look.
+    pub fn until_executed(&mut self, each: &mut dyn FnMut() -> Result<()>) -> std::result::Result<(), Ended> {
+        let (mut printed, mut running) = (Vec::new(), None);
+        let mut nap = NAPS[0];
+        loop {
+            each()?;
+            self.listen(&mut printed);
+            // In this order: what is dead may have executed the program just before, and its pid may be another's.
+            let executed = has_executed(self.pid);
+            if self.has_exited()? {
+                return if self.had_executed() { Ok(()) } else { Err(self.failure(&printed)) };
+            }
+            if executed? {
+                return Ok(());
+            }
+            if let Some(error) = self.overdue(&mut running) {
+                return Err(Ended::Failed(error));
+            }
+            self.sleep(nap)?;
+            nap = (nap * 2).min(NAPS[1]);
+        }
+    }
+
+    /// Whether the init, which is gone, had executed the program. Of one whose status is taken the kernel knows nothing any
+    /// more: then it had, if all that was left to do was to execute it, and it has not reported that this failed.
+    fn had_executed(&self) -> bool {
+        let is_unreported = self.page.reported().is_none();
+        match has_executed(self.pid) {
+            Ok(executed) => executed && is_unreported,
+            Err(_) => is_unreported && self.page.phase() == Phase::Executing && !self.denies_execve,
+        }
+    }
+
+    /// Why the init is gone.
+    fn failure(&self, printed: &[u8]) -> Ended {
+        let Some(error) = self.page.reported() else { return Ended::Died };
+        match one_line(printed) {
+            said if said.is_empty() || self.page.hook().is_none() => Ended::Failed(error),
+            said => Ended::Failed(error.note(said)),
+        }
+    }
+
+    /// The error for a hook that takes longer than it may. The caller ends the init, and with it the hook.
+    fn overdue(&self, running: &mut Option<Running>) -> Option<Error> {
+        let index = self.page.hook()?;
+        let hook = self.hooks.get(index)?;
+        match running {
+            Some(Running { index: same, deadline }) if *same == index => {
+                deadline.filter(|deadline| Instant::now() >= *deadline).map(|_| hook.timed_out())
+            }
+            _ => {
+                // A deadline that the clock does not reach is none.
+                let deadline = hook.timeout.and_then(|limit| Instant::now().checked_add(Duration::from_secs(limit)));
+                *running = Some(Running { index, deadline });
+                None
+            }
+        }
+    }
+
+    fn has_exited(&self) -> Result<bool> {
+        let mut exited = [PollFd::new(self.process, PollFlags::POLLIN)];
+        poll(&mut exited, PollTimeout::ZERO).map(|count| count > 0).what(|| "look whether the first process lives")
+    }
+
+    /// Sleeps until something may have happened.
+    fn sleep(&self, nap: Duration) -> Result<()> {
+        // In place of what is not there.
+        let process = self.process;
+        let outlet = self.outlet.as_ref().map_or(process, AsFd::as_fd);
+        let mut events =
+            [process, outlet, self.interrupt.unwrap_or(process)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let milliseconds = u16::try_from(nap.as_millis()).unwrap_or(u16::MAX).max(1);
+        match poll(&mut events, PollTimeout::from(milliseconds)) {
+            Ok(_) if self.interrupt.is_some() && events[2].any().unwrap_or(true) => {
+                Err(Error::os("wait for the container's program", Errno::ECANCELED))
+            }
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno).what(|| "wait for the container's program"),
+        }
+    }
+
+    /// Reads what a hook has printed, all but the end of which is dropped. Once nobody has the other end any more there is
+    /// nothing to wait for there.
+    fn listen(&mut self, printed: &mut Vec<u8>) {
+        for _ in 0..PIECES {
+            let Some(outlet) = &self.outlet else { return };
+            let mut piece = [0; PIECE];
+            match read(outlet, &mut piece) {
+                Ok(length @ 1..) => printed.extend_from_slice(&piece[..length]),
+                Err(Errno::EAGAIN | Errno::EINTR) => return,
+                Ok(0) | Err(_) => self.outlet = None,
+            }
+            let too_much = printed.len().saturating_sub(LONGEST);
+            printed.drain(..too_much);
+        }
+    }
+
+    fn refuse_frozen(&self) -> Result<()> {
+        let frozen = self.cgroup.iter().find_map(|directory| freezer::frozen_at(&directory.path));
+        frozen.map_or(Ok(()), |path| {
+            let error = Error::new(format!("container's cgroup unexpectedly frozen: {path}"));
+            Err(error.from_property("/linux/cgroupsPath"))
+        })
+    }
+}
+
+/// Whether a process has executed a program since it was forked: PF_FORKNOEXEC among the flags of /proc/PID/stat, which
+/// execve(2) clears for good and no process can set (include/linux/sched.h; `ps` prints it as the flag 1).
+///
+/// # Errors
+/// ENOENT or ESRCH: there is no such process.
+pub fn has_executed(pid: Pid) -> Result<bool> {
+    const PF_FORKNOEXEC: u64 = 0x40;
+    let path = format!("/proc/{pid}/stat");
+    let text = file::read(path.as_str()).what(|| format!("read {path}"))?;
+    // The second field may have spaces and brackets.
+    let fields = text.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+    let flags = fields.split(|byte| *byte == b' ').filter(|field| !field.is_empty()).nth(6);
+    let flags = flags.and_then(|field| std::str::from_utf8(field).ok()?.parse::<u64>().ok());
+    let flags = flags.ok_or_else(|| Error::new(format!("{path} has no flags")))?;
+    Ok(flags & PF_FORKNOEXEC == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::getpid;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_was_forked_and_one_that_was_executed() {
+        assert!(has_executed(getpid()).unwrap());
+        let Some(child) = crate::sys::clone::fork().unwrap() else {
+            std::thread::sleep(Duration::from_secs(100));
+            crate::sys::program::exit(0)
+        };
+        assert!(!has_executed(child).unwrap());
+        nix::sys::signal::kill(child, nix::sys::signal::SIGKILL).unwrap();
+        nix::sys::wait::waitpid(child, None).unwrap();
+        assert_eq!(has_executed(child).unwrap_err().code(), Errno::ENOENT);
+    }
+}

@@ -1,0 +1,145 @@
+//! startContainer hooks: programs of the image that run in the container before its own program, with its rights and
+//! under its filter of system calls. So the init makes no other calls for one than it must: it forks, and waits. The
+//! hook's own process gives it the state and a stream to print to, and executes it. What it prints is read, and how long
+//! it may take is watched, by whoever starts the container (launch/watch.rs).
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::uio::pwrite;
+use nix::unistd::{Pid, pipe2, write};
+
+use super::hook::Hook;
+use super::spawn::End;
+use crate::error::{Error, Result};
+use crate::sys::program::{Strings, execve, exit, wait_for};
+use crate::sys::{clone, fd};
+
+/// What a pipe takes in any case, so that nobody has to read for the write to return: pipe(7), PIPE_BUF.
+const SHORT: usize = 4096;
+
+/// Whether the filter allows a call with these arguments.
+pub type Allows<'a> = &'a dyn Fn(&str, [u64; 6]) -> bool;
+
+/// A hook that can be executed without allocating anything.
+pub struct StartHook<'a> {
+    hook: &'a Hook,
+    args: Strings<'a>,
+    env: Strings<'a>,
+    /// What it reads on standard input.
+    state: Vec<u8>,
+}
+
+impl StartHook<'static> {
+    /// Prepares a hook; it is kept for the rest of the process.
+    pub fn new(hook: Hook, state: Vec<u8>) -> StartHook<'static> {
+        let hook: &'static Hook = Box::leak(Box::new(hook));
+        StartHook { hook, args: Strings::new(&hook.args), env: Strings::new(&hook.env), state }
+    }
+}
+
+impl StartHook<'_> {
+    /// Runs the hook to its end. It prints to `outlet`; of the descriptors that are preserved for the program, which
+    /// follow the standard streams, it has none. Its process leaves what fails there with `report`.
+    ///
+    /// # Errors
+    /// A hook that fails; a filter that does not allow what is needed to run one.
+    pub fn run(&self, allows: Allows, outlet: BorrowedFd, preserved: i32, report: &dyn Fn(&Error)) -> Result<()> {
+        let waits = self.first_allowed(allows, &["wait4", "waitid"])?;
+        match clone::fork() {
+            Err(errno) if !allows("clone", [libc::SIGCHLD as u64, 0, 0, 0, 0, 0]) => {
+                Err(Error { errno: errno as i32, ..self.denied("clone") })
+            }
+            Err(errno) => Err(Error { errno: errno as i32, ..self.hook.failed("fork") }),
+            Ok(None) => {
+                self.execute(allows, outlet, preserved, report);
+                exit(127)
+            }
+            Ok(Some(pid)) => self.wait(pid, waits == "wait4"),
+        }
+    }
+
+    fn wait(&self, pid: Pid, by_wait4: bool) -> Result<()> {
+        loop {
+            match wait_for(pid, by_wait4) {
+                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(status)) => return Err(self.hook.ended(&End::Exited(status))),
+                Ok(Err(signal)) => return Err(self.hook.ended(&End::Signal(signal))),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error { errno: errno as i32, ..self.hook.failed("wait for it") }),
+            }
+        }
+    }
+
+    /// The hook's own process becomes it, or reports why not.
+    fn execute(&self, allows: Allows, outlet: BorrowedFd, preserved: i32, report: &dyn Fn(&Error)) {
+        if let Err(error) = self.lead_streams(allows, outlet) {
+            return report(&error);
+        }
+        for number in 3..3 + preserved {
+            let _ = fd::close(number);
+        }
+        let errno = execve(&self.hook.path, &self.args, &self.env);
+        if !allows("execve", [0; 6]) {
+            return report(&Error { errno: errno as i32, ..self.denied("execve") });
+        }
+        // What explains it makes calls that the filter may punish.
+        report(&Error { errno: errno as i32, ..self.hook.failed("execve") });
+        report(&self.hook.not_executed(errno));
+    }
+
+    fn lead_streams(&self, allows: Allows, outlet: BorrowedFd) -> Result<()> {
+        let input = self.input(allows)?;
+        let duplicate = self.first_allowed(allows, &["dup2", "dup3"])?;
+        let lead = |from: i32, to: i32| {
+            let led = if duplicate == "dup2" { fd::duplicate(from, to) } else { fd::duplicate3(from, to) };
+            led.map_err(|errno| Error { errno: errno as i32, ..self.hook.failed(duplicate) })
+        };
+        lead(input.as_raw_fd(), libc::STDIN_FILENO)?;
+        lead(outlet.as_raw_fd(), libc::STDOUT_FILENO)?;
+        lead(outlet.as_raw_fd(), libc::STDERR_FILENO)
+    }
+
+    /// A descriptor from which the state can be read, up to its end. A file in memory is subject to RLIMIT_FSIZE, so a
+    /// pipe comes first where the state fits into it.
+    fn input(&self, allows: Allows) -> Result<OwnedFd> {
+        let made = match self.state.len() <= SHORT {
+            true => self.first_allowed(allows, &["pipe2", "memfd_create"])?,
+            false => self.first_allowed(allows, &["memfd_create"])?,
+        };
+        let written = if made == "pipe2" {
+            pipe2(OFlag::O_CLOEXEC).and_then(|(input, end)| write(&end, &self.state).map(|length| (input, length)))
+        } else {
+            let file = memfd_create(c"state", MFdFlags::MFD_CLOEXEC);
+            file.and_then(|file| self.fill(&file).map(|length| (file, length)))
+        };
+        match written {
+            Ok((input, length)) if length == self.state.len() => Ok(input),
+            Ok(_) => Err(self.hook.failed("its state could not be written")),
+            Err(errno) => Err(Error { errno: errno as i32, ..self.hook.failed(made) }),
+        }
+    }
+
+    /// Writes the state to a file without moving the place from which it is read.
+    fn fill(&self, file: &OwnedFd) -> nix::Result<usize> {
+        let mut written = 0;
+        while written < self.state.len() {
+            written += pwrite(file, &self.state[written..], written as libc::off_t)?;
+        }
+        Ok(written)
+    }
+
+    /// The first of some calls that the filter allows.
+    fn first_allowed<'n>(&self, allows: Allows, names: &[&'n str]) -> Result<&'n str> {
+        let found = names.iter().find(|name| allows(name, [0; 6]));
+        found.copied().ok_or_else(|| self.denied(&names.join(" or ")))
+    }
+
+    fn denied(&self, call: &str) -> Error {
+        let error = self.hook.failed(&format!("the seccomp profile (/linux/seccomp) does not allow {call}"));
+        error.hint("allow the call, or remove the startContainer hooks: they run under the container's profile")
+    }
+}
