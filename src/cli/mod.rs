@@ -104,7 +104,7 @@ pub fn main() -> i32 {
     let known = word.and_then(|word| COMMANDS.iter().find(|entry| word == entry.name));
     // Before anything else, since all before it is done twice.
     if known.is_some_and(|entry| entry.sealed)
-        && let Err(error) = self_exe::execute_sealed()
+        && let Err(error) = self_exe::protect()
     {
         return report::failure(&error, &Globals::of_this_process());
     }
