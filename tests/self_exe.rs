@@ -229,3 +229,42 @@ fn an_unlinked_binary_is_protected() {
     bounded(&mut create).ok();
     assert_protected(&bundle.state()["pid"].to_string());
 }
+
+/// `ferrun create` where its mount cannot be cloned: the binary comes from another mount namespace. The pid namespace
+/// is a new one, for its vm.memfd_noexec. Prints what the init runs from.
+fn create_without_mounts(bundle: &Bundle, memfd_noexec: u32) -> Done {
+    let inside = format!(
+        "set -e; [ {memfd_noexec} = 0 ] || echo {memfd_noexec} >/proc/sys/vm/memfd_noexec
+        run() {{ verb=$1; shift; /proc/self/fd/9 --root \"$state\" $verb \"$@\" \"$id\"; }}
+        run create --pid-file \"$bundle/pid\" --bundle \"$bundle\"
+        pid=$(cat \"$bundle/pid\"); readlink /proc/$pid/exe; stat -L -c %a /proc/$pid/exe
+        run delete --force"
+    );
+    let script = "exec 9<\"$ferrun\"; exec unshare --mount --pid --fork --kill-child --mount-proc sh -c \"$inside\"";
+    bounded(shell(bundle, script).env("inside", inside))
+}
+
+#[test]
+fn without_mounts_it_runs_from_sealed_memory() {
+    need_root!();
+    let known = Path::new("/proc/sys/vm/memfd_noexec").exists(); // Linux 6.3
+    for memfd_noexec in [0, 1].into_iter().filter(|value| *value == 0 || known) {
+        let bundle = Bundle::new(&["sleep", "100"]);
+        let done = create_without_mounts(&bundle, memfd_noexec).ok();
+        assert_eq!(done, "/memfd:ferrun (deleted)\n400", "vm.memfd_noexec={memfd_noexec}");
+    }
+}
+
+#[test]
+fn without_mounts_and_memory_both_reasons_are_reported() {
+    need_root!();
+    if !Path::new("/proc/sys/vm/memfd_noexec").exists() {
+        return common::skip("this test needs vm.memfd_noexec (Linux 6.3)");
+    }
+    let bundle = Bundle::new(&["true"]);
+    let done = create_without_mounts(&bundle, 2);
+    assert!(done.stderr.contains("copy the mount of ferrun's own binary: invalid argument"), "{done:?}");
+    assert!(done.stderr.contains("create a memory file for ferrun's own binary: permission denied"), "{done:?}");
+    done.refused("set vm.memfd_noexec to 1 or 0");
+    bundle.assert_nothing_left("a failed re-execution");
+}

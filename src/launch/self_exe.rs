@@ -18,6 +18,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -131,12 +132,30 @@ fn forbid_execution(descriptor: RawFd) -> Result<()> {
 
 /// A copy in memory that nothing can change any more.
 fn sealed_memory() -> Result<OwnedFd> {
-    let copy = memfd_create(c"ferrun", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING);
-    let mut file = File::from(copy.what(|| "create a memory file for ferrun's own binary")?);
+    let mut file = File::from(executable_memory()?);
     let binary = std::fs::read(SELF_PATH).what(|| "read ferrun's own binary")?;
     file.write_all(&binary).what(|| "copy ferrun's own binary")?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals())).what(|| "seal the copy of ferrun's own binary")?;
     Ok(file.into())
+}
+
+/// A new memory file whose execution is allowed, whatever vm.memfd_noexec=1 makes of others.
+fn executable_memory() -> Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let executable = flags | MFdFlags::from_bits_retain(libc::MFD_EXEC);
+    let file = match memfd_create(c"ferrun", executable) {
+        Err(Errno::EINVAL) => memfd_create(c"ferrun", flags), // MFD_EXEC: Linux 6.3
+        result => result,
+    };
+    let file = file.what(|| "create a memory file for ferrun's own binary");
+    file.map_err(|error| if memory_is_never_executable() { error.hint(NO_EXECUTABLE_MEMORY) } else { error })
+}
+
+const NO_EXECUTABLE_MEMORY: &str = "set vm.memfd_noexec to 1 or 0: 2 forbids executable memory files";
+
+/// Whether the sysctl of this pid namespace denies MFD_EXEC (with EACCES).
+fn memory_is_never_executable() -> bool {
+    std::fs::read("/proc/sys/vm/memfd_noexec").is_ok_and(|value| value.starts_with(b"2"))
 }
 
 fn seals() -> SealFlag {
