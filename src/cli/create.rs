@@ -12,7 +12,7 @@ use crate::container::create::{Created, Mode, Request, create, plan};
 use crate::error::{Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::trace::Trace;
-use crate::launch::{notify, seal, signals};
+use crate::launch::{notify, self_exe, signals};
 use crate::plan::Options;
 
 /// Flags of `create` and `run`.
@@ -51,7 +51,7 @@ impl Flags {
     pub fn with_request<T>(self, globals: &Globals, mode: Mode, go_on: impl FnOnce(Request) -> Result<T>) -> Result<T> {
         let listening = listening_descriptors();
         check_descriptors(listening, self.preserve_fds)?;
-        seal::close_others(listening + self.preserve_fds)?;
+        self_exe::close_others(listening + self.preserve_fds)?;
         let (root, id) = (globals.root()?, self.container.id()?);
         let options = Options {
             id: id.to_string(),

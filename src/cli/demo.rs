@@ -11,7 +11,7 @@ use crate::container::create::{Mode, Request, plan};
 use crate::container::id::Id;
 use crate::container::run::run;
 use crate::error::{Context, Result};
-use crate::launch::{seal, signals};
+use crate::launch::{self_exe, signals};
 use crate::plan::Options;
 
 /// Runs a first container.
@@ -28,7 +28,7 @@ impl Command for Demo {
     const SEALED: bool = true;
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        seal::close_others(0)?;
+        self_exe::close_others(0)?;
         let id = Id::new(&format!("demo-{}", std::process::id()))?;
         let directory = std::env::temp_dir().join(format!("ferrun-{id}"));
         std::fs::create_dir(&directory).what(|| format!("make {directory:?}"))?;

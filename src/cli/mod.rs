@@ -36,7 +36,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Command as Parser, FromArgMatches};
 
 use crate::error::{Error, Result};
-use crate::launch::seal;
+use crate::launch::self_exe;
 use globals::Globals;
 
 /// Exit status for a command line that cannot be understood, as runc's.
@@ -105,7 +105,7 @@ pub fn main() -> i32 {
     let known = word.and_then(|word| COMMANDS.iter().find(|entry| word == entry.name));
     // Before anything else, since all before it is done twice.
     if known.is_some_and(|entry| entry.sealed)
-        && let Err(error) = seal::execute_sealed()
+        && let Err(error) = self_exe::protect()
     {
         return report::failure(&error, &Globals::of_this_process());
     }

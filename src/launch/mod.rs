@@ -12,7 +12,7 @@ mod lane;
 pub mod notify;
 pub mod probe;
 pub mod relay;
-pub mod seal;
+pub mod self_exe;
 pub mod signals;
 mod sources;
 pub mod start_page;

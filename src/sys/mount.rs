@@ -2,7 +2,7 @@
 //! mount_setattr(2). All are in Linux 5.12 or older; nix has none of them.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::null;
 
 use nix::errno::Errno;
@@ -144,6 +144,40 @@ fn set_attributes(at: i32, path: &CStr, flags: i32, recursive: bool, attr: &Moun
     // SAFETY: `path` is a NUL-terminated string, `attr` points to a `struct mount_attr` of the size given,
     // which the kernel only reads; both outlive the call.
     check(unsafe { libc::syscall(libc::SYS_mount_setattr, at, path, flags, attr, size_of::<MountAttr>()) }).map(drop)
+}
+
+/// A file and the mount that it is reached through: statx(2).
+#[derive(Debug, PartialEq, Eq)]
+pub struct MountedFile {
+    mount: u64,
+    device: (u32, u32),
+    inode: u64,
+}
+
+impl MountedFile {
+    /// The file on an absolute path; a link is followed.
+    pub fn at(path: &CStr) -> nix::Result<MountedFile> {
+        MountedFile::look(libc::AT_FDCWD, path, 0)
+    }
+
+    /// The file that a descriptor is open on. The number is only looked at: its owner keeps it.
+    pub fn of_descriptor(number: RawFd) -> nix::Result<MountedFile> {
+        MountedFile::look(number, c"", libc::AT_EMPTY_PATH)
+    }
+
+    fn look(at: RawFd, path: &CStr, flags: i32) -> nix::Result<MountedFile> {
+        // SAFETY: a `struct statx` is numbers, each of which may be zero.
+        let mut found: libc::statx = unsafe { std::mem::zeroed() };
+        let (path, mask) = (path.as_ptr(), libc::STATX_INO | libc::STATX_MNT_ID);
+        // SAFETY: `path` is a NUL-terminated string, `found` a `struct statx` that the call fills in.
+        check(unsafe { libc::syscall(libc::SYS_statx, at, path, flags, mask, &mut found) })?;
+        // The mount's id: Linux 5.8.
+        if found.stx_mask & mask != mask {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let device = (found.stx_dev_major, found.stx_dev_minor);
+        Ok(MountedFile { mount: found.stx_mnt_id, device, inode: found.stx_ino })
+    }
 }
 
 /// pivot_root(2) with the same directory for the new root and the old: the old root is then mounted
