@@ -16,7 +16,7 @@ impl Compiler<'_> {
             return Err(Error::new("ferrun has no table of this architecture's system calls").from_property(pointer));
         };
         let filter = compile(profile, native)?;
-        Ok(Some(Install::new(filter, profile.flags, profile.listener.clone())))
+        Ok(Some(Install::new(filter, profile.clone())))
     }
 
     /// The filter is the last thing before the program, so that no call of ferrun's own is under it. Where

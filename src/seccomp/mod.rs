@@ -25,6 +25,7 @@ mod ranges;
 pub mod step;
 pub mod syscalls;
 mod tree;
+pub mod verdict;
 
 pub use arch::Arch;
 pub use profile::{Action, Profile};
