@@ -19,6 +19,7 @@ pub mod listing;
 mod memo;
 mod merge;
 mod mux;
+pub mod own_calls;
 pub mod profile;
 mod prune;
 mod ranges;
