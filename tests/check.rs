@@ -170,3 +170,152 @@ fn strict_counts_warnings_and_json_is_data() {
     assert_eq!((&problem["level"], &problem["pointer"]), (&json!("warning"), &json!("/process/rlimts")));
     assert_eq!(problem["line"], json!(bundle.line_of("/process/rlimts")));
 }
+
+/// The problems of a bundle with a profile, each as level, pointer and message, from `check --json`; lines are compared
+/// with the text.
+fn problems(bundle: &Bundle) -> Vec<(String, String, String)> {
+    let done = bundle.ferrun(&["check", "--json", "--bundle", bundle.dir.to_str().unwrap()]);
+    let data: Value = serde_json::from_str(&done.ok()).unwrap();
+    let text = |problem: &Value, key: &str| problem[key].as_str().unwrap_or_else(|| panic!("{problem}")).to_owned();
+    let problem = |problem: &Value| {
+        let pointer = text(problem, "pointer");
+        assert_eq!(problem["line"], json!(bundle.line_of(&pointer)), "{problem}");
+        assert!(text(problem, "hint").starts_with("allow "), "{problem}");
+        (text(problem, "level"), pointer, text(problem, "message"))
+    };
+    data["problems"].as_array().unwrap().iter().map(problem).collect()
+}
+
+/// Fails unless the problems are these warnings: each the end of its pointer, and its message.
+#[track_caller]
+fn assert_warned(bundle: &Bundle, expected: &[(&str, &str)]) {
+    let warning = |(rule, message): &(&str, &str)| {
+        ("warning".to_owned(), format!("/linux/seccomp/{rule}"), format!("the profile denies {message}"))
+    };
+    assert_eq!(problems(bundle), expected.iter().map(warning).collect::<Vec<_>>());
+}
+
+fn with_profile(default: &str, rules: &Value) -> Bundle {
+    Bundle::new(&["true"]).set("/linux/seccomp", json!({ "defaultAction": default, "syscalls": rules }))
+}
+
+fn with_hook(bundle: Bundle) -> Bundle {
+    bundle.set("/hooks", json!({ "startContainer": [{ "path": "/bin/true" }] }))
+}
+
+#[test]
+fn a_profile_that_denies_a_call_of_every_start_is_warned_about() {
+    need_root!();
+    let rules = |name: &str, action: &str| json!([{ "names": ["chmod"], "action": "SCMP_ACT_TRAP" }, { "names": ["chown", name], "action": action }]);
+    let bundle = with_profile("SCMP_ACT_ALLOW", &rules("execve", "SCMP_ACT_ERRNO"));
+    assert_warned(&bundle, &[("syscalls/1", "execve (errno 1, EPERM): no program can be started")]);
+    let bundle = with_profile("SCMP_ACT_ALLOW", &rules("exit_group", "SCMP_ACT_KILL_PROCESS"));
+    let exit = "exit_group (kill the process): an init that cannot execute its program ends by a signal";
+    assert_warned(&bundle, &[("syscalls/1", exit)]);
+    let bundle = with_profile("SCMP_ACT_ALLOW", &rules("rt_sigreturn", "SCMP_ACT_TRACE"));
+    let handler = "rt_sigreturn (trace 1): a program ends by a signal when a signal handler returns";
+    assert_warned(&bundle, &[("syscalls/1", handler)]);
+    assert_warned(&with_profile("SCMP_ACT_ALLOW", &rules("execve", "SCMP_ACT_LOG")), &[]);
+}
+
+#[test]
+fn a_short_list_of_allowed_calls_is_warned_about_by_its_default() {
+    need_root!();
+    let names = json!(["execve", "read", "write", "close", "rt_sigreturn", "landlock_create_ruleset"]);
+    let bundle = with_profile("SCMP_ACT_ERRNO", &json!([{ "names": names, "action": "SCMP_ACT_ALLOW" }]));
+    let exit = "exit_group (errno 1, EPERM): an init that cannot execute its program ends by a signal";
+    let futex = "futex (errno 1, EPERM): a created container that is paused and resumed spins until `start`, or ends";
+    let helper = "exit (errno 1, EPERM): the helper thread that installs the filter cannot end";
+    let warnings = [exit, futex, helper].map(|message| ("defaultAction", message));
+    assert_warned(&bundle, &warnings);
+    let hook = ["clone", "wait4 and waitid", "memfd_create, pipe2 and pipe", "dup2 and dup3"]
+        .map(|names| format!("{names} (errno 1, EPERM): startContainer hooks cannot be run"));
+    let hook: Vec<_> = hook.iter().map(|message| ("defaultAction", message.as_str())).collect();
+    assert_warned(&with_hook(bundle), &[&warnings[..], &hook].concat());
+}
+
+#[test]
+fn a_call_above_all_of_the_profile_is_warned_about_as_newer() {
+    need_root!();
+    // Numbers of x86_64; elsewhere the order is another one.
+    if cfg!(not(target_arch = "x86_64")) {
+        return common::skip("the numbers of x86_64 are of another architecture");
+    }
+    let names = json!(["execve", "rt_sigreturn", "exit"]);
+    let bundle = with_profile("SCMP_ACT_KILL", &json!([{ "names": names, "action": "SCMP_ACT_ALLOW" }]));
+    let newer = "(errno 38, ENOSYS; newer than any call of the profile)";
+    let exit = format!("exit_group {newer}: an init that cannot execute its program ends by a signal");
+    let futex = format!("futex {newer}: a created container that is paused and resumed spins until `start`, or ends");
+    assert_warned(&bundle, &[("defaultAction", &exit), ("defaultAction", &futex)]);
+}
+
+#[test]
+fn a_hook_that_cannot_be_run_is_warned_about() {
+    need_root!();
+    let clone = |operator: &str, value: u64| {
+        let args = json!([{ "index": 0, "value": value, "valueTwo": 0, "op": operator }]);
+        json!([{ "names": ["clone"], "action": "SCMP_ACT_ERRNO", "args": args }])
+    };
+    let denied = "clone (errno 1, EPERM): startContainer hooks cannot be run";
+    let bundle = with_profile("SCMP_ACT_ALLOW", &clone("SCMP_CMP_EQ", libc::SIGCHLD as u64));
+    assert_warned(&bundle, &[]);
+    assert_warned(&with_hook(bundle), &[("syscalls/0", denied)]);
+    let bundle = with_profile("SCMP_ACT_ALLOW", &json!([{ "names": ["clone"], "action": "SCMP_ACT_ERRNO" }]));
+    assert_warned(&with_hook(bundle), &[("syscalls/0", denied)]);
+    // Docker's condition: no new namespaces, of which a hook's process has none.
+    let namespaces = 0x7e02_0000;
+    let mut rules = clone("SCMP_CMP_MASKED_EQ", namespaces);
+    rules[0]["action"] = json!("SCMP_ACT_ALLOW");
+    let others = [
+        &["execve", "exit_group", "rt_sigreturn", "futex", "exit", "landlock_create_ruleset"][..],
+        &["waitid", "memfd_create", "pwrite64", "dup3"],
+    ];
+    let others = json!({ "names": others.concat(), "action": "SCMP_ACT_ALLOW" });
+    rules.as_array_mut().unwrap().push(others);
+    let bundle = with_hook(with_profile("SCMP_ACT_ERRNO", &rules));
+    assert_warned(&bundle, &[]);
+    let bundle = bundle.set("/linux/seccomp/syscalls/0/args/0/valueTwo", json!(0x2_0000));
+    assert_warned(&bundle, &[("defaultAction", denied)]);
+}
+
+#[test]
+fn a_denied_capset_is_the_helper_threads() {
+    need_root!();
+    let rules = json!([{ "names": ["capset"], "action": "SCMP_ACT_ERRNO" },
+        { "names": ["exit"], "action": "SCMP_ACT_KILL_THREAD" }]);
+    let bundle = with_profile("SCMP_ACT_ALLOW", &rules).set("/process/noNewPrivileges", json!(true));
+    assert_warned(&bundle, &[]);
+    let exit = "exit (kill the thread): the helper thread that installs the filter cannot end";
+    assert_warned(&bundle.set("/process/noNewPrivileges", json!(false)), &[("syscalls/1", exit)]);
+}
+
+#[test]
+fn a_listener_that_cannot_be_closed_is_warned_about() {
+    need_root!();
+    let notify = json!({ "names": ["execve", "exit_group", "futex"], "action": "SCMP_ACT_NOTIFY" });
+    let close = json!({ "names": ["close"], "action": "SCMP_ACT_ERRNO", "errnoRet": 9 });
+    let bundle = with_profile("SCMP_ACT_ALLOW", &json!([close]));
+    assert_warned(&bundle, &[]);
+    let profile =
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent", "syscalls": [close, notify] });
+    let bundle = bundle.set("/linux/seccomp", profile);
+    assert_warned(
+        &bundle,
+        &[("syscalls/0", "close (errno 9, EBADF): the init waits forever for an agent that has ended")],
+    );
+}
+
+#[test]
+fn engines_profiles_are_not_warned_about() {
+    need_root!();
+    for engine in ["docker", "containerd", "podman"] {
+        let path = format!("{}/tests/data/{engine}.seccomp.json", env!("CARGO_MANIFEST_DIR"));
+        let profile: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let mut bundle = with_hook(Bundle::new(&["true"]).set("/linux/seccomp", profile));
+        for no_new_privileges in [true, false] {
+            bundle = bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
+            assert_warned(&bundle, &[]);
+        }
+        assert_warned(&bundle.set("/hooks", json!({})), &[]);
+    }
+}

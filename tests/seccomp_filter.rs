@@ -7,12 +7,13 @@ mod libseccomp;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use bpf::{Data, FAMILIES, Random, expected, function, is_entangled, newest, pairs, products, run};
+use bpf::{Data, FAMILIES, Random, evaluated, expected, function, is_entangled, newest, pairs, products, run};
 use common::skip;
 use ferrun::bundle::seccomp::read;
 use ferrun::seccomp::arch::X32_BIT;
 use ferrun::seccomp::profile::{Condition, Operator};
 use ferrun::seccomp::syscalls::{self, Call};
+use ferrun::seccomp::verdict::verdict;
 use ferrun::seccomp::{Action, Arch, Profile, compile};
 use ferrun::sys::seccomp::Insn;
 use serde_json::{Value, json};
@@ -47,6 +48,7 @@ fn engines_profiles_do_what_they_say_for_every_number_of_every_architecture() {
                         let data = Data { number, architecture, arguments: [first, 0, first & 9, 9, 0, 0] };
                         let (done, wanted) = (run(&filter.program, &data).0, expected(&profile, native, &data));
                         assert!(wanted.contains(&done), "{name} {native:?}: {data:x?} {done:#x} and not {wanted:x?}");
+                        assert_eq!(evaluated(&filter.program, &data), done, "{name} {native:?}: {data:x?}");
                     }
                 }
             }
@@ -173,6 +175,7 @@ fn random_profiles_do_what_they_say() {
         entangled += usize::from(tangled);
         for data in random_calls(&mut random, &profile, native) {
             let (done, wanted) = (run(&filter.program, &data).0, expected(&profile, native, &data));
+            assert_eq!(evaluated(&filter.program, &data), done, "{native:?} {data:x?}: {:x?}", filter.program);
             (tried, unsure) = (tried + 1, unsure + usize::from(wanted.len() > 1));
             if tangled {
                 other += usize::from(!wanted.contains(&done));
@@ -186,6 +189,42 @@ fn random_profiles_do_what_they_say() {
     println!("{entangled} profiles have entangled rules; {other} calls do what no reading says");
     assert!(other * 5000 < tried, "{other}");
     assert!(compiled > 700 && unsure * 20 < tried, "{compiled} {unsure} {tried}");
+}
+
+/// The rule that a verdict names has the outcome's action and names the call, and its conditions hold.
+#[test]
+fn verdicts_name_the_rule_that_decides() {
+    let Some(native) = Arch::NATIVE else { return skip("there is no table of this architecture's calls") };
+    let mut random = Random(0x1f3d_5b79_2468_ace1);
+    let calls: Vec<Call> = syscalls::all().filter(|call| native.number(*call).is_some()).collect();
+    let (mut by_rule, mut newer) = (0, 0);
+    for _ in 0..rounds(600) {
+        let profile = random_profile(&mut random, &calls);
+        let Ok(filter) = compile(&profile, native) else { continue };
+        if is_entangled(&profile) {
+            continue;
+        }
+        for data in random_calls(&mut random, &profile, native) {
+            let Some(call) = native.call_of(data.number).filter(|_| data.architecture == native.audit()) else {
+                continue;
+            };
+            let found = verdict(&profile, &filter.program, call.name(), data.arguments).unwrap();
+            assert_eq!(found.action.0, run(&filter.program, &data).0);
+            let pointer = found.rule.to_string();
+            let Some(rule) = pointer.strip_prefix("/linux/seccomp/syscalls/") else {
+                assert_eq!(pointer, "/linux/seccomp/defaultAction");
+                assert_eq!(found.action, if found.newer { Action::ENOSYS } else { profile.default });
+                newer += usize::from(found.newer);
+                continue;
+            };
+            let rule = &profile.rules[rule.parse::<usize>().unwrap()];
+            let named = rule.names.iter().any(|name| native.number(*name) == Some(data.number));
+            assert!(named && rule.action == found.action && !found.newer, "{data:x?}: {rule:x?}");
+            assert!(rule.fits(&data.arguments), "{data:x?}: {rule:x?}");
+            by_rule += 1;
+        }
+    }
+    assert!(by_rule > 1000 && newer > 10, "{by_rule} {newer}");
 }
 
 /// Newer calls get ENOSYS by runc's addition; without it, our program and libseccomp's are one function.

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use bpf::{Data, FAMILIES, Random, expected, run};
+use bpf::{Data, FAMILIES, Random, evaluated, expected, run};
 use ferrun::bundle::seccomp::read;
 use ferrun::error::Error;
 use ferrun::seccomp::{Action, Arch, Filter, Profile, compile, syscalls};
@@ -148,6 +148,7 @@ fn far_jumps(program: &[Insn]) -> BTreeSet<(&'static str, u16, bool)> {
 fn agrees(filter: &Filter, profile: &Profile, native: Arch, calls: &[Data]) {
     for data in calls {
         let (done, wanted) = (run(&filter.program, data).0, expected(profile, native, data));
+        assert_eq!(evaluated(&filter.program, data), done, "{native:?} {data:x?}");
         assert!(wanted.contains(&done), "{native:?} {data:x?}: {done:#x} and not {wanted:x?}");
     }
 }

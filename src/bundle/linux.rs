@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fmt;
+use std::rc::Rc;
 
 use serde::Deserialize;
 
@@ -68,8 +69,8 @@ pub struct Linux {
     #[serde(deserialize_with = "propagation")]
     pub rootfs_propagation: Option<Propagation>,
     /// Which system calls may be made.
-    #[serde(deserialize_with = "super::seccomp::profile")]
-    pub seccomp: Option<Profile>,
+    #[serde(deserialize_with = "super::seccomp::shared")]
+    pub seccomp: Option<Rc<Profile>>,
 }
 
 fn propagation<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Propagation>, D::Error> {

@@ -1,5 +1,7 @@
 //! `linux.seccomp`: the profile of the system calls.
 
+use std::rc::Rc;
+
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
@@ -101,6 +103,11 @@ pub fn profile<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Profile>, D:
         _ => {}
     }
     Ok(Some(profile))
+}
+
+/// The same for the spec, which shares it with the step that installs the filter.
+pub(super) fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Rc<Profile>>, D::Error> {
+    Ok(profile(from)?.map(Rc::new))
 }
 
 struct CheckedRule(Rule);

@@ -1,6 +1,7 @@
 //! `ferrun seccomp`.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use clap::Args;
 
@@ -47,7 +48,7 @@ impl Command for Seccomp {
 }
 
 impl Seccomp {
-    fn compiled(&self, native: Arch) -> Result<(Profile, Filter)> {
+    fn compiled(&self, native: Arch) -> Result<(Rc<Profile>, Filter)> {
         let none = || Error::new("there is no seccomp profile: every call may be made");
         let Some(path) = &self.profile else {
             let bundle = bundle::load(&self.bundle)?;
@@ -62,6 +63,6 @@ impl Seccomp {
             .ok_or_else(none)?;
         let filter = compile(&profile, native);
         let filter = filter.map_err(|error| bundle::within("/linux/seccomp", error, &text, &name))?;
-        Ok((profile, filter))
+        Ok((profile.into(), filter))
     }
 }

@@ -22,6 +22,7 @@ use crate::process::sysctl::Setting;
 use crate::rootfs::file_system::label_refused;
 use crate::rootfs::mount::{Mount, Source};
 use crate::rootfs::options::OPTIONS;
+use crate::seccomp::own_calls::{Denied, Start, denied};
 use crate::sys::capability;
 use crate::sys::netlink::Route;
 
@@ -57,10 +58,24 @@ pub fn probe(plan: &Plan, found: &mut Problems) {
             Action::OomScoreAdj(score) => tell(score.run()),
             Action::MemoryPolicy(policy) => tell(memory_policy(policy)),
             Action::ExecLabel(label) => tell(label.probe()),
-            Action::Seccomp(filter) => tell(filter.probe()),
+            Action::Seccomp(filter) => {
+                tell(filter.probe());
+                found.warnings.extend(denied(filter, start(plan)).iter().filter_map(Denied::warning));
+            }
             Action::Hook(hook) => tell(self::hook(hook)),
             _ => {}
         }
+    }
+}
+
+/// A start by `create`, which has all the calls of one by `run`.
+fn start(plan: &Plan) -> Start {
+    let has = |wanted: fn(&Action) -> bool| plan.init.iter().any(|step| wanted(&step.action));
+    Start {
+        create: true,
+        no_new_privileges: has(|action| matches!(action, Action::NoNewPrivileges(_))),
+        hooks: has(|action| matches!(action, Action::Hook(hook) if hook.kind == Kind::StartContainer)),
+        descriptors: false,
     }
 }
 

@@ -16,7 +16,7 @@ impl Compiler<'_> {
             return Err(Error::new("ferrun has no table of this architecture's system calls").from_property(pointer));
         };
         let filter = compile(profile, native)?;
-        Ok(Some(Install::new(filter, profile.flags, profile.listener.clone())))
+        Ok(Some(Install::new(filter, profile.clone())))
     }
 
     /// The filter, which is installed before the init waits for `start` or code of the image can run; where neither is the

@@ -51,11 +51,8 @@ impl Calls {
 
     /// Fails with the name of a call whose rules are in trouble.
     fn rule(&mut self, rule: &Rule, counts: bool) -> Result<(), (&'static str, Trouble)> {
-        let twice = |one: &Condition| rule.conditions.iter().filter(|other| other.argument == one.argument).count() > 1;
-        // Of conditions on one argument any is enough (runc reads them so); else all must hold.
-        let single = rule.conditions.iter().any(twice);
         let groups: Vec<&[Condition]> =
-            if single { rule.conditions.chunks(1).collect() } else { vec![&rule.conditions] };
+            if rule.is_any() { rule.conditions.chunks(1).collect() } else { vec![&rule.conditions] };
         for call in &rule.names {
             let number = self.arch.number(*call);
             let disguise = mux::disguise(self.arch, *call);

@@ -35,7 +35,7 @@ impl Data {
             _ => {
                 let at = offset.saturating_sub(code::ARGUMENTS);
                 let argument = self.arguments.get(at as usize / 8).copied().unwrap_or(0);
-                let half = if at % 8 == 0 { argument } else { argument >> 32 };
+                let half = if at.is_multiple_of(8) { argument } else { argument >> 32 };
                 (half & 0xffff_ffff) as u32
             }
         }

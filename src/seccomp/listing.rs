@@ -72,7 +72,7 @@ fn describe(text: &mut String, section: &Section, profile: &Profile, (range, pla
 }
 
 /// The numbers of the rules on a call, also of those on functions that are this call in disguise.
-fn rules_on(profile: &Profile, call: Call, arch: Arch) -> impl Iterator<Item = usize> {
+pub(super) fn rules_on(profile: &Profile, call: Call, arch: Arch) -> impl Iterator<Item = usize> {
     let number = arch.number(call);
     let names_it = move |rule: &Rule| {
         let disguised = |one: &Call| mux::disguise(arch, *one).is_some_and(|(other, _)| Some(other) == number);

@@ -19,12 +19,14 @@ pub mod listing;
 mod memo;
 mod merge;
 mod mux;
+pub mod own_calls;
 pub mod profile;
 mod prune;
 mod ranges;
 pub mod step;
 pub mod syscalls;
 mod tree;
+pub mod verdict;
 
 pub use arch::Arch;
 pub use profile::{Action, Profile};

@@ -69,6 +69,35 @@ pub struct Condition {
     pub value: u64,
 }
 
+impl Rule {
+    /// Whether one condition is enough: runc reads several on the same argument so. Otherwise all must hold.
+    pub fn is_any(&self) -> bool {
+        let twice = |one: &Condition| self.conditions.iter().filter(|other| other.argument == one.argument).count() > 1;
+        self.conditions.iter().any(twice)
+    }
+
+    /// Whether the conditions hold for the arguments of a call of a 64-bit architecture.
+    pub fn fits(&self, arguments: &[u64; 6]) -> bool {
+        let mut holds = self.conditions.iter().map(|condition| condition.holds(arguments));
+        if self.is_any() { holds.any(|holds| holds) } else { holds.all(|holds| holds) }
+    }
+}
+
+impl Condition {
+    fn holds(&self, arguments: &[u64; 6]) -> bool {
+        let argument = arguments[usize::from(self.argument)];
+        match self.operator {
+            Operator::Equal => argument == self.value,
+            Operator::NotEqual => argument != self.value,
+            Operator::Less => argument < self.value,
+            Operator::LessOrEqual => argument <= self.value,
+            Operator::Greater => argument > self.value,
+            Operator::GreaterOrEqual => argument >= self.value,
+            Operator::MaskedEqual => argument & self.mask == self.value & self.mask,
+        }
+    }
+}
+
 /// `SCMP_CMP_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]

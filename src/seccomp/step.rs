@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
 use super::evaluate::{Data, evaluate};
 use super::profile::{Flags, Listener};
-use super::{Action, Filter, syscalls};
+use super::verdict::{Verdict, verdict};
+use super::{Action, Filter, Profile, syscalls};
 use crate::error::{Error, Result};
 use crate::sys::seccomp::{self, Insn};
 
 /// Puts the process under a filter, for good.
-#[derive(PartialEq)]
 pub struct Install {
     /// The program.
     pub program: Vec<Insn>,
@@ -22,23 +23,32 @@ pub struct Install {
     pub listener: Option<Listener>,
     /// Whether close(2) does no harm under the filter.
     pub closes: bool,
+    /// The profile, whose rules a verdict names.
+    profile: Rc<Profile>,
     names: usize,
     unknown: usize,
 }
 
 impl Install {
     /// A compiled filter as a step.
-    pub fn new(filter: Filter, flags: Flags, listener: Option<Listener>) -> Install {
+    pub fn new(filter: Filter, profile: Rc<Profile>) -> Install {
+        let (flags, listener) = (profile.flags, profile.listener.clone());
         let close = syscalls::named("close").and_then(|call| filter.action(call));
         let closes = close.is_some_and(|action| [Action::ALLOW, Action::LOG, Action::NOTIFY].contains(&action));
         let Filter { program, names, unknown, .. } = filter;
-        Install { program, flags, listener, closes, names, unknown }
+        Install { program, flags, listener, closes, profile, names, unknown }
     }
 
     /// Whether the filter allows a call of ferrun's own with these arguments. False where this architecture has no
     /// such call.
     pub fn allows(&self, name: &str, arguments: [u64; 6]) -> bool {
         Data::native(name, arguments).is_some_and(|data| evaluate(&self.program, &data).allows())
+    }
+
+    /// The action for a call with these arguments, and the rule that decides it. `None` where this architecture has no
+    /// such call.
+    pub fn verdict(&self, name: &str, arguments: [u64; 6]) -> Option<Verdict> {
+        verdict(&self.profile, &self.program, name, arguments)
     }
 
     /// The flags as the kernel has them.
@@ -80,6 +90,14 @@ impl Install {
             Errno::EBUSY => error.hint("another filter of this process has a listener already"),
             _ => error,
         }
+    }
+}
+
+/// Rules that become the same program are the same step.
+impl PartialEq for Install {
+    fn eq(&self, other: &Install) -> bool {
+        let parts = |step: &Install| (step.bits(), step.names, step.unknown);
+        self.program == other.program && self.listener == other.listener && parts(self) == parts(other)
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use ferrun::seccomp::arch::X32_BIT;
+use ferrun::seccomp::evaluate::{self, evaluate};
 use ferrun::seccomp::profile::{Condition, Operator, Rule};
 use ferrun::seccomp::{Action, Arch, Profile};
 use ferrun::sys::seccomp::Insn;
@@ -47,6 +48,12 @@ pub fn run(program: &[Insn], data: &Data) -> (u32, usize) {
             _ => panic!("operation {code:#x}"),
         }
     }
+}
+
+/// What ferrun's own evaluator makes of the call, which is to be the same.
+pub fn evaluated(program: &[Insn], data: &Data) -> u32 {
+    let Data { number, architecture, arguments } = *data;
+    evaluate(program, &evaluate::Data { number, architecture, arguments }).0
 }
 
 pub fn holds(condition: &Condition, data: &Data, wide: bool) -> bool {
