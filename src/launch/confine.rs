@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use super::start_page::{Phase, StartPage};
 use crate::error::{Context, Error, Result};
 use crate::process::identity::Capabilities;
+use crate::seccomp::own_calls::{DROP_CAPABILITY, END_THREAD, OwnCall, WAIT_FOR_START, WAKE};
 use crate::seccomp::step::Install;
 use crate::sys::helper_thread::{self, Job};
 use crate::sys::{self, shared};
@@ -57,10 +58,9 @@ impl Confine<'_> {
 
     /// Whether the filter allows what the init does under it.
     fn is_allowed(&self, filter: &Install) -> bool {
-        let futex = |operation: i32| filter.allows("futex", [0, operation as u64, 0, 0, 0, 0]);
+        let is_allowed = |call: &OwnCall| call.choice(filter).is_some();
         let drops = self.capabilities.is_some_and(Capabilities::keeps);
-        (!drops || filter.allows("capset", [0; 6]))
-            && (!self.waits || futex(nix::libc::FUTEX_WAIT) && futex(nix::libc::FUTEX_WAKE))
+        (!drops || is_allowed(&DROP_CAPABILITY)) && (!self.waits || is_allowed(&WAIT_FOR_START) && is_allowed(&WAKE))
     }
 
     fn alone(&self, filter: &Install) -> Result<()> {
@@ -103,7 +103,7 @@ impl Confine<'_> {
             patience: LISTENER_PATIENCE,
             closes: filter.closes,
             done: if self.waits { (page.phase_word(), Phase::Waiting as u32) } else { (page.confined_word(), 1) },
-            exits: filter.allows("exit", [0; 6]),
+            exits: END_THREAD.choice(filter).is_some(),
             failed: AtomicU32::new(0),
         }));
         match helper_thread::begin(job) {

@@ -11,6 +11,7 @@ use nix::unistd::{fchdir, getpid};
 
 use super::channel::Channel;
 use super::confine::Confine;
+use super::death::no_execve;
 use super::lane::Lane;
 use super::start_page::{Phase, StartPage};
 use super::trace::INIT;
@@ -239,9 +240,8 @@ impl<'a> Init<'a> {
             return Err(Error::new("the plan has a hook that was not prepared"));
         };
         self.page.set_hook(Some(index));
-        let allows = |name: &str, arguments| self.filter.is_none_or(|filter| filter.allows(name, arguments));
         let report = |error: &Error| self.page.report(error);
-        hook.run(&allows, outlet.as_fd(), self.launch.plan.preserved, &report)?;
+        hook.run(self.filter, outlet.as_fd(), self.launch.plan.preserved, &report)?;
         // The hook's own process may have said more.
         match self.page.reported() {
             Some(_) => sys::program::exit(1),
@@ -356,9 +356,8 @@ impl<'a> Init<'a> {
         let program = self.program.get().ok_or_else(|| Error::new("the plan has no program"))?;
         self.page.set_phase(Phase::Executing);
         let failed = program.execute();
-        if self.filter.is_some_and(|filter| !filter.allows("execve", [0; 6])) {
-            let error = Error::os("the seccomp profile does not allow execve", failed.errno);
-            return Err(error.from_property("/linux/seccomp").hint("no program can be started without this call"));
+        if self.launch.plan.denies_execve {
+            return Err(Error { errno: failed.errno as i32, ..no_execve() });
         }
         // What explains it makes calls that the filter may punish.
         self.page.report(&failed.named().from_property("/process/args"));

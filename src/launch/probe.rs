@@ -70,13 +70,8 @@ pub fn probe(plan: &Plan, found: &mut Problems) {
 
 /// A start by `create`, which has all the calls of one by `run`.
 fn start(plan: &Plan) -> Start {
-    let has = |wanted: fn(&Action) -> bool| plan.init.iter().any(|step| wanted(&step.action));
-    Start {
-        create: true,
-        no_new_privileges: has(|action| matches!(action, Action::NoNewPrivileges(_))),
-        hooks: has(|action| matches!(action, Action::Hook(hook) if hook.kind == Kind::StartContainer)),
-        descriptors: false,
-    }
+    let no_new_privileges = plan.init.iter().any(|step| matches!(&step.action, Action::NoNewPrivileges(_)));
+    Start { create: true, no_new_privileges, hooks: !plan.start_hooks.is_empty(), ..Start::default() }
 }
 
 fn namespaces(kinds: CloneFlags) -> Result<()> {

@@ -102,7 +102,7 @@ impl Watch<'_> {
                 return Ok(());
             }
             if let Some(error) = self.overdue(&mut running) {
-                return Err(Ended::Failed(error));
+                return Err(Ended::Failed(self.with_output(error, &printed)));
             }
             self.sleep(nap)?;
             nap = (nap * 2).min(NAPS[1]);
@@ -121,10 +121,14 @@ impl Watch<'_> {
 
     /// Why the init is gone.
     fn failure(&self, printed: &[u8]) -> Ended {
-        let Some(error) = self.page.reported() else { return Ended::Died };
+        self.page.reported().map_or(Ended::Died, |error| Ended::Failed(self.with_output(error, printed)))
+    }
+
+    /// Adds what a hook that failed has printed.
+    fn with_output(&self, error: Error, printed: &[u8]) -> Error {
         match one_line(printed) {
-            said if said.is_empty() || self.page.hook().is_none() => Ended::Failed(error),
-            said => Ended::Failed(error.note(said)),
+            said if said.is_empty() || self.page.hook().is_none() => error,
+            said => error.note(said),
         }
     }
 

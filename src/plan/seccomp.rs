@@ -4,6 +4,7 @@ use super::Compiler;
 use super::step::Ready;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
+use crate::seccomp::own_calls::EXECVE;
 use crate::seccomp::step::Install;
 use crate::seccomp::{Arch, compile};
 
@@ -24,7 +25,7 @@ impl Compiler<'_> {
     pub(super) fn ready(&mut self, filter: Option<Install>) {
         if let Some(filter) = filter {
             self.plan.listener.clone_from(&filter.listener);
-            self.plan.denies_execve = !filter.allows("execve", [0; 6]);
+            self.plan.denies_execve = EXECVE.usable(Some(&filter)).is_none();
             self.init(Some(Pointer::new("/linux/seccomp")), filter);
         }
         self.init(None, Ready);

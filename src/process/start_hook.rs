@@ -15,14 +15,15 @@ use nix::unistd::{Pid, pipe2, write};
 use super::hook::Hook;
 use super::spawn::End;
 use crate::error::{Error, Result};
+use crate::seccomp::own_calls::{
+    CREATE_PROCESS, EXECVE, LONG_STATE_FILE, OwnCall, STATE_FILE, STREAMS, WAIT_FOR_PROCESS,
+};
+use crate::seccomp::step::Install;
 use crate::sys::program::{Strings, execve, exit, wait_for};
 use crate::sys::{clone, fd};
 
 /// What a pipe takes in any case, so that nobody has to read for the write to return: pipe(7), PIPE_BUF.
 const SHORT: usize = 4096;
-
-/// Whether the filter allows a call with these arguments.
-pub type Allows<'a> = &'a dyn Fn(&str, [u64; 6]) -> bool;
 
 /// A hook that can be executed without allocating anything.
 pub struct StartHook<'a> {
@@ -47,15 +48,19 @@ impl StartHook<'_> {
     ///
     /// # Errors
     /// A hook that fails; a filter that does not allow what is needed to run one.
-    pub fn run(&self, allows: Allows, outlet: BorrowedFd, preserved: i32, report: &dyn Fn(&Error)) -> Result<()> {
-        let waits = self.first_allowed(allows, &["wait4", "waitid"])?;
+    pub fn run(
+        &self,
+        filter: Option<&Install>,
+        outlet: BorrowedFd,
+        preserved: i32,
+        report: &dyn Fn(&Error),
+    ) -> Result<()> {
+        let waits = choose(self.hook, &WAIT_FOR_PROCESS, filter)?;
+        choose(self.hook, &CREATE_PROCESS, filter)?;
         match clone::fork() {
-            Err(errno) if !allows("clone", [libc::SIGCHLD as u64, 0, 0, 0, 0, 0]) => {
-                Err(Error { errno: errno as i32, ..self.denied("clone") })
-            }
             Err(errno) => Err(Error { errno: errno as i32, ..self.hook.failed("fork") }),
             Ok(None) => {
-                self.execute(allows, outlet, preserved, report);
+                self.execute(filter, outlet, preserved, report);
                 exit(127)
             }
             Ok(Some(pid)) => self.wait(pid, waits == "wait4"),
@@ -75,25 +80,25 @@ impl StartHook<'_> {
     }
 
     /// The hook's own process becomes it, or reports why not.
-    fn execute(&self, allows: Allows, outlet: BorrowedFd, preserved: i32, report: &dyn Fn(&Error)) {
-        if let Err(error) = self.lead_streams(allows, outlet) {
+    fn execute(&self, filter: Option<&Install>, outlet: BorrowedFd, preserved: i32, report: &dyn Fn(&Error)) {
+        if let Err(error) = self.lead_streams(filter, outlet) {
             return report(&error);
         }
         for number in 3..3 + preserved {
             let _ = fd::close(number);
         }
         let errno = execve(&self.hook.path, &self.args, &self.env);
-        if !allows("execve", [0; 6]) {
-            return report(&Error { errno: errno as i32, ..self.denied("execve") });
+        if let Err(denied) = choose(self.hook, &EXECVE, filter) {
+            return report(&Error { errno: errno as i32, ..denied });
         }
         // What explains it makes calls that the filter may punish.
         report(&Error { errno: errno as i32, ..self.hook.failed("execve") });
         report(&self.hook.not_executed(errno));
     }
 
-    fn lead_streams(&self, allows: Allows, outlet: BorrowedFd) -> Result<()> {
-        let input = self.input(allows)?;
-        let duplicate = self.first_allowed(allows, &["dup2", "dup3"])?;
+    fn lead_streams(&self, filter: Option<&Install>, outlet: BorrowedFd) -> Result<()> {
+        let input = self.input(filter)?;
+        let duplicate = choose(self.hook, &STREAMS, filter)?;
         let lead = |from: i32, to: i32| {
             let led = if duplicate == "dup2" { fd::duplicate(from, to) } else { fd::duplicate3(from, to) };
             led.map_err(|errno| Error { errno: errno as i32, ..self.hook.failed(duplicate) })
@@ -105,11 +110,9 @@ impl StartHook<'_> {
 
     /// A descriptor from which the state can be read, up to its end. A file in memory is subject to RLIMIT_FSIZE, so a
     /// pipe comes first where the state fits into it.
-    fn input(&self, allows: Allows) -> Result<OwnedFd> {
-        let made = match self.state.len() <= SHORT {
-            true => self.first_allowed(allows, &["pipe2", "memfd_create"])?,
-            false => self.first_allowed(allows, &["memfd_create"])?,
-        };
+    fn input(&self, filter: Option<&Install>) -> Result<OwnedFd> {
+        let file = if self.state.len() <= SHORT { &STATE_FILE } else { &LONG_STATE_FILE };
+        let made = choose(self.hook, file, filter)?;
         let written = if made == "pipe2" {
             pipe2(OFlag::O_CLOEXEC).and_then(|(input, end)| write(&end, &self.state).map(|length| (input, length)))
         } else {
@@ -131,15 +134,13 @@ impl StartHook<'_> {
         }
         Ok(written)
     }
+}
 
-    /// The first of some calls that the filter allows.
-    fn first_allowed<'n>(&self, allows: Allows, names: &[&'n str]) -> Result<&'n str> {
-        let found = names.iter().find(|name| allows(name, [0; 6]));
-        found.copied().ok_or_else(|| self.denied(&names.join(" or ")))
-    }
-
-    fn denied(&self, call: &str) -> Error {
-        let error = self.hook.failed(&format!("the seccomp profile (/linux/seccomp) does not allow {call}"));
-        error.hint("allow the call, or remove the startContainer hooks: they run under the container's profile")
-    }
+/// The first of some calls that the filter allows.
+fn choose(hook: &Hook, call: &OwnCall, filter: Option<&Install>) -> Result<&'static str> {
+    call.usable(filter).ok_or_else(|| {
+        let names: Vec<&str> = call.names().collect();
+        let error = hook.failed(&format!("the seccomp profile (/linux/seccomp) does not allow {}", names.join(" or ")));
+        error.hint("allow it, or remove the startContainer hooks: they run under the container's profile")
+    })
 }

@@ -102,7 +102,7 @@ calls! {
     /// Drops CAP_SYS_ADMIN after the installation. Where it is denied, the helper thread has the capability alone.
     DROP_CAPABILITY = Privileges, None, ["capset" &[ADDRESS, ADDRESS]];
     /// Ends the helper thread.
-    END_THREAD = HelperThread, Some("the helper thread that installs the filter cannot end"), ["exit" &[0]];
+    END_THREAD = HelperThread, None, ["exit" &[0]];
     /// Closes the listener.
     CLOSE_LISTENER = Listener, Some("the init waits forever for an agent that has ended"), ["close" &[DESCRIPTOR]];
     /// Creates the process of a hook.
@@ -111,13 +111,14 @@ calls! {
     WAIT_FOR_PROCESS = Hooks, HOOKS,
         ["wait4" &[100, ADDRESS, 0, 0], "waitid" &[P_PID, 100, ADDRESS, WEXITED, 0]];
     /// Holds the state for a hook to read.
-    STATE_FILE = Hooks, HOOKS,
-        ["memfd_create" &[ADDRESS, MFD_CLOEXEC], "pipe2" &[ADDRESS, CLOEXEC], "pipe" &[ADDRESS]];
+    STATE_FILE = Hooks, HOOKS, ["pipe2" &[ADDRESS, CLOEXEC], "memfd_create" &[ADDRESS, MFD_CLOEXEC]];
+    /// Of a state that is too long for a pipe.
+    LONG_STATE_FILE = Hooks, None, ["memfd_create" &[ADDRESS, MFD_CLOEXEC]];
     /// Writes the state.
     WRITE_STATE = Hooks, HOOKS,
         ["write" &[DESCRIPTOR, ADDRESS, 512], "pwrite64" &[DESCRIPTOR, ADDRESS, 512, 0]];
     /// Makes the state a hook's standard input.
-    STANDARD_INPUT = Hooks, HOOKS, ["dup2" &[DESCRIPTOR, 0], "dup3" &[DESCRIPTOR, 0, 0]];
+    STREAMS = Hooks, HOOKS, ["dup2" &[DESCRIPTOR, 0], "dup3" &[DESCRIPTOR, 0, 0]];
     /// Closes the program's descriptors in a hook.
     CLOSE_DESCRIPTORS = HooksAndDescriptors, HOOKS, ["close" &[DESCRIPTOR]];
 }
@@ -175,6 +176,18 @@ impl OwnCall {
     }
 
     /// The first verdict, if all that this architecture has are denied.
+    /// The first of the alternatives that there is any use in: one that the filter allows, or else asks its agent about.
+    /// Without a filter the first that this architecture has.
+    pub fn usable(&self, filter: Option<&Install>) -> Option<&'static str> {
+        let Some(filter) = filter else {
+            return self.names().find(|name| Data::native(name, [0; 6]).is_some());
+        };
+        let asked = |(name, arguments): &&(&'static str, [u64; 6])| {
+            filter.verdict(name, *arguments).is_some_and(|verdict| !verdict.denies())
+        };
+        self.choice(filter).or_else(|| self.any_of.iter().find(asked).map(|(name, _)| *name))
+    }
+
     fn denial(&self, filter: &Install) -> Option<Verdict> {
         let verdicts = || self.any_of.iter().filter_map(|(name, arguments)| filter.verdict(name, *arguments));
         verdicts().next().filter(|_| verdicts().all(|verdict| verdict.denies()))
@@ -236,7 +249,7 @@ mod tests {
         assert_eq!(denied_names(&names, create), [&always[..], &["futex", "exit"]].concat());
         assert_eq!(denied_names(&names, Start::default()), [&always[..], &["capset", "exit"]].concat());
         let hooks = Start { no_new_privileges: true, hooks: true, ..Start::default() };
-        let needed = ["clone", "wait4", "memfd_create", "write", "dup2"];
+        let needed = ["clone", "wait4", "pipe2", "memfd_create", "write", "dup2"];
         assert_eq!(denied_names(&names, hooks), [&always[..], &needed].concat());
         let hooks = Start { descriptors: true, ..hooks };
         assert_eq!(denied_names(&names, hooks), [&always[..], &needed, &["close"]].concat());
@@ -258,7 +271,7 @@ mod tests {
             ("wait4", &WAIT_FOR_PROCESS),
             ("pipe2", &STATE_FILE),
             ("pwrite64", &WRITE_STATE),
-            ("dup3", &STANDARD_INPUT),
+            ("dup3", &STREAMS),
         ] {
             let others: Vec<&str> = group.names().filter(|name| *name != allowed).collect();
             assert_eq!(denied_names(&others, ALL_OF_IT), [""; 0], "{allowed}");
