@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its part
 
 pub mod limits;
+pub mod observe;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
