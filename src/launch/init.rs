@@ -241,13 +241,12 @@ impl<'a> Init<'a> {
         };
         self.page.set_hook(Some(index));
         let report = |error: &Error| self.page.report(error);
-        hook.run(self.filter, outlet.as_fd(), self.launch.plan.preserved, &report)?;
-        // The hook's own process may have said more.
-        match self.page.reported() {
-            Some(_) => sys::program::exit(1),
-            None => self.page.set_hook(None),
+        let result = hook.run(self.filter, outlet.as_fd(), self.launch.plan.preserved, &report);
+        if self.page.reported().is_some() {
+            // The hook's own process knows more than its status says.
+            sys::program::exit(1);
         }
-        Ok(())
+        result.map(|()| self.page.set_hook(None))
     }
 
     /// A hook of `startContainer` without an environment gets the program's, with the HOME that was looked up,

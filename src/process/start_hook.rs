@@ -16,7 +16,7 @@ use super::hook::Hook;
 use super::spawn::End;
 use crate::error::{Error, Result};
 use crate::seccomp::own_calls::{
-    CREATE_PROCESS, EXECVE, LONG_STATE_FILE, OwnCall, STATE_FILE, STREAMS, WAIT_FOR_PROCESS,
+    CREATE_PROCESS, EXECVE, LONG_STATE_FILE, OwnCall, STATE_FILE, STREAMS, WAIT_FOR_PROCESS, WRITE_STATE,
 };
 use crate::seccomp::step::Install;
 use crate::sys::program::{Strings, execve, exit, wait_for};
@@ -55,8 +55,11 @@ impl StartHook<'_> {
         preserved: i32,
         report: &dyn Fn(&Error),
     ) -> Result<()> {
+        // An action that kills leaves no room for an error.
+        for call in [&EXECVE, &CREATE_PROCESS, self.state_file(), &WRITE_STATE, &STREAMS] {
+            choose(self.hook, call, filter)?;
+        }
         let waits = choose(self.hook, &WAIT_FOR_PROCESS, filter)?;
-        choose(self.hook, &CREATE_PROCESS, filter)?;
         match clone::fork() {
             Err(errno) => Err(Error { errno: errno as i32, ..self.hook.failed("fork") }),
             Ok(None) => {
@@ -88,9 +91,6 @@ impl StartHook<'_> {
             let _ = fd::close(number);
         }
         let errno = execve(&self.hook.path, &self.args, &self.env);
-        if let Err(denied) = choose(self.hook, &EXECVE, filter) {
-            return report(&Error { errno: errno as i32, ..denied });
-        }
         // What explains it makes calls that the filter may punish.
         report(&Error { errno: errno as i32, ..self.hook.failed("execve") });
         report(&self.hook.not_executed(errno));
@@ -111,8 +111,7 @@ impl StartHook<'_> {
     /// A descriptor from which the state can be read, up to its end. A file in memory is subject to RLIMIT_FSIZE, so a
     /// pipe comes first where the state fits into it.
     fn input(&self, filter: Option<&Install>) -> Result<OwnedFd> {
-        let file = if self.state.len() <= SHORT { &STATE_FILE } else { &LONG_STATE_FILE };
-        let made = choose(self.hook, file, filter)?;
+        let made = choose(self.hook, self.state_file(), filter)?;
         let written = if made == "pipe2" {
             pipe2(OFlag::O_CLOEXEC).and_then(|(input, end)| write(&end, &self.state).map(|length| (input, length)))
         } else {
@@ -124,6 +123,10 @@ impl StartHook<'_> {
             Ok(_) => Err(self.hook.failed("its state could not be written")),
             Err(errno) => Err(Error { errno: errno as i32, ..self.hook.failed(made) }),
         }
+    }
+
+    fn state_file(&self) -> &'static OwnCall {
+        if self.state.len() <= SHORT { &STATE_FILE } else { &LONG_STATE_FILE }
     }
 
     /// Writes the state to a file without moving the place from which it is read.

@@ -284,8 +284,7 @@ mod tests {
     fn a_denial_without_loss_is_no_warning() {
         let found = denied(&without(&["capset", "exit"]), Start::default());
         let warnings: Vec<String> = found.iter().filter_map(Denied::warning).map(|error| error.to_string()).collect();
-        let exit = "the profile denies exit (errno 1, EPERM): the helper thread that installs the filter cannot end";
-        assert_eq!(warnings, [exit]);
+        assert_eq!((found.len(), warnings.len()), (2, 0));
     }
 
     /// The names in the first column of the table in docs/security.md.
