@@ -131,6 +131,12 @@ impl Channel<'_> {
         matches!(self.receive_into(&mut buffer), Ok(1)) && buffer[0] == RELEASED
     }
 
+    /// Whether the parent is still there; nothing is waited for.
+    pub fn has_parent(&self) -> bool {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        recv(self.socket.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
+    }
+
     /// The init asks for the source of its next bind. False: the parent is gone.
     pub fn ask_for_source(&self) -> bool {
         self.send(&[SOURCE]).is_ok()

@@ -293,6 +293,9 @@ impl<'a> Init<'a> {
                 .map_or(Ok(()), Prepared::look_up)
                 .map_err(|error| error.from_property("/process/args"))?;
         }
+        if !self.channel().has_parent() {
+            sys::program::exit(1);
+        }
         signals::restore(&self.launch.signal_mask).what(|| "set the signal mask")?;
         self.close_all_but_the_one()?;
         if !self.is_watched() {
