@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::id::Id;
 use super::state::{Root, State};
 use crate::cgroup::freezer;
+use crate::error::Result;
 use crate::launch::gate;
 
 /// The states of the spec, and the one that runtimes add to them.
@@ -38,8 +39,11 @@ impl fmt::Display for Status {
 }
 
 /// The status of a container, and the descriptor of its init if that lives.
-pub fn status(root: &Root, id: &Id, state: &State) -> (Status, Option<OwnedFd>) {
-    let alive = state.init.and_then(|init| init.open()).filter(lives);
+///
+/// # Errors
+/// Those of [`State::open_init`].
+pub fn status(root: &Root, id: &Id, state: &State) -> Result<(Status, Option<OwnedFd>)> {
+    let alive = state.open_init()?.filter(lives);
     let status = match (&alive, state.complete) {
         (None, false) => Status::Creating,
         (Some(_), false) => Status::Creating,
@@ -48,7 +52,7 @@ pub fn status(root: &Root, id: &Id, state: &State) -> (Status, Option<OwnedFd>) 
         (Some(_), true) if waits_for_start(root, id) => Status::Created,
         (Some(_), true) => Status::Running,
     };
-    (status, alive)
+    Ok((status, alive))
 }
 
 /// Whether the container's program has not been started yet; it may be paused before that.
@@ -59,7 +63,7 @@ pub fn waits_for_start(root: &Root, id: &Id) -> bool {
 /// A process lives until it has exited; a zombie has.
 fn lives(process: &OwnedFd) -> bool {
     let mut exited = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    matches!(poll(&mut exited, PollTimeout::ZERO), Ok(0))
+    !matches!(poll(&mut exited, PollTimeout::ZERO), Ok(1..))
 }
 
 /// The state as `state` and `list` print it: runc's properties in runc's order.
@@ -79,10 +83,13 @@ pub struct Report {
     pub owner: String,
 }
 
-/// What is told of a container.
-pub fn report(root: &Root, id: &Id, state: State, owner: String) -> Report {
-    let (status, alive) = status(root, id, &state);
+/// The report on a container.
+///
+/// # Errors
+/// Those of [`status`].
+pub fn report(root: &Root, id: &Id, state: State, owner: String) -> Result<Report> {
+    let (status, alive) = status(root, id, &state)?;
     let pid = alive.and(state.init).map_or(0, |init| init.pid);
     let State { oci_version, id, bundle, rootfs, created, annotations, .. } = state;
-    Report { oci_version, id, pid, status, bundle, rootfs, created, annotations, owner }
+    Ok(Report { oci_version, id, pid, status, bundle, rootfs, created, annotations, owner })
 }
