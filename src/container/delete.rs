@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use super::boot::Boot;
 use super::hooks::{self, Warn};
 use super::id::Id;
+use super::newer_format;
 use super::state::{self, Root, State, missing};
 use super::status::{Status, status};
 use crate::cgroup;
@@ -25,6 +26,7 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
         // A directory without a state: ferrun was killed in the very first moment of a create.
         Ok(None) if force => return remove_directory(root, id).map(drop),
         Ok(None) => return Err(missing(id)),
+        Err(error) if force => return newer_format::delete(root, id, warn)?.ok_or(error),
         Err(error) => return Err(error),
     };
     if !force {

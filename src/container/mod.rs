@@ -11,6 +11,7 @@ pub mod init_identity;
 pub mod kill;
 pub mod list;
 mod listener;
+mod newer_format;
 pub mod pause;
 pub mod processes;
 pub mod run;
