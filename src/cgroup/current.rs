@@ -3,7 +3,8 @@
 
 use nix::unistd::Pid;
 
-use super::layout::{Hierarchy, Layout, is_outside};
+use super::directory::Directory;
+use super::layout::{Hierarchy, Layout, is_at_or_below, is_outside};
 use crate::error::{Context, Error, Result};
 use crate::sys::file;
 
@@ -27,23 +28,63 @@ pub fn of(pid: Pid, layout: &Layout) -> Result<Current> {
     read(&String::from_utf8_lossy(&text), layout)
 }
 
-/// Reads /proc/PID/cgroup (cgroups(7)): `4:memory:/a`, and `0::/a` for v2. A path may have colons.
+/// Whether a process is in one of these directories or below, in any hierarchy. The caller holds the process's
+/// descriptor, as for [`of`].
+///
+/// # Errors
+/// A process that is gone; a question that cannot be answered here: none of the directories is in a mounted
+/// hierarchy, or the process is in a cgroup that the caller cannot see.
+pub fn is_in(pid: Pid, directories: &[Directory]) -> Result<bool> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = file::read(path.as_str()).what(|| format!("read {path}"))?;
+    contain(directories, &String::from_utf8_lossy(&text), &Layout::probe()?)
+}
+
+fn contain(directories: &[Directory], text: &str, layout: &Layout) -> Result<bool> {
+    let mut asked = false;
+    let mut unseen = None;
+    for hierarchy in layout.hierarchies() {
+        let Some(current) = cgroup_in(text, hierarchy) else { continue };
+        for own in directories.iter().filter_map(|directory| hierarchy.relative(&directory.path)) {
+            if is_at_or_below(current, own) {
+                return Ok(true);
+            }
+            asked = true;
+            unseen = unseen.or_else(|| is_outside(current).then_some(current));
+        }
+    }
+    match unseen {
+        Some(current) => Err(outside(current)),
+        None if !asked => Err(Error::new("the container has no cgroup in a mounted hierarchy")),
+        None => Ok(false),
+    }
+}
+
+/// Reads /proc/PID/cgroup (cgroups(7)).
 fn read(text: &str, layout: &Layout) -> Result<Current> {
     let directory = |hierarchy: &Hierarchy| -> Result<Option<String>> {
-        let mut lines = text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-        let line = lines.find(|(controllers, _)| *controllers == hierarchy.controllers);
-        line.map(|(_, path)| on_host(hierarchy, path)).transpose()
+        cgroup_in(text, hierarchy).map(|path| on_host(hierarchy, path)).transpose()
     };
     let v1: Result<Vec<Option<String>>> = layout.v1.iter().map(directory).collect();
     let unified = layout.unified.as_ref().map(directory).transpose()?;
     Ok(Current { v1: v1?.into_iter().flatten().collect(), unified: unified.flatten() })
 }
 
+/// The line of a hierarchy: `4:memory:/a`, and `0::/a` for v2. A path may have colons.
+fn cgroup_in<'a>(text: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    lines.find(|(controllers, _)| *controllers == hierarchy.controllers).map(|(_, path)| path)
+}
+
+fn outside(path: &str) -> Error {
+    Error::new(format!("cgroup {path} is outside of this cgroup namespace"))
+}
+
 /// A path as the kernel tells it is relative to the root of the reader's cgroup namespace: `/../a` is
 /// outside of that, and not below any mount of it.
 fn on_host(hierarchy: &Hierarchy, path: &str) -> Result<String> {
     if is_outside(path) {
-        return Err(Error::new(format!("cgroup {path} is outside of this cgroup namespace")));
+        return Err(outside(path));
     }
     if path.ends_with(" (deleted)") {
         return Err(Error::new(format!("cgroup {path} is gone, and with it the process")));
@@ -90,6 +131,28 @@ mod tests {
                 Err(error) => assert!(!words.is_empty() && error.message.contains(words), "{error}"),
                 Ok(found) => assert_eq!((found.unified.as_deref(), words), (Some("/cg/..a"), "")),
             }
+        }
+    }
+
+    #[test]
+    fn a_process_is_in_a_directory_or_below() {
+        let hybrid = layout(&["memory", "pids"], Some("/cg/unified"));
+        let text = "4:memory:/c1/inner\n3:pids:/../x\n0::/c1x\n";
+        let is_in = |paths: &[&str]| {
+            let directory = |path: &&str| Directory { path: (*path).into(), existed: false };
+            contain(&paths.iter().map(directory).collect::<Vec<_>>(), text, &hybrid)
+        };
+        for (paths, answer) in [
+            (&["/cg/memory/c1"][..], Some(true)),
+            (&["/cg/unified/c1", "/cg/pids/x", "/cg/memory/c1/inner"], Some(true)),
+            (&["/cg/unified/c1", "/cg/memory/c1/inner/more", "/cg/memory/c"], Some(false)),
+            // A hierarchy's root has every process.
+            (&["/cg/unified/c1", "/cg/memory", "/cg/memory/"], Some(false)),
+            (&["/cg/unified/c1", "/cg/pids/x"], None),
+            (&["/cg/memoryx/c1", "/elsewhere"], None),
+            (&[], None),
+        ] {
+            assert_eq!(is_in(paths).ok(), answer, "{paths:?}");
         }
     }
 

@@ -17,6 +17,11 @@ pub fn is_outside(cgroup: &str) -> bool {
     cgroup == "/.." || cgroup.starts_with("/../")
 }
 
+/// Whether one cgroup, as /proc/PID/cgroup spells it, is another one or below it.
+pub fn is_at_or_below(cgroup: &str, other: &str) -> bool {
+    cgroup.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hierarchy {
@@ -37,6 +42,11 @@ impl Hierarchy {
     /// Whether it is systemd's own of v1.
     pub fn is_systemds(&self) -> bool {
         self.controllers == SYSTEMD
+    }
+
+    /// The path of a cgroup directory from its root, `/c1`; `None` for the root and outside of this hierarchy.
+    pub fn relative<'a>(&self, directory: &'a str) -> Option<&'a str> {
+        directory.strip_prefix(&*self.mount_point).filter(|path| path.len() > 1 && path.starts_with('/'))
     }
 
     /// The last part of its mount point.
@@ -82,6 +92,11 @@ impl Layout {
             }
         }
         Ok(layout)
+    }
+
+    /// All of them.
+    pub fn hierarchies(&self) -> impl Iterator<Item = &Hierarchy> {
+        self.v1.iter().chain(&self.unified)
     }
 
     /// Whether only v2 is there.

@@ -175,6 +175,14 @@ impl OwnDirectory {
         self.existed = !self.shared_class && Path::new(&self.path).exists();
     }
 
+    /// Whether threads are in it, as far as that can be read.
+    pub fn has_tasks(&self) -> bool {
+        match file::read(format!("{}/tasks", self.path).as_str()) {
+            Ok(tasks) => !tasks.is_empty(),
+            Err(errno) => errno != Errno::ENOENT,
+        }
+    }
+
     /// Removes it. The kernel puts processes that are left into the class above.
     pub fn remove(&self) -> Result<()> {
         if self.existed {
@@ -267,6 +275,7 @@ mod tests {
         assert_eq!(fake.read("guaranteed/mon_groups/c1/tasks"), "4711");
         let mut group = counted.own_directory().unwrap();
         group.probe();
+        assert!(group.has_tasks());
         std::fs::remove_file(format!("{}/tasks", group.path)).unwrap();
         group.remove().unwrap();
         assert!(!Path::new(&group.path).exists() && Path::new(&counted.path).exists());
@@ -276,6 +285,7 @@ mod tests {
         let mut own = unnamed.own_directory().unwrap();
         own.probe();
         std::fs::create_dir(&own.path).unwrap();
+        assert!(!own.has_tasks());
         own.remove().unwrap();
         assert!(!Path::new(&own.path).exists());
         std::fs::create_dir(&own.path).unwrap();

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::Command;
 use super::globals::Globals;
-use super::report::print_out;
+use super::report::{self, print_out};
 use crate::container::list::list;
 use crate::container::status::Report;
 use crate::error::{Error, Result};
@@ -31,7 +31,8 @@ impl Command for List {
     const ABOUT: &'static str = "List the containers";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        let containers = list(&globals.root()?);
+        let (containers, warnings) = list(&globals.root()?);
+        report::warnings(&warnings, globals);
         let text = match (self.quiet, self.format) {
             (true, _) => containers.iter().map(|container| format!("{}\n", container.id)).collect(),
             (false, Format::Table) => table(&containers),

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::SigSet;
 
+use super::boot::BootId;
 use super::console::Ends;
 use super::delete::undo;
 use super::hooks::{Warn, state_for};
 use super::id::Id;
 use super::listener;
 use super::state::{Init, Record, Root, State};
+use super::state_format::FORMAT;
 use crate::bundle::linux::NamespaceKind;
 use crate::bundle::{Bundle, Problems};
 use crate::cgroup::directory::Directory;
@@ -142,6 +144,8 @@ fn check_rootfs(bundle: &Bundle) -> Result<()> {
 /// The step that failed.
 pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Created> {
     let mut state = State {
+        format: FORMAT,
+        boot: BootId::current()?,
         oci_version: request.bundle.spec.oci_version.clone(),
         id: request.id.to_string(),
         bundle: request.bundle.dir.clone(),

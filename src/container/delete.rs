@@ -2,11 +2,14 @@
 
 use std::io::ErrorKind;
 
+use super::boot::Boot;
 use super::hooks::{self, Warn};
 use super::id::Id;
+use super::newer_format;
 use super::state::{self, Root, State, missing};
 use super::status::{Status, status};
 use crate::cgroup;
+use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Context, Error, Result};
 use crate::launch::notify;
 use crate::sys::pidfd;
@@ -18,19 +21,23 @@ use crate::sys::pidfd;
 /// A container that is not stopped, or (without `force`) that is not there. Without `force` also a unit that
 /// systemd does not end: then the container is still there.
 pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
-    let state = match root.find(id)? {
-        Some(state) => state,
+    let state = match root.find(id) {
+        Ok(Some(state)) => state,
         // A directory without a state: ferrun was killed in the very first moment of a create.
-        None if force => return remove_directory(root, id).map(drop),
-        None => return Err(missing(id)),
+        Ok(None) if force => return remove_directory(root, id).map(drop),
+        Ok(None) => return Err(missing(id)),
+        Err(error) if force => return newer_format::delete(root, id, warn)?.ok_or(error),
+        Err(error) => return Err(error),
     };
-    let status = status(root, id, &state).0;
-    if status != Status::Stopped && !force {
-        return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
-    }
-    // While the state is there, delete can be tried again when systemd is back.
     if !force {
-        stop_unit(&state, kills(&state))?;
+        let status = status(&state)?.0;
+        if status != Status::Stopped {
+            return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
+        }
+        // While the state is there, delete can be tried again when systemd is back.
+        if state.which_boot()? != Boot::Other {
+            stop_unit(&state, state.owns_processes()?)?;
+        }
     }
     destroy(root, id, &state, warn)
 }
@@ -38,8 +45,12 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
 /// Kills and removes all that there is of a container, from its state and its cgroup: each of them is
 /// enough to find the processes. Then runs the hooks that wait for this. Does nothing for a container that
 /// another has deleted meanwhile: its id may be taken anew.
+///
+/// # Errors
+/// An init of which it cannot be known whether it lives: then the state is left, too. Otherwise the error is
+/// about what is left beside the state.
 pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
-    if let Some(init) = state.init.and_then(|init| init.open()) {
+    if let Some(init) = state.open_init()? {
         let _ = pidfd::send_signal(&init, libc::SIGKILL);
         cgroup::kill::thaw(&state.cgroup);
         cgroup::kill::wait_for_exit(&init)?;
@@ -47,8 +58,14 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
     if state.is_deleted() {
         return Ok(());
     }
-    kill_the_rest(state)?;
-    let removed = dismantle(state, kills(state));
+    // Nothing but the state outlasts a boot: whatever has these names now is somebody else's.
+    let removed = match state.which_boot()? {
+        Boot::Other => Ok(()),
+        boot => {
+            kill_the_rest(state)?;
+            dismantle(state, boot, state.owns_processes()?)
+        }
+    };
     // Of two at once one runs the hooks.
     if !state.is_deleted() && remove_directory(root, id)? {
         hooks::poststop(state, warn);
@@ -63,7 +80,7 @@ pub fn undo(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
         return destroy(root, id, state, warn);
     }
     kill_the_rest(state)?;
-    dismantle(state, state.shared_pid_namespace)
+    dismantle(state, Boot::This, state.shared_pid_namespace)
 }
 
 /// The kernel ends a pid namespace with its init; without one the others live on.
@@ -75,21 +92,17 @@ fn kill_the_rest(state: &State) -> Result<()> {
 ///
 /// # Errors
 /// What is left.
-fn dismantle(state: &State, kills: bool) -> Result<()> {
+fn dismantle(state: &State, boot: Boot, kills: bool) -> Result<()> {
     let stopped = stop_unit(state, kills);
     let removed = cgroup::kill::remove(&state.cgroup, kills).and(stopped);
-    removed.and(state.resctrl.iter().try_for_each(cgroup::resctrl::OwnDirectory::remove))
+    // The kernel removes a class with its tasks in it. Where those can be another boot's, it must be empty.
+    let is_own = |class: &&OwnDirectory| boot == Boot::This || !class.has_tasks();
+    removed.and(state.resctrl.iter().filter(is_own).try_for_each(OwnDirectory::remove))
 }
 
 /// Ends its unit, if it has one that has not ended by itself.
 fn stop_unit(state: &State, kills: bool) -> Result<()> {
     state.unit.as_ref().map_or(Ok(()), |unit| unit.stop(&state.cgroup, kills))
-}
-
-/// Whether what is in its cgroup is killed. One whose init is on record, and dead, has no process left that
-/// could be there: what is there belongs to someone else.
-fn kills(state: &State) -> bool {
-    state.shared_pid_namespace || state.init.is_none()
 }
 
 /// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory. False: it was

@@ -50,7 +50,7 @@ pub type Tell<'a> = &'a mut dyn FnMut(&Event) -> bool;
 /// A container that is stopped, or has no cgroup.
 pub fn once(root: &Root, id: &Id, tell: Tell) -> Result<()> {
     let state = root.load(id)?;
-    status(root, id, &state).1.ok_or_else(|| not_running(id))?;
+    status(&state)?.1.ok_or_else(|| not_running(id))?;
     tell(&Event::stats(&state)?);
     Ok(())
 }
@@ -63,7 +63,7 @@ pub fn watch(root: &Root, id: &Id, interval: Duration, tell: Tell) -> Result<()>
     // This may go on for days.
     allocator::last();
     let state = root.load(id)?;
-    let init = status(root, id, &state).1.ok_or_else(|| not_running(id))?;
+    let init = status(&state)?.1.ok_or_else(|| not_running(id))?;
     let mut memory = Oom::watch(&state.cgroup)?;
     let mut next = Instant::now() + interval;
     loop {

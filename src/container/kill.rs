@@ -43,16 +43,17 @@ pub fn parse_signal(text: &str) -> Result<i32> {
 /// "container not running", which engines match.
 pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
     let state = root.load(id)?;
-    let (status, init) = status(root, id, &state);
+    let (status, init) = status(&state)?;
     // Before its program runs, the init has no handlers, and as pid 1 would ignore what should end it.
     let not_started = match status {
         Status::Created => true,
-        Status::Paused => waits_for_start(&state),
+        Status::Paused => waits_for_start(&state)?,
         _ => false,
     };
     let signal = if not_started && ends_a_process(signal) { libc::SIGKILL } else { signal };
     let everything = all || (signal == libc::SIGKILL && state.shared_pid_namespace);
-    if everything && !state.cgroup.is_empty() && (init.is_some() || all) {
+    let is_there = init.is_some() || (all && state.owns_processes()?);
+    if everything && !state.cgroup.is_empty() && is_there {
         cgroup::kill::signal_all(&state.cgroup, signal)?;
         thaw_for(signal, &state);
         return Ok(());

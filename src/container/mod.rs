@@ -1,19 +1,23 @@
 //! A container's life: its id, its state directory, and what each command does to it.
 
+pub mod boot;
 mod console;
 pub mod create;
 pub mod delete;
 pub mod events;
 pub mod hooks;
 pub mod id;
+pub mod init_identity;
 pub mod kill;
 pub mod list;
 mod listener;
+mod newer_format;
 pub mod pause;
 pub mod processes;
 pub mod run;
 pub mod start;
 pub mod state;
+pub mod state_format;
 pub mod status;
 pub mod update;
 mod update_devices;

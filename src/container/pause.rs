@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// "container not running", which engines match; runc says so of a paused one, too.
 pub fn pause(root: &Root, id: &Id) -> Result<()> {
     let state = root.load(id)?;
-    match status(root, id, &state).0 {
+    match status(&state)?.0 {
         Status::Running | Status::Created => freezer::freeze(&state.cgroup),
         other => Err(Error::new(format!("container not running: {id} is {other}"))),
     }
@@ -24,7 +24,7 @@ pub fn pause(root: &Root, id: &Id) -> Result<()> {
 /// "container not paused".
 pub fn resume(root: &Root, id: &Id) -> Result<()> {
     let state = root.load(id)?;
-    match status(root, id, &state).0 {
+    match status(&state)?.0 {
         Status::Paused => freezer::thaw(&state.cgroup),
         other => Err(Error::new(format!("container not paused: {id} is {other}"))),
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::Command;
 
+use super::boot::Boot;
 use super::id::Id;
 use super::state::Root;
 use crate::cgroup::kill::members;
@@ -13,13 +14,14 @@ use crate::sys::program::default_sigchld;
 /// The pids of the processes in a container's cgroup and below, in the caller's pid namespace, in order.
 ///
 /// # Errors
-/// A container without cgroups.
+/// A container without cgroups; a boot id that cannot be read.
 pub fn pids(root: &Root, id: &Id) -> Result<Vec<i32>> {
     let state = root.load(id)?;
     if state.cgroup.is_empty() {
         return Err(Error::new(format!("container {id} has no cgroup, which would tell its processes")));
     }
-    Ok(members(&state.cgroup))
+    // After another boot, cgroups of these names are somebody else's.
+    Ok(if state.which_boot()? == Boot::Other { Vec::new() } else { members(&state.cgroup) })
 }
 
 /// What ps(1) says of some processes: its header, and the lines with one of their pids.

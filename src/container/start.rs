@@ -31,7 +31,7 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     let lock = Flock::lock(directory, FlockArg::LockExclusive)
         .map_err(|(_, errno)| Error::os("lock the state directory", errno))?;
     let state: State = root.load(id)?;
-    let (status, process) = status(root, id, &state);
+    let (status, process) = status(&state)?;
     match status {
         Status::Created => {}
         Status::Creating => return Err(Error::new(format!("cannot start container {id}: it is not created yet"))),

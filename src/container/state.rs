@@ -7,18 +7,19 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
-use nix::sys::statfs::FsType;
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::boot::{Boot, BootId};
 use super::id::Id;
+pub use super::init_identity::Init;
+use super::state_format;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::cgroup::systemd::Unit;
@@ -26,25 +27,31 @@ use crate::error::{Context, Error, Result};
 use crate::launch::{exec_fifo, notify, start_page};
 use crate::process::hook::Hook;
 use crate::sys::fd::CWD;
-use crate::sys::{file, pidfd};
+use crate::sys::file;
 
-const CREATING: &str = "creating.json";
-const CREATED: &str = "state.json";
+pub(super) const CREATING: &str = "creating.json";
+pub(super) const CREATED: &str = "state.json";
 
 /// The device rules that `update` has set.
 pub const DEVICES: &str = "devices.json";
 
 /// Everything that can be in a state directory.
 pub const FILES: &[&str] =
-    &[CREATED, CREATING, DEVICES, exec_fifo::FIFO, start_page::FILE, OLD_FAILURE, notify::SOCKET];
+    &[CREATED, CREATING, DEVICES, exec_fifo::FIFO, start_page::FILE, FAILURE_OF_FORMAT_1, notify::SOCKET];
 
-/// What older versions had for the report of a program that could not be executed.
-const OLD_FAILURE: &str = "exec.error";
+/// What format 1 has for the report of a program that could not be executed.
+const FAILURE_OF_FORMAT_1: &str = "exec.error";
 
 /// What is known of a container before it exists.
 #[derive(Serialize, Deserialize, Debug, Clone)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
+    /// The format in which it is written: state_format.rs.
+    #[serde(default = "state_format::unnamed")]
+    pub format: u32,
+    /// The boot that it is from, as far as ferrun's /proc shows it. Format 1 lacks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootId>,
     /// The version that its config.json names.
     pub oci_version: String,
     /// Its id.
@@ -87,49 +94,38 @@ pub struct State {
 }
 
 impl State {
+    /// The boot that it is from, compared with the running one.
+    ///
+    /// # Errors
+    /// A boot id that cannot be read.
+    pub fn which_boot(&self) -> Result<Boot> {
+        Boot::of(self.boot.as_ref())
+    }
+
+    /// The descriptor of its init, dead or alive. `None`: it is gone, or not on record.
+    ///
+    /// # Errors
+    /// Those of [`Init::open`].
+    pub fn open_init(&self) -> Result<Option<OwnedFd>> {
+        let Some(init) = self.init else { return Ok(None) };
+        init.open(self.which_boot()?, &self.cgroup)
+    }
+
+    /// Whether processes in its cgroups are the container's although its init does not live. One with a pid
+    /// namespace of its own, whose init is on record and dead, has none: those in its cgroup are somebody else's.
+    /// So is the cgroup itself after another boot.
+    ///
+    /// # Errors
+    /// A boot id that cannot be read.
+    pub fn owns_processes(&self) -> Result<bool> {
+        Ok((self.shared_pid_namespace || self.init.is_none()) && self.which_boot()? != Boot::Other)
+    }
+
     /// Whether the container is deleted since: then its id, and the names of its cgroups, may be another's.
     pub fn is_deleted(&self) -> bool {
         let links = self.file.as_ref().and_then(|file| fstat(file).ok()).map(|stat| stat.st_nlink);
         links == Some(0)
     }
-}
-
-/// Who the init is: a pid alone may have passed on to another process.
-#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Init {
-    /// Its pid.
-    pub pid: i32,
-    /// The inode of its pidfd, which no other process of this boot has (pidfs, Linux 6.9); before, 0.
-    pub inode: u64,
-    /// Where there is no pidfs: its start time in clock ticks since boot (proc(5)); else 0.
-    pub start_time: u64,
-}
-
-impl Init {
-    /// The identity of a process that is there now.
-    pub fn of(pid: Pid, process: impl AsFd) -> Result<Init> {
-        const PIDFS_MAGIC: FsType = FsType(0x5049_4446);
-        let what = || "identify the container's process";
-        let pidfs = nix::sys::statfs::fstatfs(process.as_fd()).is_ok_and(|fs| fs.filesystem_type() == PIDFS_MAGIC);
-        let inode = if pidfs { fstat(process).what(what)?.st_ino } else { 0 };
-        let start_time = if pidfs { 0 } else { start_time(pid).what(what)? };
-        Ok(Init { pid: pid.as_raw(), inode, start_time })
-    }
-
-    /// Its descriptor, if it is still that process, dead or alive.
-    pub fn open(&self) -> Option<OwnedFd> {
-        let pid = Pid::from_raw(self.pid);
-        let process = pidfd::open(pid).ok()?;
-        (Init::of(pid, &process).ok()? == *self).then_some(process)
-    }
-}
-
-/// Field 22 of /proc/PID/stat; the second field may hold spaces and brackets.
-fn start_time(pid: Pid) -> std::io::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let field = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19));
-    field.and_then(|field| field.parse().ok()).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
 }
 
 /// The directory of the state directories.
@@ -162,11 +158,8 @@ impl Root {
                 // Not even the first line is written yet.
                 Ok((_, text)) if !complete && !text.contains(&b'\n') => {}
                 Ok((file, text)) => {
-                    let damaged = || {
-                        Error::new(format!("the state of container {id} is damaged"))
-                            .hint(format!("end its processes by hand, then remove {directory:?}"))
-                    };
-                    let state = parse(&text, complete).ok_or_else(damaged)?;
+                    let state = state_format::parse(&text, complete);
+                    let state = state.ok_or_else(|| state_format::unreadable(id, &directory, &text))?;
                     return Ok(Some(State { file: Some(Rc::new(file.into())), ..state }));
                 }
                 Err(Errno::ENOENT) => {}
@@ -189,14 +182,6 @@ impl Root {
 /// The error for a container that is not there.
 pub fn missing(id: &Id) -> Error {
     Error::new(format!("container does not exist: {id}"))
-}
-
-fn parse(text: &[u8], complete: bool) -> Option<State> {
-    let mut lines = text.split(|byte| *byte == b'\n');
-    let mut state: State = serde_json::from_slice(lines.next()?).ok()?;
-    state.init = lines.next().and_then(|line| serde_json::from_slice(line).ok());
-    state.complete = complete;
-    Some(state)
 }
 
 /// The state directory of a container that is being created.
@@ -258,31 +243,4 @@ impl Record {
 
 fn make_directory(path: &Path) -> nix::Result<()> {
     DirBuilder::new().mode(0o700).create(path).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_state_without_an_init_is_read() {
-        let line = br#"{"ociVersion":"1.0.0","id":"a","bundle":"/b","rootfs":"/b/r","created":"x","cgroup":[]}"#;
-        let state = parse(line, false).unwrap();
-        assert!(state.init.is_none() && !state.complete);
-        let both = [&line[..], b"\n{\"pid\":7,\"inode\":9,\"startTime\":0}"].concat();
-        assert_eq!(parse(&both, true).unwrap().init, Some(Init { pid: 7, inode: 9, start_time: 0 }));
-        let cut = [&line[..], b"\n{\"pid\":7,\"ino"].concat();
-        assert!(parse(&cut, false).unwrap().init.is_none(), "a line that was not finished does not count");
-        assert!(parse(&line[..20], false).is_none());
-    }
-
-    #[test]
-    fn identities_do_not_pass_on() {
-        let me = Init::of(nix::unistd::getpid(), pidfd::open(nix::unistd::getpid()).unwrap()).unwrap();
-        assert!(me.open().is_some());
-        assert!(Init { inode: me.inode + 1, ..me }.open().is_none());
-        assert!(Init { start_time: me.start_time + 1, ..me }.open().is_none());
-        assert!(Init { pid: i32::MAX, ..me }.open().is_none());
-        assert!(start_time(nix::unistd::getpid()).unwrap() > 0);
-    }
 }

@@ -6,13 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 use serde::Serialize;
 
-use nix::unistd::Pid;
-
-use super::id::Id;
-use super::state::{Root, State};
+use super::state::State;
 use crate::cgroup::freezer;
+use crate::error::Result;
 use crate::launch::watch::has_executed;
 
 /// The states of the spec, and the one that runtimes add to them.
@@ -40,29 +39,39 @@ impl fmt::Display for Status {
 }
 
 /// The status of a container, and the descriptor of its init if that lives.
-pub fn status(root: &Root, id: &Id, state: &State) -> (Status, Option<OwnedFd>) {
-    let alive = state.init.and_then(|init| init.open()).filter(lives);
-    let status = match (&alive, state.complete) {
-        (None, false) => Status::Creating,
-        (Some(_), false) => Status::Creating,
-        (None, true) => Status::Stopped,
-        (Some(_), true) if freezer::is_frozen(&state.cgroup) => Status::Paused,
-        (Some(_), true) if waits_for_start(state) => Status::Created,
-        (Some(_), true) => Status::Running,
+///
+/// # Errors
+/// Those of [`State::open_init`]; a /proc that does not show the init.
+pub fn status(state: &State) -> Result<(Status, Option<OwnedFd>)> {
+    let (Some(init), Some(process)) = (state.init, state.open_init()?) else {
+        return Ok((if state.complete { Status::Stopped } else { Status::Creating }, None));
     };
-    (status, alive)
+    // In this order: of an init that still lives afterwards the answer is about itself.
+    let executed = has_executed(Pid::from_raw(init.pid));
+    let status = match (lives(&process), state.complete) {
+        (false, true) => return Ok((Status::Stopped, None)),
+        (false, false) => return Ok((Status::Creating, None)),
+        (true, false) => Status::Creating,
+        (true, true) if freezer::is_frozen(&state.cgroup) => Status::Paused,
+        (true, true) if executed? => Status::Running,
+        (true, true) => Status::Created,
+    };
+    Ok((status, Some(process)))
 }
 
 /// Whether the init, which lives, has not executed the container's program yet: it waits for `start`, or runs hooks. It may
 /// be paused.
-pub fn waits_for_start(state: &State) -> bool {
-    state.init.is_some_and(|init| has_executed(Pid::from_raw(init.pid)).is_ok_and(|executed| !executed))
+///
+/// # Errors
+/// A /proc that does not show the init.
+pub fn waits_for_start(state: &State) -> Result<bool> {
+    state.init.map_or(Ok(false), |init| has_executed(Pid::from_raw(init.pid)).map(|executed| !executed))
 }
 
 /// A process lives until it has exited; a zombie has.
 fn lives(process: &OwnedFd) -> bool {
     let mut exited = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    matches!(poll(&mut exited, PollTimeout::ZERO), Ok(0))
+    !matches!(poll(&mut exited, PollTimeout::ZERO), Ok(1..))
 }
 
 /// The state as `state` and `list` print it: runc's properties in runc's order.
@@ -82,10 +91,13 @@ pub struct Report {
     pub owner: String,
 }
 
-/// What is told of a container.
-pub fn report(root: &Root, id: &Id, state: State, owner: String) -> Report {
-    let (status, alive) = status(root, id, &state);
+/// The report on a container.
+///
+/// # Errors
+/// Those of [`status`].
+pub fn report(state: State, owner: String) -> Result<Report> {
+    let (status, alive) = status(&state)?;
     let pid = alive.and(state.init).map_or(0, |init| init.pid);
     let State { oci_version, id, bundle, rootfs, created, annotations, .. } = state;
-    Report { oci_version, id, pid, status, bundle, rootfs, created, annotations, owner }
+    Ok(Report { oci_version, id, pid, status, bundle, rootfs, created, annotations, owner })
 }

@@ -14,7 +14,7 @@ use crate::cgroup::view::View;
 use crate::cgroup::write::Write;
 use crate::error::{Error, Result};
 use crate::plan::resources::{For, v1, v2};
-use crate::sys::file;
+use crate::sys::{file, pidfd};
 
 /// Sets the limits that are given, and leaves the others as they are; gives warnings.
 ///
@@ -22,10 +22,8 @@ use crate::sys::file;
 /// "container not running", which engines match. A limit that is refused: then all are as before.
 pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String]) -> Result<Vec<Error>> {
     let state = root.load(id)?;
-    let (_, init) = status(root, id, &state);
-    if init.is_none() || !state.complete {
-        return Err(Error::new(format!("container not running: {id}")));
-    }
+    let not_running = || Error::new(format!("container not running: {id}"));
+    let init = status(&state)?.1.filter(|_| state.complete).ok_or_else(not_running)?;
     let view = View::of(&state.cgroup)?;
     if state.unit.is_some() {
         update_unit::fill_in(&mut resources, &view);
@@ -41,6 +39,10 @@ pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String
     let mut told = state.unit.as_ref().map(|unit| Told::new(unit, &mut list.writes, v2));
     let mut limits = list.writes.into_iter().map(|write| limit(&view, write)).collect::<Result<Vec<Limit>>>()?;
     limits.extend(update_resctrl::limits(&state, schemata)?);
+    // Its class was asked for by pid.
+    if !schemata.is_empty() && pidfd::is_gone(&init) {
+        return Err(not_running());
+    }
     let devices = Change::new(root, id, &state, &view, &resources)?;
     if let (Some(told), Some(devices)) = (&mut told, &devices) {
         told.devices(&devices.access, &view);

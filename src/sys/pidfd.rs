@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::check;
@@ -33,4 +34,9 @@ pub fn send_signal(process: impl AsFd, signal: i32) -> nix::Result<()> {
     let fd = process.as_fd().as_raw_fd();
     // SAFETY: a null siginfo is what kill(2) would send.
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, null::<u8>(), 0) }).map(drop)
+}
+
+/// Whether the process has exited and its parent has taken its status: then its pid may be another's.
+pub fn is_gone(process: impl AsFd) -> bool {
+    send_signal(process, 0) == Err(Errno::ESRCH)
 }
