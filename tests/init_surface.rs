@@ -197,6 +197,7 @@ impl Deviations {
     }
 
     fn rights(&mut self, who: &str, found: &[Rights], expected: &Rights) {
+        self.check(!found.is_empty(), || format!("{who} is gone"));
         for rights in found {
             for (set, (has, wants)) in SETS.iter().zip(rights.sets.iter().zip(expected.sets)) {
                 self.check(*has == wants, || format!("{who}: {set} is {has:x}, not {wants:x}"));
