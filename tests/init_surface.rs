@@ -6,11 +6,12 @@ mod common;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Instant;
 
 use common::observe::{Rights, SETS, beside, descriptors, is_dumpable, kind_of_descriptor, parent};
-use common::{Bundle, Done, bounded, patience, wait_until};
+use common::running::Running;
+use common::{Bundle, bounded, patience, wait_until};
 use serde_json::{Value, json};
 
 /// The first of the container's ids on the host in a user namespace.
@@ -196,6 +197,7 @@ impl Deviations {
     }
 
     fn rights(&mut self, who: &str, found: &[Rights], expected: &Rights) {
+        self.check(!found.is_empty(), || format!("{who} is gone"));
         for rights in found {
             for (set, (has, wants)) in SETS.iter().zip(rights.sets.iter().zip(expected.sets)) {
                 self.check(*has == wants, || format!("{who}: {set} is {has:x}, not {wants:x}"));
@@ -244,40 +246,6 @@ impl Deviations {
     }
 }
 
-/// A ferrun that is expected to take its time, with its errors in a file of the bundle.
-struct Running(Child);
-
-impl Running {
-    fn spawn(bundle: &Bundle, args: &[&str]) -> Running {
-        let error = std::fs::File::create(bundle.dir.join("running.err")).unwrap();
-        Running(bundle.command(args).stdout(std::process::Stdio::null()).stderr(error).spawn().unwrap())
-    }
-
-    fn wait(mut self, bundle: &Bundle) -> Done {
-        let begin = Instant::now();
-        let status = loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                break status.code().unwrap_or(-1);
-            }
-            assert!(begin.elapsed() < patience(30), "ferrun does not end: {}", Running::errors(bundle));
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        };
-        Done { status, stdout: String::new(), stderr: Running::errors(bundle) }
-    }
-
-    fn errors(bundle: &Bundle) -> String {
-        std::fs::read_to_string(bundle.dir.join("running.err")).unwrap_or_default()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            let _ = self.0.kill().and_then(|()| self.0.wait());
-        }
-    }
-}
-
 /// `ferrun run` or `start` of a bundle, in the background.
 fn launch(bundle: &Bundle, run: bool) -> Running {
     let dir = bundle.dir.to_str().unwrap();
@@ -319,11 +287,9 @@ fn look_at(case: &Case, neighbours: &Neighbours, profile: Option<&Value>, deviat
         deviations.of_init("created init", &bundle, init, 0, false);
     }
     let mut running = launch(&bundle, case.run);
-    wait_until("the hook", || {
-        tmp.join("ready").exists() || matches!(running.0.try_wait(), Ok(Some(_))) && !tmp.join("ready").exists()
-    });
+    wait_until("the hook", || tmp.join("ready").exists() || running.has_ended());
     if !tmp.join("ready").exists() {
-        return deviations.check(false, || format!("the hook did not run: {}", Running::errors(&bundle)));
+        return deviations.check(false, || format!("the hook did not run: {}", running.errors()));
     }
     let init = bundle.state()["pid"].as_i64().unwrap();
     deviations.rights("init during the hook", &Rights::of(init), &of_init);
@@ -341,11 +307,11 @@ fn look_at(case: &Case, neighbours: &Neighbours, profile: Option<&Value>, deviat
     deviations.rights("child that the hook left behind", &Rights::of(child), &of_program);
     deviations.check(is_dumpable(init), || "the program is not dumpable".into());
     if !case.run {
-        running.wait(&bundle).ok();
+        running.wait().ok();
         bundle.delete_force().ok();
     } else {
         bundle.delete_force().ok();
-        running.wait(&bundle);
+        running.wait();
     }
     bundle.assert_nothing_left_soon("delete --force");
 }
@@ -357,7 +323,7 @@ fn look_at_failure(case: &Case, neighbours: &Neighbours, profile: Option<&Value>
     if !case.run {
         bundle.create().ok();
     }
-    let done = launch(&bundle, case.run).wait(&bundle);
+    let done = launch(&bundle, case.run).wait();
     let words = "/hooks/startContainer/0: hook \"/bin/busybox\": exit status 3: out; err\n";
     deviations.check(done.status == 1 && done.stderr.contains(words), || format!("a failing hook: {done:?}"));
     bundle.assert_nothing_left_soon("a failing hook");
@@ -416,7 +382,7 @@ fn with_a_profile_for_true_alone(default: &str) {
             deviations.rights("created init", &Rights::of(init), &case.of_init(true));
             deviations.of_init("created init", &bundle, init, 0, false);
         }
-        let done = launch(&bundle, case.run).wait(&bundle);
+        let done = launch(&bundle, case.run).wait();
         let names_both = done.stderr.contains("/hooks/startContainer/0") && done.stderr.contains("/linux/seccomp");
         // The profile allows ferrun no clone(2), without which there may be no hook.
         let is_right = done.status == 0 || done.status == 1 && with_hook && names_both;
@@ -459,7 +425,7 @@ fn a_hook_that_the_profile_forbids_is_named_with_the_profile() {
             // That no program can be executed may be found before.
             let mut done = if case.run { None } else { Some(bundle.create()) };
             if done.as_ref().is_none_or(|done| done.status == 0) {
-                done = Some(launch(&bundle, case.run).wait(&bundle));
+                done = Some(launch(&bundle, case.run).wait());
             }
             let done = done.unwrap();
             let names_both = done.stderr.contains("/hooks/startContainer/0") && done.stderr.contains("/linux/seccomp");

@@ -3,6 +3,7 @@
 
 pub mod limits;
 pub mod observe;
+pub mod running;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

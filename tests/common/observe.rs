@@ -32,10 +32,10 @@ impl Rights {
         }
     }
 
-    /// The rights of every thread of a process; two of them only where the threads differ.
+    /// The rights of every thread of a process; two of them only where the threads differ. None: it is gone.
     pub fn of(pid: i64) -> Vec<Rights> {
         let mut found = Vec::new();
-        for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
             // A thread that ends meanwhile is no matter.
             let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
             let rights = Rights::parse(&status);
@@ -67,7 +67,7 @@ pub fn parent(pid: i64) -> Option<i64> {
 /// The open descriptors of a process with the files they refer to, by number.
 pub fn descriptors(pid: i64) -> Vec<(u32, PathBuf)> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
         let number = entry.file_name().to_str().unwrap().parse().unwrap();
         if let Ok(target) = std::fs::read_link(entry.path()) {
             found.push((number, target));
@@ -94,10 +94,10 @@ pub fn kind_of_descriptor(pid: i64, number: u32) -> char {
 /// root if it is not: task_dump_owner(). Where all is root's anyway, the test is ptrace_may_access() by a root without CAP_SYS_PTRACE, which only works on a process
 /// that does not have this capability.
 pub fn is_dumpable(pid: i64) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
     let uid: u32 = field(&status, "Uid").unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
     if uid != 0 {
-        return std::fs::metadata(format!("/proc/{pid}/fd")).unwrap().uid() == uid;
+        return std::fs::metadata(format!("/proc/{pid}/fd")).is_ok_and(|meta| meta.uid() == uid);
     }
     let mut command = Command::new("setpriv");
     command.args(["--bounding-set", "-sys_ptrace", "readlink", &format!("/proc/{pid}/exe")]);

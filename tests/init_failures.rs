@@ -1,0 +1,375 @@
+//! Starts that fail, are killed or are interrupted between `start` and the program: the exit status, the error,
+//! the state and what is left.
+
+mod common;
+
+use common::observe::{is_dumpable, lines};
+use common::running::Running;
+use common::{Bundle, Done, patience, skip, wait_until};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+fn sh(script: &str) -> Value {
+    json!({"path": "/bin/busybox", "args": ["sh", "-c", script]})
+}
+
+fn load(name: &str) -> Value {
+    let path = format!("{}/tests/data/{name}.seccomp.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A filter that denies calls with an error.
+fn denying(names: &[&str]) -> Value {
+    let rule = json!({"names": names, "action": "SCMP_ACT_ERRNO"});
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+}
+
+/// Leaves the container in the pid namespace of the host.
+fn without_pid_namespace(config: &mut Value) {
+    config["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "pid");
+}
+
+/// A writable bundle whose program counts its starts and stays.
+fn counting() -> Bundle {
+    Bundle::sh("echo x >> /tmp/starts; exec sleep 1000").set("/root/readonly", json!(false))
+}
+
+/// A startContainer hook that counts its starts and waits for a file.
+fn waiting_hook() -> Value {
+    sh("echo x >> /tmp/hooks; while [ ! -e /tmp/go ]; do sleep 0.01; done")
+}
+
+fn count(bundle: &Bundle, name: &str) -> usize {
+    lines(&bundle.rootfs().join("tmp").join(name)).len()
+}
+
+fn launch(bundle: &Bundle, flags: &[&str]) -> Done {
+    let (verb, flags) = flags.split_first().unwrap();
+    bundle.bounded(&[&[verb, "--bundle", bundle.dir.to_str().unwrap()], flags, &[bundle.id.as_str()]].concat())
+}
+
+fn on(bundle: &Bundle, verb: &str) -> Done {
+    bundle.bounded(&[verb, &bundle.id])
+}
+
+fn status(bundle: &Bundle) -> String {
+    let state: Value = serde_json::from_str(&on(bundle, "state").ok()).unwrap();
+    state["status"].as_str().unwrap().into()
+}
+
+#[track_caller]
+fn wait_for_status(bundle: &Bundle, wanted: &str) {
+    let begin = Instant::now();
+    while status(bundle) != wanted {
+        assert!(begin.elapsed() < patience(10), "still {} and not {wanted}", status(bundle));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The ways to start a program.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    Run,
+    Detached,
+    Created,
+}
+
+const WAYS: [Way; 3] = [Way::Run, Way::Detached, Way::Created];
+
+impl Way {
+    /// What the last verb returned: one that fails is the last.
+    fn go(self, bundle: &Bundle) -> Done {
+        match self {
+            Way::Run => launch(bundle, &["run"]),
+            Way::Detached => launch(bundle, &["run", "--detach"]),
+            Way::Created => {
+                let created = launch(bundle, &["create"]);
+                if created.status == 0 { on(bundle, "start") } else { created }
+            }
+        }
+    }
+}
+
+/// Fails unless nothing is left, after `delete` where the container was created before.
+#[track_caller]
+fn assert_all_gone(bundle: &Bundle, way: Way, case: &str) {
+    if way == Way::Created && on(bundle, "state").status == 0 {
+        bundle.bounded(&["delete", "--force", &bundle.id]).ok();
+    }
+    bundle.assert_nothing_left_soon(case);
+}
+
+/// Errors in what ferrun printed: a location and a hint follow an error on lines of their own.
+fn errors(done: &Done) -> usize {
+    done.stderr.lines().filter(|line| line.starts_with("ferrun: ") && !line.contains("warning")).count()
+}
+
+#[test]
+fn a_program_without_memory_for_its_environment_is_an_error() {
+    need_root!();
+    let environment: Vec<String> = (0..20_000).map(|number| format!("E{number}=x")).collect();
+    for own_pid_namespace in [false, true] {
+        for profile in [None, Some(load("docker"))] {
+            for way in WAYS {
+                let case = format!("{way:?}, own pid namespace {own_pid_namespace}, filter {}", profile.is_some());
+                let bundle = counting().with(|config| {
+                    config["process"]["env"] = json!(environment);
+                    config["process"]["env"].as_array_mut().unwrap().push(json!("PATH=/bin"));
+                    config["process"]["rlimits"] = json!([{"type": "RLIMIT_AS", "soft": 1, "hard": 1}]);
+                    profile.iter().for_each(|profile| config["linux"]["seccomp"] = profile.clone());
+                    if !own_pid_namespace {
+                        without_pid_namespace(config);
+                    }
+                });
+                let done = way.go(&bundle);
+                assert_eq!((done.status, errors(&done)), (1, 1), "{case}: {done:?}");
+                assert_eq!(count(&bundle, "starts"), 0, "{case}");
+                assert_all_gone(&bundle, way, &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_start_of_a_container_that_is_killed_during_a_hook_fails() {
+    need_root!();
+    for own_pid_namespace in [true, false] {
+        for profile in [None, Some(load("docker"))] {
+            for round in 0..10 {
+                let case = format!("own pid namespace {own_pid_namespace}, {}, {round}", profile.is_some());
+                let bundle = counting().set("/hooks/startContainer", json!([waiting_hook()])).with(|config| {
+                    profile.iter().for_each(|profile| config["linux"]["seccomp"] = profile.clone());
+                    if !own_pid_namespace {
+                        without_pid_namespace(config);
+                    }
+                });
+                launch(&bundle, &["create"]).ok();
+                let start = Running::spawn(&bundle, &["start", &bundle.id]);
+                wait_until("the hook", || count(&bundle, "hooks") == 1);
+                bundle.bounded(&["kill", &bundle.id, "KILL"]).ok();
+                let done = start.wait();
+                assert_eq!((done.status, errors(&done)), (1, 1), "{case}: {done:?}");
+                assert_eq!(count(&bundle, "starts"), 0, "{case}");
+                assert_all_gone(&bundle, Way::Created, &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_denies_execve_and_the_end_is_an_error() {
+    need_root!();
+    let execve = ["execve", "execveat"];
+    let signals = ["kill", "tkill", "tgkill", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "pause"];
+    for denied in [&[][..], &["exit"], &["exit_group"], &["exit", "exit_group"]] {
+        for with_signals in [false, true] {
+            if with_signals && denied.len() < 2 {
+                continue;
+            }
+            let mut names = [&execve[..], denied].concat();
+            names.extend(signals.iter().filter(|_| with_signals));
+            for (own_pid_namespace, way) in [true, false].into_iter().flat_map(|own| WAYS.map(|way| (own, way))) {
+                for no_new_privileges in [false, true] {
+                    let case =
+                        format!("{way:?}, own pid namespace {own_pid_namespace}, {no_new_privileges}, {names:?}");
+                    let bundle = counting().set("/linux/seccomp", denying(&names)).with(|config| {
+                        config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+                        if !own_pid_namespace {
+                            without_pid_namespace(config);
+                        }
+                    });
+                    let done = way.go(&bundle);
+                    assert_eq!(done.status, 1, "{case}: {done:?}");
+                    let words = done.stderr.contains("seccomp") && done.stderr.contains("execve");
+                    assert!(words, "{case}: no \"seccomp\" and \"execve\" in {done:?}");
+                    assert_eq!(count(&bundle, "starts"), 0, "{case}");
+                    assert_all_gone(&bundle, way, &case);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_denies_execve_and_its_report_is_named() {
+    need_root!();
+    let names = [
+        "execve",
+        "execveat",
+        "write",
+        "writev",
+        "pwrite64",
+        "pwritev",
+        "pwritev2",
+        "send",
+        "sendto",
+        "sendmsg",
+        "sendmmsg",
+        "splice",
+        "tee",
+        "vmsplice",
+        "sendfile",
+        "shutdown",
+        "close",
+        "close_range",
+        "io_uring_enter",
+    ];
+    for (own_pid_namespace, way) in [true, false].into_iter().flat_map(|own| WAYS.map(|way| (own, way))) {
+        for no_new_privileges in [false, true] {
+            let case = format!("{way:?}, own pid namespace {own_pid_namespace}, {no_new_privileges}");
+            let bundle = Bundle::new(&["true"]).set("/linux/seccomp", denying(&names)).with(|config| {
+                config["process"]["env"] = json!(["PATH=/nowhere:/etc:/tmp:/bin:/sbin"]);
+                config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+                if !own_pid_namespace {
+                    without_pid_namespace(config);
+                }
+            });
+            let done = way.go(&bundle);
+            let named = done.stderr.lines().filter(|line| line.contains("/linux/seccomp")).count();
+            assert_eq!((done.status, errors(&done), named), (1, 1, 1), "{case}: {done:?}");
+            assert!(!done.stderr.contains("/nowhere"), "{case}: {done:?}");
+            assert_all_gone(&bundle, way, &case);
+        }
+    }
+}
+
+/// As an engine does at its deadline; the hook and the program go on without.
+#[test]
+fn a_start_that_is_killed_during_a_hook_leaves_a_container_that_can_be_managed() {
+    need_root!();
+    for round in 0..25 {
+        let bundle = counting().set("/hooks/startContainer", json!([waiting_hook()])).with(|config| match round % 4 {
+            1 => config["linux"]["seccomp"] = load("docker"),
+            2 => config["linux"]["seccomp"] = load("podman"),
+            3 => without_pid_namespace(config),
+            _ => {}
+        });
+        launch(&bundle, &["create"]).ok();
+        let start = Running::spawn(&bundle, &["start", &bundle.id]);
+        wait_until("the hook", || count(&bundle, "hooks") == 1);
+        assert_eq!(status(&bundle), "created", "round {round}: the hook runs");
+        start.kill();
+        assert_eq!(status(&bundle), "created", "round {round}: the hook runs, start is gone");
+        let second = (round % 2 == 1).then(|| Running::spawn(&bundle, &["start", &bundle.id]));
+        if second.is_some() {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        assert_eq!(count(&bundle, "starts"), 0, "round {round}");
+        std::fs::write(bundle.rootfs().join("tmp/go"), "").unwrap();
+        wait_until("the program", || count(&bundle, "starts") > 0);
+        wait_for_status(&bundle, "running");
+        if let Some(second) = second {
+            let done = second.wait();
+            assert!(matches!(done.status, 0 | 1), "round {round}: {done:?}");
+        }
+        let refused = on(&bundle, "delete");
+        assert_eq!(refused.status, 1, "round {round}: a running container was deleted: {refused:?}");
+        assert_eq!(status(&bundle), "running", "round {round}: after a delete that was refused");
+        on(&bundle, "start").refused("");
+        bundle.bounded(&["kill", &bundle.id, "KILL"]).ok();
+        wait_for_status(&bundle, "stopped");
+        on(&bundle, "delete").ok();
+        assert_eq!((count(&bundle, "hooks"), count(&bundle, "starts")), (1, 1), "round {round}");
+        bundle.assert_nothing_left_soon("delete");
+    }
+}
+
+/// Allows what the static `true` of busybox calls, nothing else.
+fn only_true() -> Value {
+    let names = "execve brk arch_prctl set_tid_address set_robust_list rseq prlimit64 readlink readlinkat getrandom \
+                 mprotect prctl getuid exit_group";
+    let names: Vec<&str> = names.split_whitespace().collect();
+    json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]})
+}
+
+/// The freezer interrupts the call in which the init waits; the filter decides about its restart.
+#[test]
+fn a_created_container_can_be_paused_and_resumed_and_still_starts_once() {
+    need_root!();
+    for no_new_privileges in [false, true] {
+        for profile in [Some(load("docker")), Some(load("podman")), Some(only_true()), None] {
+            let is_counted = profile != Some(only_true());
+            let program = if is_counted { "exec sleep 1000" } else { "" };
+            let case = format!("noNewPrivileges {no_new_privileges}, {profile:.60?}");
+            let bundle = counting().with(|config| {
+                config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+                profile.iter().for_each(|profile| config["linux"]["seccomp"] = profile.clone());
+                if program.is_empty() {
+                    config["process"]["args"] = json!(["/bin/true"]);
+                }
+            });
+            for round in 1..=10 {
+                launch(&bundle, &["create"]).ok();
+                for _ in 0..3 {
+                    on(&bundle, "pause").ok();
+                    assert_eq!(status(&bundle), "paused", "{case}, round {round}");
+                    on(&bundle, "resume").ok();
+                    assert_eq!(status(&bundle), "created", "{case}, round {round}: after resume");
+                }
+                std::thread::sleep(Duration::from_millis(20));
+                assert_eq!(status(&bundle), "created", "{case}, round {round}: after a while");
+                assert_eq!(count(&bundle, "starts"), if is_counted { round - 1 } else { 0 }, "{case}, round {round}");
+                on(&bundle, "start").ok();
+                if is_counted {
+                    wait_until("the program", || count(&bundle, "starts") == round);
+                } else {
+                    wait_for_status(&bundle, "stopped");
+                }
+                bundle.bounded(&["delete", "--force", &bundle.id]).ok();
+                assert_eq!(count(&bundle, "starts"), if is_counted { round } else { 0 }, "{case}, round {round}");
+            }
+            bundle.assert_nothing_left_soon("delete");
+        }
+    }
+}
+
+/// The sysctl that decides whether a process whose ids change becomes dumpable, set for a while.
+struct SuidDumpable(String);
+
+impl SuidDumpable {
+    const PATH: &str = "/proc/sys/fs/suid_dumpable";
+
+    fn set(value: &str) -> SuidDumpable {
+        let before = std::fs::read_to_string(SuidDumpable::PATH).unwrap();
+        std::fs::write(SuidDumpable::PATH, value).unwrap();
+        SuidDumpable(before)
+    }
+}
+
+impl Drop for SuidDumpable {
+    fn drop(&mut self) {
+        let _ = std::fs::write(SuidDumpable::PATH, self.0.trim());
+    }
+}
+
+/// The sysctl is the whole machine's, so only the guest of integration/vm sets it.
+#[test]
+fn an_init_is_not_dumpable_whatever_fs_suid_dumpable_says() {
+    need_root!();
+    if std::env::var_os("FERRUN_IN_GUEST").is_none() {
+        return skip("fs.suid_dumpable is only changed in the guest (FERRUN_IN_GUEST)");
+    }
+    let _sysctl = SuidDumpable::set("1");
+    for (no_new_privileges, profile) in
+        [(false, None), (true, None), (false, Some(load("docker"))), (true, Some(load("docker")))]
+    {
+        let hook = json!([waiting_hook()]);
+        let bundle = counting().set("/hooks/startContainer", hook).with(|config| {
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+            profile.iter().for_each(|profile| config["linux"]["seccomp"] = profile.clone());
+        });
+        let tmp = bundle.rootfs().join("tmp");
+        std::fs::set_permissions(&tmp, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+        launch(&bundle, &["create"]).ok();
+        let init = bundle.state()["pid"].as_i64().unwrap();
+        let created = is_dumpable(init);
+        let start = Running::spawn(&bundle, &["start", &bundle.id]);
+        wait_until("the hook", || count(&bundle, "hooks") == 1);
+        let during_the_hook = is_dumpable(init);
+        std::fs::write(tmp.join("go"), "").unwrap();
+        start.wait().ok();
+        bundle.bounded(&["delete", "--force", &bundle.id]).ok();
+        assert_eq!((created, during_the_hook), (false, false), "{no_new_privileges}, {}", profile.is_some());
+    }
+}
