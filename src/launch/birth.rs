@@ -1,8 +1,8 @@
 //! The clone: from the namespaces that the init shall be born into, and back.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -15,12 +15,14 @@ use crate::plan::step::Clone;
 use crate::process::join::{Enter, Opened};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::namespace::NEWTIME;
-use crate::sys::{pidfd, program};
+use crate::sys::{fd, pidfd, program};
 
 const WHAT: &str = "make the container's first process";
 
 /// Makes the init, which is ferrun's own child in any case.
-pub(super) fn birth(step: &Clone, opened: &[Opened]) -> Result<Side> {
+///
+/// `own`: the descriptors that the init keeps of ferrun's.
+pub(super) fn birth(step: &Clone, opened: &[Opened], own: &[i32]) -> Result<Side> {
     let directory = match &step.cgroup {
         Some(path) => Some(File::open(&**path).what(|| format!("open cgroup {path}"))?),
         None => None,
@@ -33,14 +35,17 @@ pub(super) fn birth(step: &Clone, opened: &[Opened]) -> Result<Side> {
     }
     let way_back = WayBack::remember(step)?;
     let side = match step.between {
-        true => birth_between(step, opened, cgroup)?,
+        true => birth_between(step, opened, cgroup, own)?,
         false => {
             Enter(step.enter).run(opened)?;
             clone3(step.flags, cgroup).map_err(|errno| failed(step, errno))?
         }
     };
-    if let Side::Parent(..) = side {
-        way_back.go()?;
+    match side {
+        Side::Parent(..) => way_back.go()?,
+        // The intermediate process has closed what these own.
+        Side::Child if step.between => std::mem::forget((directory, way_back)),
+        Side::Child => {}
     }
     Ok(side)
 }
@@ -62,13 +67,26 @@ fn failed(step: &Clone, errno: Errno) -> Error {
     }
 }
 
-/// A process in between enters the namespaces, makes the init as its sibling, tells its pid and ends.
-fn birth_between(step: &Clone, opened: &[Opened], cgroup: Option<BorrowedFd>) -> Result<Side> {
-    let (answer, said) = pipe2(OFlag::O_CLOEXEC).what(|| "make a pipe to the process in between")?;
-    let Side::Parent(_, between) = clone3(CloneFlags::empty(), cgroup).map_err(|errno| failed(step, errno))? else {
-        drop(answer);
-        let sibling = || clone3(step.flags | CloneFlags::CLONE_PARENT, None).map_err(|errno| failed(step, errno));
-        let told = match Enter(step.enter).run(opened).and_then(|()| sibling()) {
+/// An intermediate process enters the namespaces, creates the init as its sibling, reports its pid and ends. Of what
+/// ferrun has open the init has its own alone, from its first moment on: a neighbour in its pid namespace sees it then.
+fn birth_between(step: &Clone, opened: &[Opened], cgroup: Option<BorrowedFd>, own: &[i32]) -> Result<Side> {
+    let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let (answer, said) = pipe2(flags).what(|| "make a pipe to the intermediate process")?;
+    // In a user namespace there is no right to enter the cgroup, and outside of one no need to count twice in it.
+    let (for_between, for_init) = match step.enter.contains(CloneFlags::CLONE_NEWUSER) {
+        true => (cgroup, None),
+        false => (None, cgroup),
+    };
+    let between = clone3(CloneFlags::empty(), for_between).map_err(|errno| failed(step, errno))?;
+    let Side::Parent(_, between) = between else {
+        let mut keep = own.to_vec();
+        keep.push(said.as_raw_fd());
+        keep.extend(for_init.iter().map(AsRawFd::as_raw_fd));
+        // The owners of all others live on in this copy of the memory, which never comes to drop them.
+        std::mem::forget(answer);
+        let sibling = || clone3(step.flags | CloneFlags::CLONE_PARENT, for_init).map_err(|errno| failed(step, errno));
+        let closed = fd::close_all_but(&keep).what(|| "close what is not the init's");
+        let told = match closed.and_then(|()| Enter(step.enter).run(opened)).and_then(|()| sibling()) {
             Ok(Side::Child) => return Ok(Side::Child),
             Ok(Side::Parent(pid, _)) => Ok(pid.as_raw()),
             Err(error) => Err(error),
@@ -77,12 +95,17 @@ fn birth_between(step: &Clone, opened: &[Opened], cgroup: Option<BorrowedFd>) ->
         program::exit(0)
     };
     drop(said);
-    let mut told = Vec::new();
-    let read = File::from(answer).read_to_end(&mut told);
+    // Its end, and not that of the pipe, which others may keep open: the init has a copy at first.
     while pidfd::wait(&between) == Err(Errno::EINTR) {}
-    read.what(|| "hear from the process in between")?;
+    let mut told = Vec::new();
+    match File::from(answer).read_to_end(&mut told) {
+        Err(error) if error.kind() != ErrorKind::WouldBlock => {
+            return Err(Error::io("hear from the intermediate process", &error));
+        }
+        _ => {}
+    }
     let told = serde_json::from_slice::<std::result::Result<i32, Error>>(&told);
-    let pid = Pid::from_raw(told.map_err(|_| Error::new(format!("{WHAT}: the process in between died")))??);
+    let pid = Pid::from_raw(told.map_err(|_| Error::new(format!("{WHAT}: the intermediate process died")))??);
     // It is our child, and nobody else waits for it: its pid is its own.
     let process = pidfd::open(pid).what(|| WHAT)?;
     Ok(Side::Parent(pid, process))

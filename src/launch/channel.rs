@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 use crate::cgroup::directory::Directory;
@@ -19,14 +19,33 @@ const SOURCE: u8 = b's';
 /// One end.
 pub struct Channel<'a> {
     socket: OwnedFd,
-    /// What ends the parent's waiting.
-    interrupt: Option<BorrowedFd<'a>>,
-    /// The init's cgroups, at the parent's end: what is frozen says nothing.
-    cgroup: Option<&'a [Directory]>,
+    /// What the parent watches beside its end.
+    parent: Option<Parent<'a>>,
 }
 
-/// How many milliseconds the parent hears nothing before it looks why; and then again.
-const PATIENCE: u16 = 10_000;
+/// What the parent watches beside its end.
+struct Parent<'a> {
+    /// What ends the waiting.
+    interrupt: Option<BorrowedFd<'a>>,
+    /// The init: others may keep its end of the channel open when it is dead.
+    init: Option<BorrowedFd<'a>>,
+    /// The init's cgroups: what is frozen says nothing.
+    cgroup: &'a [Directory],
+}
+
+/// How many milliseconds nothing happens before the parent looks around, and how often it does so before it looks for
+/// a frozen cgroup.
+const PATIENCE: u8 = 100;
+const LOOKS: u32 = 100;
+
+/// What ends the parent's sleep.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    /// Something at the other end, or what was looked for.
+    Message,
+    /// The init is dead.
+    Dead,
+}
 
 /// What the parent hears.
 pub enum FromInit {
@@ -41,8 +60,16 @@ pub enum FromInit {
 pub fn pair<'a>(interrupt: Option<BorrowedFd<'a>>, cgroup: &'a [Directory]) -> Result<(Channel<'a>, Channel<'static>)> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .what(|| "make the channel to the container's first process")?;
-    let ours = Channel { socket: ours, interrupt, cgroup: Some(cgroup) };
-    Ok((ours, Channel { socket: theirs, interrupt: None, cgroup: None }))
+    let parent = Parent { interrupt, init: None, cgroup };
+    Ok((Channel { socket: ours, parent: Some(parent) }, Channel { socket: theirs, parent: None }))
+}
+
+impl<'a> Channel<'a> {
+    /// The parent's end, once there is an init.
+    pub fn watching(mut self, init: BorrowedFd<'a>) -> Channel<'a> {
+        self.parent.iter_mut().for_each(|parent| parent.init = Some(init));
+        self
+    }
 }
 
 impl Channel<'_> {
@@ -55,10 +82,12 @@ impl Channel<'_> {
     }
 
     fn receive_with(&self, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
-        let at_once = if self.cgroup.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
+        let at_once = if self.parent.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
         loop {
             match recv(self.socket.as_raw_fd(), buffer, flags | at_once) {
-                Err(Errno::EAGAIN) => self.sleep(PollFlags::POLLIN)?,
+                // What a dead init had still to say has come before.
+                Err(Errno::EAGAIN) if self.sleep(PollFlags::POLLIN, &mut || Ok(false))? == Woken::Dead => return Ok(0),
+                Err(Errno::EAGAIN) => {}
                 // ECONNRESET: the other end died with something of ours unread. It is told once, and before
                 // what that end had still to say.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
@@ -67,27 +96,42 @@ impl Channel<'_> {
         }
     }
 
-    /// Waits for something at the other end, or for the interrupt, which does not undo what has already come.
+    /// Waits for something at the other end, for the interrupt, which does not undo what has already come, or for the
+    /// init's death. Every now and then asks `look` whether there is nothing to wait for any more.
     /// EBUSY: the other end is frozen.
-    fn sleep(&self, wanted: PollFlags) -> nix::Result<()> {
+    fn sleep(&self, wanted: PollFlags, look: &mut dyn FnMut() -> nix::Result<bool>) -> nix::Result<Woken> {
         let socket = self.socket.as_fd();
-        let mut events =
-            [PollFd::new(socket, wanted), PollFd::new(self.interrupt.unwrap_or(socket), PollFlags::POLLIN)];
-        let watched = 1 + usize::from(self.interrupt.is_some());
+        let (interrupt, init) = self.parent.as_ref().map_or((None, None), |parent| (parent.interrupt, parent.init));
+        // In place of what is not there.
+        let other = interrupt.or(init).unwrap_or(socket);
+        let none = if interrupt.or(init).is_some() { PollFlags::POLLIN } else { wanted };
+        let mut events = [
+            PollFd::new(socket, wanted),
+            PollFd::new(interrupt.unwrap_or(other), none),
+            PollFd::new(init.unwrap_or(other), none),
+        ];
+        let mut looks = 0;
         loop {
-            match poll(&mut events[..watched], PollTimeout::from(PATIENCE)) {
-                Ok(0) if self.frozen().is_some() => return Err(Errno::EBUSY),
-                Ok(0) => {}
-                Ok(_) if events[0].any().unwrap_or(true) => return Ok(()),
-                Ok(_) => return Err(Errno::ECANCELED),
+            match poll(&mut events, PATIENCE) {
+                Ok(0) if look()? => return Ok(Woken::Message),
+                Ok(0) if looks % LOOKS == LOOKS - 1 && self.frozen().is_some() => return Err(Errno::EBUSY),
+                Ok(0) => looks += 1,
+                Ok(_) => break,
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }
         }
+        let came = |event: &PollFd| event.any().unwrap_or(true);
+        match () {
+            () if came(&events[0]) => Ok(Woken::Message),
+            () if interrupt.is_some() && came(&events[1]) => Err(Errno::ECANCELED),
+            () => Ok(Woken::Dead),
+        }
     }
 
     fn frozen(&self) -> Option<&str> {
-        self.cgroup.iter().copied().flatten().find_map(|directory| freezer::frozen_at(&directory.path))
+        let directories = self.parent.iter().flat_map(|parent| parent.cgroup);
+        directories.into_iter().find_map(|directory| freezer::frozen_at(&directory.path))
     }
 
     /// Why nothing was heard.
@@ -119,10 +163,11 @@ impl Channel<'_> {
         }
     }
 
-    /// The parent sleeps until the init has closed its end. What that said before can still be received.
-    pub fn await_close(&self) -> Result<()> {
+    /// The parent sleeps until the init has closed its end, is dead, or has come as far as `look` says: others may keep its
+    /// end open.
+    pub fn await_close(&self, look: &mut dyn FnMut() -> nix::Result<bool>) -> Result<()> {
         // A hang-up is told without being asked for, and nothing else of the init's wakes this up.
-        self.sleep(PollFlags::empty()).map_err(|errno| self.unheard(errno))
+        self.sleep(PollFlags::empty(), look).map(drop).map_err(|errno| self.unheard(errno))
     }
 
     /// The init waits for the parent. False: the parent is gone.

@@ -2,11 +2,11 @@
 //! fails. The init may have no rights for that any more, and whoever fails may be killed: so it is a process of
 //! its own, which outlives ferrun and init and acts when both are gone. Only a joined mount namespace has one.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use nix::unistd::setsid;
 
 use crate::error::{Context, Error, Result};
@@ -60,6 +60,8 @@ impl Guard {
     /// # Errors
     /// It is still there.
     pub fn call(self) -> Result<()> {
+        // Others may keep a copy of the init's end: it waits for this or for the end of all.
+        let _ = send(self.socket.as_raw_fd(), b".", MsgFlags::MSG_NOSIGNAL);
         drop(self.socket);
         loop {
             match pidfd::wait(&self.process) {

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, umask};
@@ -50,7 +50,12 @@ struct Init<'a> {
 }
 
 /// Runs the init's lane. Never returns: it becomes the program, or leaves on the start page what failed and ends.
-pub fn main(launch: &Launch, channel: Channel<'static>) -> ! {
+///
+/// Its first act is to let go of what is not its own: of all that ferrun or its caller has open but for `own`, and of what
+/// they do with signals.
+pub fn main(launch: &Launch, channel: Channel<'static>, own: &[i32]) -> ! {
+    let closed = fd::close_all_but(own).what(|| "close what is not the init's");
+    sys::program::default_signals();
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
     let page = Box::leak(Box::new(launch.page.clone()));
@@ -68,7 +73,7 @@ pub fn main(launch: &Launch, channel: Channel<'static>) -> ! {
         filter: None,
         unfiltered: false,
     };
-    if let Err(error) = init.leave_the_callers() {
+    if let Err(error) = closed {
         init.fail(&error);
     }
     let first = launch.plan.parent.len() + 1;
@@ -324,30 +329,9 @@ impl<'a> Init<'a> {
         if outlet.is_some() {
             mem::forget(self.channel.take());
         }
-        self.keep(one.into_iter().chain(trace))
-    }
-
-    fn keep(&self, descriptors: impl Iterator<Item = i32>) -> Result<()> {
         let handed_on = 0..3 + self.launch.plan.preserved;
-        let mut keep: Vec<u32> = handed_on.chain(descriptors).map(i32::unsigned_abs).collect();
-        fd::close_all_but(&mut keep).what(|| "close the descriptors that the program must not have")
-    }
-
-    /// The first act: nothing of what ferrun or its caller has open, does with signals or forbids is the container's.
-    fn leave_the_callers(&self) -> Result<()> {
-        sys::program::default_signals();
-        let opened = self.launch.opened.borrow();
-        let console = self.launch.console.take();
-        let mut own: Vec<BorrowedFd> = opened.iter().map(AsFd::as_fd).collect();
-        own.extend(self.channel.iter().map(AsFd::as_fd));
-        own.extend(self.outlet.iter().map(AsFd::as_fd));
-        own.extend(console.iter().map(|console| console.socket.as_fd()));
-        own.extend(self.launch.guard.get().map(AsFd::as_fd));
-        own.extend(self.launch.trace.map(AsFd::as_fd));
-        own.extend(self.launch.plan.maps.iter().filter_map(|namespace| namespace.descriptor()));
-        let closed = self.keep(own.iter().map(AsRawFd::as_raw_fd));
-        self.launch.console.set(console);
-        closed
+        let keep: Vec<i32> = handed_on.chain(one).chain(trace).collect();
+        fd::close_all_but(&keep).what(|| "close the descriptors that the program must not have")
     }
 
     /// Becomes the program, under its filter.

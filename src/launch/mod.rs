@@ -20,7 +20,7 @@ pub mod trace;
 pub mod watch;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -45,9 +45,9 @@ use fault::Fault;
 use guard::Guard;
 use lane::Lane;
 use signals::Interrupt;
-use start_page::StartPage;
+use start_page::{Phase, StartPage};
 use trace::{PARENT, Trace};
-use watch::{Ended, Watch};
+use watch::{Ended, Watch, has_executed};
 
 /// A process that runs the container, or will.
 pub struct Process {
@@ -112,22 +112,24 @@ impl Launch<'_> {
     /// is for the caller to remove.
     pub fn run(&mut self) -> Result<Process> {
         sys::program::default_sigchld().what(|| "set SIGCHLD to its default action")?;
-        let (mut channel, mut process) = (None::<Channel>, None::<Process>);
+        let process = OnceCell::<Process>::new();
+        let mut channel = None::<Channel>;
         let lane = Lane { name: PARENT, first: 1, trace: self.trace, fault: self.fault };
         for (index, step) in self.plan.parent.iter().enumerate() {
             let result = lane.timed(index, step, || {
                 let Action::Clone(clone) = &step.action else {
-                    return self.parent_step(&step.action, process.as_ref(), channel.as_ref());
+                    return self.parent_step(&step.action, process.get(), channel.as_ref());
                 };
                 // Before there is a channel: its ends are ferrun's and the init's alone.
                 self.post_guard()?;
                 let (ours, theirs) = channel::pair(self.interrupt.map(AsFd::as_fd), &self.plan.cgroup)?;
-                match birth::birth(clone, &self.opened.borrow())? {
+                let own = self.descriptors_of_init(&theirs);
+                match birth::birth(clone, &self.opened.borrow(), &own)? {
                     // The descriptors of what is left in this copy of the memory are closed there.
-                    Side::Child => init::main(self, theirs),
+                    Side::Child => init::main(self, theirs, &own),
                     Side::Parent(pid, fd) => {
-                        channel = Some(ours);
-                        process = Some(Process { pid, fd });
+                        let process = process.get_or_init(|| Process { pid, fd });
+                        channel = Some(ours.watching(process.fd.as_fd()));
                         // Only the init has it now.
                         drop(self.outlet.take());
                         Ok(())
@@ -135,10 +137,11 @@ impl Launch<'_> {
                 }
             });
             if let Err(error) = result {
-                return Err(self.undo(process.as_ref(), error));
+                return Err(self.undo(process.get(), error));
             }
         }
-        process.ok_or_else(|| Error::new("the plan makes no process"))
+        drop(channel);
+        process.into_inner().ok_or_else(|| Error::new("the plan makes no process"))
     }
 
     /// What was launched stays.
@@ -157,6 +160,22 @@ impl Launch<'_> {
             Some(Err(other)) => error.note(other.to_string()),
             _ => error,
         }
+    }
+
+    /// The descriptors that the init keeps while it sets itself up; all others are closed before anybody sees it.
+    fn descriptors_of_init(&self, channel: &Channel) -> Vec<i32> {
+        let (console, outlet, opened) = (self.console.take(), self.outlet.take(), self.opened.borrow());
+        let mut own: Vec<BorrowedFd> = opened.iter().map(AsFd::as_fd).collect();
+        own.push(channel.as_fd());
+        own.extend(outlet.iter().map(AsFd::as_fd));
+        own.extend(console.iter().map(|console| console.socket.as_fd()));
+        own.extend(self.guard.get().map(AsFd::as_fd));
+        own.extend(self.trace.map(AsFd::as_fd));
+        own.extend(self.plan.maps.iter().filter_map(|namespace| namespace.descriptor()));
+        let numbers = (0..3 + self.plan.preserved).chain(own.iter().map(AsRawFd::as_raw_fd)).collect();
+        self.console.set(console);
+        self.outlet.set(outlet);
+        numbers
     }
 
     fn post_guard(&self) -> Result<()> {
@@ -245,7 +264,10 @@ impl Launch<'_> {
 
     /// Waits until the init waits for `start`, or has executed the program.
     fn await_ready(&self, process: &Process, channel: &Channel) -> Result<()> {
-        channel.await_close()?;
+        channel.await_close(&mut || match self.waits_for_start() {
+            true => Ok(self.page.phase() != Phase::SettingUp),
+            false => Ok(has_executed(process.pid).unwrap_or(true)),
+        })?;
         let mut watch = Watch {
             pid: process.pid,
             process: process.fd.as_fd(),

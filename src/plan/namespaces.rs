@@ -111,8 +111,10 @@ impl Compiler<'_> {
     /// on while the kernel makes it (a network namespace takes it 0.5 ms).
     pub(super) fn clone(&mut self) {
         let joined = self.joined_namespaces();
-        let between = self.has_user_namespace() && !joined.is_empty();
-        let enter = if between { joined } else { joined & OF_CHILDREN };
+        // Who is in a pid namespace sees the init from its birth on, and would see what ferrun itself has open.
+        let is_seen = joined.contains(CloneFlags::CLONE_NEWPID);
+        let between = is_seen || self.has_user_namespace() && !joined.is_empty();
+        let enter = if self.has_user_namespace() { joined } else { joined & OF_CHILDREN };
         let cgroup = self.v2_directory().map(|directory| directory.path.clone());
         let new_time = self.new_namespaces().contains(NEWTIME);
         self.parent(Some(FROM), Clone { flags: self.at_birth(), cgroup, enter, between, new_time });

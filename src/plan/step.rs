@@ -251,8 +251,8 @@ pub struct Clone {
     pub cgroup: Option<std::rc::Rc<str>>,
     /// The namespaces that are entered before, since they are its children's.
     pub enter: CloneFlags,
-    /// Whether a process in between enters them, which ends then: there is no way back from a user
-    /// namespace, and none into the host's namespaces out of one.
+    /// Whether an intermediate process enters them, which ends then: there is no way back from a user namespace, and none
+    /// into the host's namespaces out of one; and what ferrun has open is not for the neighbours of a pid namespace.
     pub between: bool,
     /// Whether ferrun's own next children would be in the new time namespace, too.
     pub new_time: bool,
@@ -265,7 +265,7 @@ impl fmt::Display for Clone {
         if !self.enter.is_empty() {
             write!(f, " in joined {}", crate::process::namespaces::names(self.enter))?;
         }
-        f.write_str(if self.between { " by a process in between" } else { "" })?;
+        f.write_str(if self.between { " by an intermediate process" } else { "" })?;
         if self.cgroup.is_some() { f.write_str(" into the v2 cgroup") } else { Ok(()) }
     }
 }

@@ -20,10 +20,11 @@ pub fn close_from(first: u32) -> nix::Result<()> {
 ///
 /// For a process that was just forked and goes on with what the list names alone: the owners of all others must
 /// neither be used nor dropped any more.
-pub fn close_all_but(keep: &mut [u32]) -> nix::Result<()> {
+pub fn close_all_but(keep: &[RawFd]) -> nix::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().map(|number| number.unsigned_abs()).collect();
     keep.sort_unstable();
     let mut first = 0;
-    for &number in keep.iter() {
+    for number in keep {
         if number > first {
             close_range(first, number - 1)?;
         }
