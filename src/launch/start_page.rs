@@ -239,12 +239,12 @@ fn harmless(error: Error) -> Error {
         let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
         text.chars().map(escaped).collect()
     };
-    let part = |part: Option<Box<str>>| part.map(|text| escape(&text).into());
+    let part = |part: Option<Box<str>>| part.map(|text| Box::<str>::from(escape(&text)));
     Error {
         message: escape(&error.message),
         errno: if (0..4096).contains(&error.errno) { error.errno } else { 0 },
         detail: part(error.detail),
-        pointer: part(error.pointer).filter(|pointer: &Box<str>| pointer.starts_with('/')),
+        pointer: part(error.pointer).filter(|pointer| pointer.starts_with('/')),
         place: None,
         hint: part(error.hint),
     }

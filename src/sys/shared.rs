@@ -122,14 +122,13 @@ mod tests {
     #[test]
     fn waiters_are_moved_and_woken_up_where_they_are() {
         let memory = SharedMemory::anonymous(4096).unwrap();
-        let (a, b) = ((memory.address as usize), (memory.address as usize + 4));
-        let word = |address: usize| unsafe { &*(address as *const AtomicU32) };
+        let (a, b) = (memory.word(0), memory.word(1));
         assert_eq!(wait(memory.word(0), 1, None), Err(Errno::EAGAIN));
         assert_eq!(wait(memory.word(0), 0, Some(Duration::from_millis(1))), Err(Errno::ETIMEDOUT));
         std::thread::scope(|scope| {
-            scope.spawn(move || wait(word(a), 0, None).unwrap());
-            while requeue(word(a), 0, word(b)).unwrap() == 0 {}
-            wake(word(b));
+            scope.spawn(|| wait(a, 0, None).unwrap());
+            while requeue(a, 0, b).unwrap() == 0 {}
+            wake(b);
         });
         memory.write(100, b"text");
         assert_eq!(memory.read(99, 6), b"\0text\0");
