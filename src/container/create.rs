@@ -177,13 +177,14 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
         let _ = std::fs::remove_dir_all(&record.directory);
         return Err(error);
     }
+    let identity = std::cell::OnceCell::new();
     let launched = listen(request, &record).and_then(|notify| {
-        let (process, terminal) = launch(request, &record, &state, &mut console, interrupt)?;
+        let (process, terminal) = launch(request, &record, &state, &identity, &mut console, interrupt)?;
         Ok((process, terminal, notify))
     });
     match launched {
         Ok((process, terminal, notify)) => {
-            state.init = Init::of(process.pid, &process.fd).ok();
+            state.init = identity.into_inner();
             state.complete = true;
             Ok(Created { process, state, terminal, notify })
         }
@@ -230,6 +231,7 @@ fn launch(
     request: &Request,
     record: &Record,
     state: &State,
+    identity: &std::cell::OnceCell<Init>,
     console: &mut Ends,
     interrupt: Option<&Interrupt>,
 ) -> Result<(Process, Option<OwnedFd>)> {
@@ -244,7 +246,11 @@ fn launch(
         fault: request.fault,
         interrupt,
         opened: std::cell::RefCell::default(),
-        record: &|pid, process| record.init(&Init::of(pid, process)?),
+        record: &|pid, process| {
+            let init = Init::of(pid, process)?;
+            let _ = identity.set(init);
+            record.init(&init)
+        },
         state_for: &|kind, pid| state_for(state, kind, Some(pid)),
         console: console.init.take().into(),
         bundle: &state.bundle,
@@ -275,8 +281,9 @@ fn start_means(request: &Request, record: &Record) -> Result<(StartPage, Option<
         let fifo = exec_fifo::make(&record.directory, owner)?;
         return Ok((StartPage::create(&record.directory)?, Some(fifo), None));
     }
-    let page = StartPage::anonymous()?;
-    if request.plan.start_hooks.is_empty() && request.plan.listener.is_none() {
+    let is_watched = !request.plan.start_hooks.is_empty() || request.plan.listener.is_some();
+    let page = StartPage::unnamed(is_watched || request.plan.joins_pid_namespace)?;
+    if !is_watched {
         return Ok((page, None, Some(GoesOn::default())));
     }
     let (outlet, read) = exec_fifo::unnamed(owner)?;

@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::launch::death::no_execve;
 use crate::launch::exec_fifo;
 use crate::launch::notify::{self, Notify};
-use crate::launch::start_page::{self, StartPage};
+use crate::launch::start_page::{self, Phase, StartPage};
 use crate::launch::watch::{Ended, Watch};
 use crate::process::hook::{Hook, Kind};
 
@@ -63,7 +63,7 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     };
     // One that was started by a command that was killed is waited for as well.
     page.start();
-    let started = watch.until_executed(&mut || Ok(())).map_err(|ended| reason(ended, &state));
+    let started = watch.until_executed(&mut || Ok(())).map_err(|ended| reason(ended, &state, page.phase()));
     started.and_then(|()| poststart(&state, None)).inspect_err(|error| {
         if error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) {
             // The error that is told is the hook's.
@@ -80,10 +80,10 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     Ok(())
 }
 
-fn reason(ended: Ended, state: &State) -> Error {
+fn reason(ended: Ended, state: &State, phase: Phase) -> Error {
     match ended {
         Ended::Failed(error) => error,
-        Ended::Died if state.denies_execve => no_execve(),
+        Ended::Died if state.denies_execve && phase == Phase::Executing => no_execve(),
         Ended::Died => Error::new(format!("container {} was killed before its program ran", state.id)),
     }
 }

@@ -33,6 +33,8 @@ pub struct Confine<'a> {
     pub page: &'static StartPage,
     /// Whether the init waits for `start`.
     pub waits: bool,
+    /// Whether it runs hooks.
+    pub hooks: bool,
 }
 
 impl Confine<'_> {
@@ -40,20 +42,18 @@ impl Confine<'_> {
     /// program is executed, since there is no room for a helper thread.
     ///
     /// # Errors
-    /// Those of [`Install::run`] and capset(2).
+    /// Those of [`Install::run`] and capset(2); EAGAIN: no room for a helper thread, without which code of the image would
+    /// run beside an init that has no filter yet.
     pub fn run(&self) -> Result<bool> {
-        let helped = match self.filter {
-            Some(filter) if !self.is_allowed(filter) => Some(self.with_helper(filter)?),
-            Some(filter) => {
-                self.alone(filter)?;
-                None
-            }
-            None => None,
+        let is_confined = match self.filter {
+            Some(filter) if !self.is_allowed(filter) => self.with_helper(filter)?,
+            Some(filter) => self.alone(filter).map(|()| true)?,
+            None => true,
         };
         if self.waits {
             self.wait();
         }
-        Ok(helped != Some(false))
+        Ok(is_confined)
     }
 
     /// Whether the filter allows what the init does under it.
@@ -79,13 +79,7 @@ impl Confine<'_> {
     /// closed, execve(2) does.
     fn hand_over(&self, listener: i32, closes: bool) {
         self.page.set_listener(listener);
-        let begin = sys::program::nanoseconds();
-        while !self.page.is_taken() {
-            std::hint::spin_loop();
-            if sys::program::nanoseconds() - begin > LISTENER_PATIENCE {
-                sys::program::exit(1);
-            }
-        }
+        helper_thread::spin_until_taken(self.page.listener_word(), LISTENER_PATIENCE);
         if closes {
             let _ = sys::fd::close(listener);
         }
@@ -94,39 +88,37 @@ impl Confine<'_> {
     /// False: there is no room for a thread, and nothing has changed.
     fn with_helper(&self, filter: &Install) -> Result<bool> {
         let page = self.page;
+        let then = if self.waits { page.phase_word() } else { page.helper_word() };
         let job: &'static Job = Box::leak(Box::new(Job {
             ready: AtomicU32::new(0),
-            entry: self.waits.then(|| (page.entry_word(), page.phase_word())),
+            wait: [page.entry_word(), then],
             program: filter.program.clone().leak(),
             flags: filter.bits(),
             listener: page.listener_word(),
             patience: LISTENER_PATIENCE,
             closes: filter.closes,
-            done: if self.waits { (page.phase_word(), Phase::Waiting as u32) } else { (page.confined_word(), 1) },
+            done: self.waits.then(|| (page.phase_word(), Phase::Waiting as u32)),
             exits: END_THREAD.choice(filter).is_some(),
             failed: AtomicU32::new(0),
+            runs: page.helper_word(),
         }));
         match helper_thread::begin(job) {
-            Err(Errno::EAGAIN) => return Ok(false),
-            result => result.what(|| "create the thread that installs the seccomp filter")?,
+            Err(Errno::EAGAIN) if !self.hooks && filter.listener.is_none() => return Ok(false),
+            result => result.what(|| "create the thread that installs the seccomp filter").map_err(|error| {
+                from_profile(error).hint("allow capset and futex in the profile, or one more process in pids.limit")
+            })?,
         }
         self.drop_kept()?;
         job.ready.store(1, Release);
-        if self.waits {
-            // From here on in the kernel, unless something interrupts it.
-            let _ = shared::wait(page.entry_word(), 0, None);
+        // From here on in the kernel, unless something interrupts it: until `start`, or until the thread has ended.
+        let _ = shared::wait(page.entry_word(), 0, None);
+        while page.has_helper() {
+            std::hint::spin_loop();
         }
-        let is_done = || match self.waits {
-            true => page.phase() != Phase::SettingUp,
-            false => page.is_confined(),
-        };
-        while !is_done() {
-            match job.failed.load(Acquire) {
-                0 => std::hint::spin_loop(),
-                errno => return Err(from_profile(filter.explained(Errno::from_raw(errno as i32)))),
-            }
+        match job.failed.load(Acquire) {
+            0 => Ok(true),
+            errno => Err(from_profile(filter.explained(Errno::from_raw(errno as i32)))),
         }
-        Ok(true)
     }
 
     /// Waits for `start`, whatever interrupts the wait or a filter answers: the word alone counts.

@@ -5,6 +5,9 @@ use crate::cgroup::memory::{self, START, was_out_of_memory};
 use crate::error::Error;
 use crate::plan::{Action, Plan};
 
+/// As a shell tells SIGSYS, by which a filter kills.
+const DENIED: i32 = 128 + 31;
+
 /// As a shell tells SIGKILL.
 const KILLED: i32 = 128 + 9;
 
@@ -16,7 +19,7 @@ const HINT: &str = "where cgroup.kill was once used in the container's cgroup, o
 /// The error for an init that is gone before its program was executed; takes its status.
 pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
     let status = process.wait().unwrap_or(0);
-    if plan.denies_execve {
+    if plan.denies_execve && status == DENIED {
         return no_execve();
     }
     if !plan.cgroup.iter().any(|directory| was_out_of_memory(&directory.path)) {

@@ -58,7 +58,7 @@ pub fn main(launch: &Launch, channel: Channel<'static>, own: &[i32]) -> ! {
     sys::program::default_signals();
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
-    let page = Box::leak(Box::new(launch.page.clone()));
+    let page = Box::leak(Box::new(launch.page.for_init()));
     let mut init = Init {
         launch,
         channel: Some(channel),
@@ -311,6 +311,7 @@ impl<'a> Init<'a> {
             capabilities: self.capabilities,
             page: self.page,
             waits: self.launch.waits_for_start(),
+            hooks: !self.launch.plan.start_hooks.is_empty(),
         };
         self.unfiltered = !confine.run()? && self.filter.is_some();
         Ok(())

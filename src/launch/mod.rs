@@ -278,7 +278,12 @@ impl Launch<'_> {
             interrupt: self.interrupt.map(AsFd::as_fd),
             cgroup: &self.plan.cgroup,
         };
-        let mut listener = || self.hand_over_listener(process);
+        let mut handed = false;
+        let mut listener = || {
+            // Once: what the init says later may be somebody else's words.
+            handed = handed || self.hand_over_listener(process)?;
+            Ok(())
+        };
         let watched = match self.waits_for_start() {
             true => watch.until_waiting(&mut listener),
             false => watch.until_executed(&mut listener),
@@ -291,8 +296,8 @@ impl Launch<'_> {
 
     /// Takes the descriptor of the filter, once it is installed, to whoever listens; the init waits so long. The number is
     /// the init's, which may be in others' hands: nothing but such a descriptor is taken.
-    fn hand_over_listener(&self, process: &Process) -> Result<()> {
-        let (Some(to), Some(number)) = (&self.plan.listener, self.page.listener()) else { return Ok(()) };
+    fn hand_over_listener(&self, process: &Process) -> Result<bool> {
+        let (Some(to), Some(number)) = (&self.plan.listener, self.page.listener()) else { return Ok(false) };
         let descriptor = seccomp::descriptor_of(&process.fd, number).what(|| "take the filter's descriptor");
         let handed = descriptor.and_then(|descriptor| match seccomp::is_listener(&descriptor) {
             true => (self.hand_over)(process.pid, descriptor, to),
@@ -300,7 +305,7 @@ impl Launch<'_> {
         });
         handed.map_err(|error| error.from_property(Pointer::new("/linux/seccomp")))?;
         self.page.set_taken();
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -7,15 +7,20 @@
 //! As soon as code of the image can run beside the init, what is read here is hostile: a process that may trace the init
 //! may write to its memory. All that can come of that is that this container starts, or fails with other words.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
-use nix::sys::stat::{SFlag, fstat};
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::uio::{pread, pwrite};
+use nix::unistd::ftruncate;
 
 use crate::error::{Context, Error, Result};
 use crate::sys::shared::{self, SharedMemory};
@@ -51,8 +56,8 @@ enum Word {
     Hook = 2,
     /// The length of the report, or 0.
     Length = 3,
-    /// Whether the helper thread has installed the filter.
-    Confined = 4,
+    /// Not 0 while there is a helper thread.
+    Helper = 4,
     /// What the init waits on until the helper thread has seen it wait.
     Entry = 5,
 }
@@ -61,26 +66,39 @@ enum Word {
 const TAKEN: u32 = u32::MAX;
 
 /// The page.
-#[derive(Clone)]
-pub struct StartPage(Arc<SharedMemory>);
+pub struct StartPage {
+    memory: Arc<SharedMemory>,
+    /// What whoever watches the init reads in place of the memory. A process that may look at the init can reopen the file
+    /// by /proc/PID/map_files and cut it: memory that is gone would end ferrun by SIGBUS.
+    file: Option<OwnedFd>,
+}
 
 impl StartPage {
-    fn of(memory: SharedMemory) -> StartPage {
-        StartPage(Arc::new(memory))
+    fn of_file(file: OwnedFd) -> nix::Result<StartPage> {
+        let memory = Arc::new(SharedMemory::of_file(&file, SIZE)?);
+        Ok(StartPage { memory, file: Some(file) })
     }
 
-    /// The page of a container whose `run` stays beside it.
-    pub fn anonymous() -> Result<StartPage> {
-        SharedMemory::anonymous(SIZE).map(StartPage::of).what(|| "map the start page")
+    /// The page of a container whose `run` stays beside it; `seen`: others can look at the init.
+    pub fn unnamed(seen: bool) -> Result<StartPage> {
+        let what = || "create the start page";
+        if !seen {
+            let memory = Arc::new(SharedMemory::anonymous(SIZE).what(what)?);
+            return Ok(StartPage { memory, file: None });
+        }
+        let file = memfd_create(c"start.page", MFdFlags::MFD_CLOEXEC).what(what)?;
+        ftruncate(&file, SIZE as i64).and_then(|()| StartPage::of_file(file)).what(what)
     }
 
     /// The page of a container that `start` finds by its state directory.
     pub fn create(state: &Path) -> Result<StartPage> {
         let path = state.join(FILE);
         let what = || format!("create the start page {path:?}");
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).what(what)?;
-        file.set_len(SIZE as u64).what(what)?;
-        SharedMemory::of_file(&file, SIZE).map(StartPage::of).what(what)
+        let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let mut file = options.what(what)?;
+        // Not its length alone: a page that the file system has no room for would end the init by SIGBUS.
+        file.write_all(&[0; SIZE]).what(what)?;
+        StartPage::of_file(file.into()).what(what)
     }
 
     /// The page of a created container; `None` if it has none.
@@ -88,24 +106,45 @@ impl StartPage {
         let path = state.join(FILE);
         let what = || format!("open the start page {path:?}");
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file: File = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path) {
+        let file = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             opened => opened.what(what)?,
         };
-        let stat = fstat(&file).what(what)?;
-        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG || stat.st_size != SIZE as i64 {
-            return Err(Error::new(format!("{path:?} is no start page")));
+        match file.metadata().what(what)?.is_file() {
+            true => StartPage::of_file(file.into()).map(Some).what(what),
+            false => Err(Error::new(format!("{path:?} is no regular file"))),
         }
-        SharedMemory::of_file(&file, SIZE).map(|memory| Some(StartPage::of(memory))).what(what)
     }
 
+    /// The page as the init has it: the memory alone.
+    pub(super) fn for_init(&self) -> StartPage {
+        StartPage { memory: self.memory.clone(), file: None }
+    }
+
+    /// The memory of a word, for the init.
     fn word(&self, word: Word) -> &AtomicU32 {
-        self.0.word(word as usize)
+        self.memory.word(word as usize)
+    }
+
+    /// The value of a word. What the file does not have any more is 0.
+    fn value(&self, word: Word) -> u32 {
+        let Some(file) = &self.file else { return self.word(word).load(Acquire) };
+        let mut bytes = [0; 4];
+        let _ = pread(file, &mut bytes, word as libc::off_t * 4);
+        u32::from_ne_bytes(bytes)
+    }
+
+    fn set(&self, word: Word, value: u32) {
+        match &self.file {
+            // A word that cannot be set is seen by who waits for what comes of it.
+            Some(file) => drop(pwrite(file, &value.to_ne_bytes(), word as libc::off_t * 4)),
+            None => self.word(word).store(value, Release),
+        }
     }
 
     /// How far the init is.
     pub fn phase(&self) -> Phase {
-        match self.word(Word::Phase).load(Acquire) {
+        match self.value(Word::Phase) {
             0 => Phase::SettingUp,
             1 => Phase::Waiting,
             2 => Phase::Started,
@@ -130,13 +169,19 @@ impl StartPage {
 
     /// Waits until the phase is no more `phase`, for at most that long.
     pub(super) fn wait_while(&self, phase: Phase, timeout: Option<Duration>) {
-        let _ = shared::wait(self.word(Word::Phase), phase as u32, timeout);
+        if shared::wait(self.word(Word::Phase), phase as u32, timeout) == Err(Errno::EFAULT) {
+            // The memory is gone, for the init as well.
+            timeout.into_iter().for_each(std::thread::sleep);
+        }
     }
 
-    /// Starts the init, if it waits. False: it was started before.
+    /// Starts the init, if it waits. False: it was started before. Of several at once the lock of the state directory lets
+    /// one in after the other.
     pub fn start(&self) -> bool {
-        let (waiting, started) = (Phase::Waiting as u32, Phase::Started as u32);
-        let first = self.word(Word::Phase).compare_exchange(waiting, started, AcqRel, Acquire).is_ok();
+        let first = self.phase() == Phase::Waiting;
+        if first {
+            self.set(Word::Phase, Phase::Started as u32);
+        }
         // One that was killed in between has woken up nobody.
         self.wake();
         first
@@ -147,14 +192,14 @@ impl StartPage {
         self.word(Word::Entry)
     }
 
-    /// Whether the helper thread has installed the filter.
-    pub(super) fn is_confined(&self) -> bool {
-        self.confined_word().load(Acquire) != 0
+    /// Whether the thread that installs the filter is still there, which may keep more rights than the program has.
+    pub(super) fn has_helper(&self) -> bool {
+        self.value(Word::Helper) != 0
     }
 
-    /// The word that the helper thread sets then.
-    pub(super) fn confined_word(&self) -> &AtomicU32 {
-        self.word(Word::Confined)
+    /// The word that the kernel clears when that thread ends.
+    pub(super) fn helper_word(&self) -> &AtomicU32 {
+        self.word(Word::Helper)
     }
 
     /// The word for the number of a listener.
@@ -164,7 +209,7 @@ impl StartPage {
 
     /// The number of the descriptor that the filter's agent is to have, once the filter is installed.
     pub(super) fn listener(&self) -> Option<i32> {
-        let word = self.word(Word::Listener).load(Acquire);
+        let word = self.value(Word::Listener);
         word.checked_sub(1).filter(|_| word != TAKEN).and_then(|number| i32::try_from(number).ok())
     }
 
@@ -175,17 +220,12 @@ impl StartPage {
 
     /// The agent has the descriptor.
     pub(super) fn set_taken(&self) {
-        self.word(Word::Listener).store(TAKEN, Release);
-    }
-
-    /// Whether the agent has the descriptor.
-    pub(super) fn is_taken(&self) -> bool {
-        self.word(Word::Listener).load(Acquire) == TAKEN
+        self.set(Word::Listener, TAKEN);
     }
 
     /// Which of the startContainer hooks runs.
     pub(super) fn hook(&self) -> Option<usize> {
-        self.word(Word::Hook).load(Acquire).checked_sub(1).map(|index| index as usize)
+        self.value(Word::Hook).checked_sub(1).map(|index| index as usize)
     }
 
     /// The init runs this hook, or none any more.
@@ -201,25 +241,33 @@ impl StartPage {
             json = serde_json::to_vec(&cut(error)).unwrap_or_default();
         }
         if json.len() <= LONGEST {
-            self.0.write(REPORT, &json);
+            self.memory.write(REPORT, &json);
             self.word(Word::Length).store(json.len() as u32, Release);
         }
     }
 
     /// The reason of a failure, if one was left: no more of it than an error can be, and no control characters.
     pub fn reported(&self) -> Option<Error> {
-        let length = self.word(Word::Length).load(Acquire) as usize;
+        let length = (self.value(Word::Length) as usize).min(LONGEST);
         if length == 0 {
             return None;
         }
-        let text = self.0.read(REPORT, length.min(LONGEST));
+        let text = match &self.file {
+            Some(file) => {
+                let mut text = vec![0; length];
+                let read = pread(file, &mut text, REPORT as libc::off_t).unwrap_or(0);
+                text.truncate(read);
+                text
+            }
+            None => self.memory.read(REPORT, length),
+        };
         let unreadable = |_| Error::new("the container's first process failed, and its report is unreadable");
         Some(serde_json::from_slice(&text).map(harmless).unwrap_or_else(unreadable))
     }
 }
 
 /// The longest text of an error that does not fit otherwise: JSON takes up to six bytes for a character.
-const LONGEST_TEXT: usize = 2000;
+const LONGEST_TEXT: usize = 1300;
 
 fn cut(error: &Error) -> Error {
     let cut = |text: &str| text.chars().take(LONGEST_TEXT).collect::<String>();
@@ -258,7 +306,7 @@ mod tests {
 
     #[test]
     fn one_start_wins() {
-        let page = StartPage::anonymous().unwrap();
+        let page = StartPage::unnamed(false).unwrap();
         assert!(!page.start(), "nobody waits yet");
         assert_eq!(page.phase(), Phase::SettingUp);
         page.set_phase(Phase::Waiting);
@@ -268,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_report_arrives_bounded_and_without_control_characters() {
-        let page = StartPage::anonymous().unwrap();
+        let page = StartPage::unnamed(false).unwrap();
         assert_eq!(page.reported(), None);
         let error = Error::os("exec \u{1b}[31m", Errno::ENOENT).from_property("/process/args");
         page.report(&error);
@@ -280,15 +328,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_cut_ends_nobody() {
+        let page = StartPage::unnamed(true).unwrap();
+        page.for_init().set_phase(Phase::Waiting);
+        page.for_init().report(&Error::new("reason"));
+        assert_eq!((page.phase(), page.reported()), (Phase::Waiting, Some(Error::new("reason"))));
+        ftruncate(page.file.as_ref().unwrap(), 0).unwrap();
+        assert_eq!((page.phase(), page.hook(), page.reported()), (Phase::SettingUp, None, None));
+        page.wait_while(Phase::SettingUp, Some(Duration::from_millis(1)));
+        assert!(!page.start());
+    }
+
+    #[test]
     fn what_is_forged_is_an_error_like_others() {
-        let page = StartPage::anonymous().unwrap();
+        let page = StartPage::unnamed(false).unwrap();
         for (length, text) in [(u32::MAX, &b"{\"message\":"[..]), (1, b"x"), (SIZE as u32, b"")] {
-            page.0.write(REPORT, text);
+            page.memory.write(REPORT, text);
             page.word(Word::Length).store(length, Release);
             assert!(page.reported().unwrap().message.contains("unreadable"));
         }
         let forged = br#"{"message":"m","errno":-7,"detail":null,"pointer":"x","place":"\u0007","hint":null}"#;
-        page.0.write(REPORT, forged);
+        page.memory.write(REPORT, forged);
         page.word(Word::Length).store(forged.len() as u32, Release);
         assert_eq!(page.reported(), Some(Error::new("m")));
         for word in [0, 1, TAKEN, i32::MAX as u32 + 2] {

@@ -14,7 +14,7 @@ use crate::cgroup::directory::Directory;
 use crate::cgroup::freezer;
 use crate::error::{Context, Error, Result};
 use crate::process::hook::{Hook, one_line};
-use crate::sys::file;
+use crate::sys::{file, pidfd};
 
 /// The first nap between two looks, and the longest.
 const NAPS: [Duration; 2] = [Duration::from_micros(500), Duration::from_millis(50)];
@@ -61,10 +61,42 @@ impl From<Error> for Ended {
     }
 }
 
-/// A hook while it runs.
-struct Running {
-    index: usize,
-    deadline: Option<Instant>,
+/// The deadlines of the hooks, which the init's words cannot undo: which hook runs is the init's to say, and that may be in
+/// others' hands.
+struct Deadlines {
+    /// The hook that was seen last, and when it must have ended.
+    current: Option<(usize, Option<Instant>)>,
+    /// When all must have ended, if each has a limit.
+    all: Option<Instant>,
+}
+
+/// What all hooks may take beyond their limits, for the init's own work between them.
+const BETWEEN_HOOKS: Duration = Duration::from_secs(1);
+
+impl Deadlines {
+    fn begin(hooks: &[Hook]) -> Deadlines {
+        let limits: Option<u64> =
+            hooks.iter().map(|hook| hook.timeout).try_fold(0u64, |sum, limit| sum.checked_add(limit?));
+        let all = limits.filter(|_| !hooks.is_empty()).and_then(|limit| after(limit)?.checked_add(BETWEEN_HOOKS));
+        Deadlines { current: None, all }
+    }
+
+    /// The hook that takes longer than it may, now that the init says that it runs the one of this index.
+    fn overdue(&mut self, index: Option<usize>, hooks: &[Hook]) -> Option<usize> {
+        let seen = self.current.map(|(index, _)| index);
+        if let Some(index) = index.filter(|index| *index < hooks.len() && seen.is_none_or(|seen| *index > seen)) {
+            self.current = Some((index, hooks[index].timeout.and_then(after)));
+        }
+        let now = Instant::now();
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
+        let late = self.current.filter(|(seen, deadline)| index == Some(*seen) && is_over(*deadline));
+        late.map(|(index, _)| index).or_else(|| is_over(self.all).then(|| seen.unwrap_or(0)))
+    }
+}
+
+/// The moment in so many seconds; one that the clock does not reach is none.
+fn after(seconds: u64) -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_secs(seconds))
 }
 
 impl Watch<'_> {
@@ -72,7 +104,7 @@ impl Watch<'_> {
     pub fn until_waiting(&self, each: &mut dyn FnMut() -> Result<()>) -> std::result::Result<(), Ended> {
         let mut nap = NAPS[0];
         let begin = Instant::now();
-        while self.page.phase() == Phase::SettingUp {
+        while self.page.phase() == Phase::SettingUp || self.page.has_helper() {
             each()?;
             if self.has_exited()? {
                 return Err(self.failure(&[]));
@@ -88,7 +120,7 @@ impl Watch<'_> {
 
     /// Waits until the init has executed the program. `each` is called at each look.
     pub fn until_executed(&mut self, each: &mut dyn FnMut() -> Result<()>) -> std::result::Result<(), Ended> {
-        let (mut printed, mut running) = (Vec::new(), None);
+        let (mut printed, mut deadlines) = (Vec::new(), Deadlines::begin(self.hooks));
         let mut nap = NAPS[0];
         loop {
             each()?;
@@ -101,8 +133,10 @@ impl Watch<'_> {
             if executed? {
                 return Ok(());
             }
-            if let Some(error) = self.overdue(&mut running) {
-                return Err(Ended::Failed(self.with_output(error, &printed)));
+            // The caller ends the init, and with it the hook.
+            if let Some(hook) = deadlines.overdue(self.page.hook(), self.hooks).and_then(|index| self.hooks.get(index))
+            {
+                return Err(Ended::Failed(self.with_output(hook.timed_out(), &printed)));
             }
             self.sleep(nap)?;
             nap = (nap * 2).min(NAPS[1]);
@@ -114,8 +148,9 @@ impl Watch<'_> {
     fn had_executed(&self) -> bool {
         let is_unreported = self.page.reported().is_none();
         match has_executed(self.pid) {
-            Ok(executed) => executed && is_unreported,
-            Err(_) => is_unreported && self.page.phase() == Phase::Executing && !self.denies_execve,
+            // Of one that is still our child; else the pid may be another's by now.
+            Ok(executed) if !pidfd::is_gone(self.process) => executed && is_unreported,
+            _ => is_unreported && self.page.phase() == Phase::Executing && !self.denies_execve,
         }
     }
 
@@ -129,23 +164,6 @@ impl Watch<'_> {
         match one_line(printed) {
             said if said.is_empty() || self.page.hook().is_none() => error,
             said => error.note(said),
-        }
-    }
-
-    /// The error for a hook that takes longer than it may. The caller ends the init, and with it the hook.
-    fn overdue(&self, running: &mut Option<Running>) -> Option<Error> {
-        let index = self.page.hook()?;
-        let hook = self.hooks.get(index)?;
-        match running {
-            Some(Running { index: same, deadline }) if *same == index => {
-                deadline.filter(|deadline| Instant::now() >= *deadline).map(|_| hook.timed_out())
-            }
-            _ => {
-                // A deadline that the clock does not reach is none.
-                let deadline = hook.timeout.and_then(|limit| Instant::now().checked_add(Duration::from_secs(limit)));
-                *running = Some(Running { index, deadline });
-                None
-            }
         }
     }
 

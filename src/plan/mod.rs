@@ -64,6 +64,8 @@ pub struct Plan {
     pub start_hooks: Vec<Hook>,
     /// The user of the host that the program, and these hooks, run as; `None`: ferrun's own.
     pub user_on_host: Option<u32>,
+    /// Whether the init is in the pid namespace of others.
+    pub joins_pid_namespace: bool,
     /// How many descriptors after the standard streams the program has of the caller's.
     pub preserved: i32,
     /// Who answers the calls that the filter asks about.

@@ -113,6 +113,7 @@ impl Compiler<'_> {
         let joined = self.joined_namespaces();
         // Who is in a pid namespace sees the init from its birth on, and would see what ferrun itself has open.
         let is_seen = joined.contains(CloneFlags::CLONE_NEWPID);
+        self.plan.joins_pid_namespace = is_seen;
         let between = is_seen || self.has_user_namespace() && !joined.is_empty();
         let enter = if self.has_user_namespace() { joined } else { joined & OF_CHILDREN };
         let cgroup = self.v2_directory().map(|directory| directory.path.clone());

@@ -16,7 +16,8 @@ use super::hook::Hook;
 use super::spawn::End;
 use crate::error::{Error, Result};
 use crate::seccomp::own_calls::{
-    CREATE_PROCESS, EXECVE, LONG_STATE_FILE, OwnCall, STATE_FILE, STREAMS, WAIT_FOR_PROCESS, WRITE_STATE,
+    CLOSE_DESCRIPTORS, CREATE_PROCESS, EXECVE, OwnCall, STATE_FILE, STATE_PIPE, STREAMS, WAIT_FOR_PROCESS, WRITE_FILE,
+    WRITE_PIPE,
 };
 use crate::seccomp::step::Install;
 use crate::sys::program::{Strings, execve, exit, wait_for};
@@ -56,8 +57,12 @@ impl StartHook<'_> {
         report: &dyn Fn(&Error),
     ) -> Result<()> {
         // An action that kills leaves no room for an error.
-        for call in [&EXECVE, &CREATE_PROCESS, self.state_file(), &WRITE_STATE, &STREAMS] {
-            choose(self.hook, call, filter)?;
+        choose(self.hook, &EXECVE, filter)?;
+        choose(self.hook, &CREATE_PROCESS, filter)?;
+        self.state_by_pipe(filter)?;
+        choose(self.hook, &STREAMS, filter)?;
+        if preserved > 0 {
+            choose(self.hook, &CLOSE_DESCRIPTORS, filter)?;
         }
         let waits = choose(self.hook, &WAIT_FOR_PROCESS, filter)?;
         match clone::fork() {
@@ -88,7 +93,9 @@ impl StartHook<'_> {
             return report(&error);
         }
         for number in 3..3 + preserved {
-            let _ = fd::close(number);
+            if let Err(errno) = fd::close(number) {
+                return report(&Error { errno: errno as i32, ..self.hook.failed("close") });
+            }
         }
         let errno = execve(&self.hook.path, &self.args, &self.env);
         // What explains it makes calls that the filter may punish.
@@ -104,6 +111,8 @@ impl StartHook<'_> {
             led.map_err(|errno| Error { errno: errno as i32, ..self.hook.failed(duplicate) })
         };
         lead(input.as_raw_fd(), libc::STDIN_FILENO)?;
+        // As above.
+        std::mem::forget(input);
         lead(outlet.as_raw_fd(), libc::STDOUT_FILENO)?;
         lead(outlet.as_raw_fd(), libc::STDERR_FILENO)
     }
@@ -111,22 +120,33 @@ impl StartHook<'_> {
     /// A descriptor from which the state can be read, up to its end. A file in memory is subject to RLIMIT_FSIZE, so a
     /// pipe comes first where the state fits into it.
     fn input(&self, filter: Option<&Install>) -> Result<OwnedFd> {
-        let made = choose(self.hook, self.state_file(), filter)?;
-        let written = if made == "pipe2" {
-            pipe2(OFlag::O_CLOEXEC).and_then(|(input, end)| write(&end, &self.state).map(|length| (input, length)))
-        } else {
-            let file = memfd_create(c"state", MFdFlags::MFD_CLOEXEC);
-            file.and_then(|file| self.fill(&file).map(|length| (file, length)))
+        let written = match self.state_by_pipe(filter)? {
+            true => pipe2(OFlag::O_CLOEXEC).and_then(|(input, end)| {
+                let length = write(&end, &self.state)?;
+                // The execution closes it: a call less under the filter.
+                std::mem::forget(end);
+                Ok((input, length))
+            }),
+            false => {
+                let file = memfd_create(c"state", MFdFlags::MFD_CLOEXEC);
+                file.and_then(|file| self.fill(&file).map(|length| (file, length)))
+            }
         };
         match written {
             Ok((input, length)) if length == self.state.len() => Ok(input),
             Ok(_) => Err(self.hook.failed("its state could not be written")),
-            Err(errno) => Err(Error { errno: errno as i32, ..self.hook.failed(made) }),
+            Err(errno) => Err(Error { errno: errno as i32, ..self.hook.failed("write its state") }),
         }
     }
 
-    fn state_file(&self) -> &'static OwnCall {
-        if self.state.len() <= SHORT { &STATE_FILE } else { &LONG_STATE_FILE }
+    /// Whether the state goes through a pipe; else it does through a file in memory.
+    fn state_by_pipe(&self, filter: Option<&Install>) -> Result<bool> {
+        let usable = |calls: [&OwnCall; 2]| calls.iter().all(|call| call.usable(filter).is_some());
+        if self.state.len() <= SHORT && usable([&STATE_PIPE, &WRITE_PIPE]) {
+            return Ok(true);
+        }
+        choose(self.hook, &STATE_FILE, filter)?;
+        choose(self.hook, &WRITE_FILE, filter).map(|_| false)
     }
 
     /// Writes the state to a file without moving the place from which it is read.

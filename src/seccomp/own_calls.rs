@@ -29,7 +29,7 @@ pub struct OwnCall {
     pub any_of: &'static [(&'static str, [u64; 6])],
     /// The condition under which it is made.
     pub when: When,
-    /// The loss where it is denied; `None` where a helper thread makes up for it.
+    /// The loss where it is denied; `None` where something else makes up for it.
     pub lost: Option<&'static str>,
 }
 
@@ -110,14 +110,19 @@ calls! {
     /// Waits for the end of a hook.
     WAIT_FOR_PROCESS = Hooks, HOOKS,
         ["wait4" &[100, ADDRESS, 0, 0], "waitid" &[P_PID, 100, ADDRESS, WEXITED, 0]];
-    /// Holds the state for a hook to read.
-    STATE_FILE = Hooks, HOOKS, ["pipe2" &[ADDRESS, CLOEXEC], "memfd_create" &[ADDRESS, MFD_CLOEXEC]];
-    /// Of a state that is too long for a pipe.
-    LONG_STATE_FILE = Hooks, None, ["memfd_create" &[ADDRESS, MFD_CLOEXEC]];
-    /// Writes the state.
-    WRITE_STATE = Hooks, HOOKS,
-        ["write" &[DESCRIPTOR, ADDRESS, 512], "pwrite64" &[DESCRIPTOR, ADDRESS, 512, 0]];
-    /// Makes the state a hook's standard input.
+    /// Makes the pipe through which a hook reads its state.
+    STATE_PIPE = Hooks, None, ["pipe2" &[ADDRESS, CLOEXEC]];
+    /// Fills the pipe.
+    WRITE_PIPE = Hooks, None, ["write" &[DESCRIPTOR, ADDRESS, 512]];
+    /// Makes a file in memory in place of the pipe, where that is denied or the state is long.
+    STATE_FILE = Hooks, None, ["memfd_create" &[ADDRESS, MFD_CLOEXEC]];
+    /// Fills the file.
+    WRITE_FILE = Hooks, None, ["pwrite64" &[DESCRIPTOR, ADDRESS, 512, 0]];
+    /// Either of both, for `check`.
+    STATE = Hooks, HOOKS, ["pipe2" &[ADDRESS, CLOEXEC], "memfd_create" &[ADDRESS, MFD_CLOEXEC]];
+    /// The same of filling it.
+    WRITE_STATE = Hooks, HOOKS, ["write" &[DESCRIPTOR, ADDRESS, 512], "pwrite64" &[DESCRIPTOR, ADDRESS, 512, 0]];
+    /// Leads the standard streams of a hook.
     STREAMS = Hooks, HOOKS, ["dup2" &[DESCRIPTOR, 0], "dup3" &[DESCRIPTOR, 0, 0]];
     /// Closes the program's descriptors in a hook.
     CLOSE_DESCRIPTORS = HooksAndDescriptors, HOOKS, ["close" &[DESCRIPTOR]];
@@ -175,7 +180,6 @@ impl OwnCall {
         allowed.map(|(name, _)| *name)
     }
 
-    /// The first verdict, if all that this architecture has are denied.
     /// The first of the alternatives that there is any use in: one that the filter allows, or else asks its agent about.
     /// Without a filter the first that this architecture has.
     pub fn usable(&self, filter: Option<&Install>) -> Option<&'static str> {
@@ -188,6 +192,7 @@ impl OwnCall {
         self.choice(filter).or_else(|| self.any_of.iter().find(asked).map(|(name, _)| *name))
     }
 
+    /// The first verdict, if all that this architecture has are denied.
     fn denial(&self, filter: &Install) -> Option<Verdict> {
         let verdicts = || self.any_of.iter().filter_map(|(name, arguments)| filter.verdict(name, *arguments));
         verdicts().next().filter(|_| verdicts().all(|verdict| verdict.denies()))
@@ -249,7 +254,7 @@ mod tests {
         assert_eq!(denied_names(&names, create), [&always[..], &["futex", "exit"]].concat());
         assert_eq!(denied_names(&names, Start::default()), [&always[..], &["capset", "exit"]].concat());
         let hooks = Start { no_new_privileges: true, hooks: true, ..Start::default() };
-        let needed = ["clone", "wait4", "pipe2", "memfd_create", "write", "dup2"];
+        let needed = ["clone", "wait4", "pipe2", "write", "memfd_create", "pwrite64", "pipe2", "write", "dup2"];
         assert_eq!(denied_names(&names, hooks), [&always[..], &needed].concat());
         let hooks = Start { descriptors: true, ..hooks };
         assert_eq!(denied_names(&names, hooks), [&always[..], &needed, &["close"]].concat());
@@ -269,7 +274,7 @@ mod tests {
         for (allowed, group) in [
             ("waitid", &WAIT_FOR_PROCESS),
             ("wait4", &WAIT_FOR_PROCESS),
-            ("pipe2", &STATE_FILE),
+            ("pipe2", &STATE),
             ("pwrite64", &WRITE_STATE),
             ("dup3", &STREAMS),
         ] {

@@ -1,12 +1,13 @@
 //! A second thread that puts the whole process under a filter of system calls, while the first one waits in a call that
 //! it has entered before: so that call is not under the filter, and the first thread needs no right to install one.
 //!
-//! The thread is made by clone(2) without thread-local storage of its own, so its code is here and does nothing but system
-//! calls and loads and stores of words.
+//! The thread is made by clone(2) without thread-local storage of its own, so its code is here: system calls, reading the
+//! clock, and loads and stores of words.
 
+use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use nix::errno::Errno;
 
@@ -14,7 +15,7 @@ use super::seccomp::{self, Insn};
 use super::{check, fd, program, shared};
 
 /// Bytes of the stack.
-const STACK: usize = 64 * 1024;
+const STACK: usize = 16 * 1024;
 /// The number of no system call, below the bit of x32 calls.
 const NO_CALL: u32 = 0x3fff_fff0;
 
@@ -23,7 +24,7 @@ pub struct Job {
     /// Waits until this is not 0 ...
     pub ready: AtomicU32,
     /// ... and until the first thread waits on the first of these words, which is 0; moves it to the second.
-    pub entry: Option<(&'static AtomicU32, &'static AtomicU32)>,
+    pub wait: [&'static AtomicU32; 2],
     /// Installs this filter for all threads.
     pub program: &'static [Insn],
     /// With these flags, and SECCOMP_FILTER_FLAG_TSYNC.
@@ -35,36 +36,52 @@ pub struct Job {
     /// Closes the listener.
     pub closes: bool,
     /// Stores the second value in the first.
-    pub done: (&'static AtomicU32, u32),
+    pub done: Option<(&'static AtomicU32, u32)>,
     /// Whether the filter allows exit(2). Where it does not, a filter of two comparisons is installed below it, which ends
     /// the thread at a call that does not exist.
     pub exits: bool,
     /// In case of failure: the errno.
     pub failed: AtomicU32,
+    /// Not 0 until the thread has ended: the kernel clears it, and wakes up who waits on it (CLONE_CHILD_CLEARTID).
+    pub runs: &'static AtomicU32,
 }
 
-/// Begins the job.
+/// Memory for the stack of one thread: a mapping could be refused by limits by then.
+#[repr(align(16))]
+struct Stack(UnsafeCell<[u8; STACK]>);
+
+// SAFETY: only the one helper thread of a process uses it, as `begin` makes sure.
+unsafe impl Sync for Stack {}
+
+static MEMORY: Stack = Stack(UnsafeCell::new([0; STACK]));
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+/// Begins the job. A process can do that once.
 ///
 /// # Errors
-/// Those of clone(2): EAGAIN where pids.max or RLIMIT_NPROC leaves no room.
+/// Those of clone(2): EAGAIN where pids.max or RLIMIT_NPROC leaves no room, or where there was a job before.
 pub fn begin(job: &'static Job) -> nix::Result<()> {
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
-    let stack = unsafe { libc::mmap(std::ptr::null_mut(), STACK, protection, flags, -1, 0) };
-    if stack == libc::MAP_FAILED {
-        return Err(Errno::last());
+    if BEGUN.swap(true, AcqRel) {
+        return Err(Errno::EAGAIN);
     }
     let flags = libc::CLONE_VM
         | libc::CLONE_FS
         | libc::CLONE_FILES
         | libc::CLONE_SIGHAND
         | libc::CLONE_SYSVSEM
-        | libc::CLONE_THREAD;
+        | libc::CLONE_THREAD
+        | libc::CLONE_CHILD_CLEARTID;
+    job.runs.store(1, Release);
     let argument = std::ptr::from_ref(job).cast_mut().cast();
-    // SAFETY: the stack is new, grows down from its end and is never unmapped; the job lives for ever and is shared by
-    // atomics alone; what the thread shares with the caller beyond that is the C library's errno, which the caller does
-    // not look at while the thread runs.
-    check(unsafe { libc::clone(main, stack.add(STACK), flags, argument) }.into()).map(drop)
+    let null = std::ptr::null_mut::<c_void>();
+    // SAFETY: the stack grows down from its end and is nobody else's; the job lives for ever and is shared by atomics
+    // alone. Until `ready` the thread makes no system call, and afterwards the caller makes one, whose errno it does not
+    // look at: they share that of the C library.
+    let cloned = unsafe {
+        let top = MEMORY.0.get().cast::<u8>().add(STACK);
+        libc::clone(main, top.cast(), flags, argument, null, null, job.runs.as_ptr())
+    };
+    check(cloned.into()).map(drop).inspect_err(|_| job.runs.store(0, Release))
 }
 
 extern "C" fn main(job: *mut c_void) -> c_int {
@@ -73,27 +90,27 @@ extern "C" fn main(job: *mut c_void) -> c_int {
     match install(job) {
         Ok(listener) => {
             hand_over(job, listener);
-            job.done.0.store(job.done.1, Release);
-            end(job)
+            job.done.iter().for_each(|(word, value)| word.store(*value, Release));
         }
         Err(errno) => {
             job.failed.store(errno as u32, Release);
             // Nothing is denied yet.
-            job.entry.iter().for_each(|(_, word)| shared::wake(word));
-            end(job)
+            shared::wake(job.wait[1]);
         }
     }
+    end(job)
 }
 
 fn install(job: &Job) -> nix::Result<Option<i32>> {
     while job.ready.load(Acquire) == 0 {
         std::hint::spin_loop();
     }
-    if let Some((from, to)) = job.entry {
-        while shared::requeue(from, 0, to)? == 0 {
-            std::hint::spin_loop();
-        }
+    let [from, to] = job.wait;
+    while shared::requeue(from, 0, to)? == 0 {
+        std::hint::spin_loop();
     }
+    // The kernel begins a wait that is interrupted anew, on the first word: nobody would wake it up there.
+    from.store(1, Release);
     if !job.exits {
         seccomp::set_filter(&LAST, 0)?;
     }
@@ -113,15 +130,20 @@ const LAST: [Insn; 4] = [
 fn hand_over(job: &Job, listener: Option<i32>) {
     let Some(number) = listener else { return };
     job.listener.store(number.unsigned_abs() + 1, Release);
-    let begin = program::nanoseconds();
-    while job.listener.load(Acquire) != u32::MAX {
-        std::hint::spin_loop();
-        if program::nanoseconds() - begin > job.patience {
-            program::exit(1);
-        }
-    }
+    spin_until_taken(job.listener, job.patience);
     if job.closes {
         let _ = fd::close(number);
+    }
+}
+
+/// Waits until a word is `u32::MAX`, without a system call; ends the process after so many nanoseconds.
+pub fn spin_until_taken(word: &AtomicU32, patience: u64) {
+    let begin = program::monotonic();
+    while word.load(Acquire) != u32::MAX {
+        std::hint::spin_loop();
+        if program::monotonic().saturating_sub(begin) > patience {
+            program::exit(1);
+        }
     }
 }
 

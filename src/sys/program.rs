@@ -160,11 +160,20 @@ pub fn default_sigchld() -> nix::Result<()> {
     }
 }
 
+/// A clock in nanoseconds that nothing sets, for durations within one process: clock_gettime(2).
+pub fn monotonic() -> u64 {
+    read_clock(libc::CLOCK_MONOTONIC)
+}
+
 /// A clock in nanoseconds that is the same for every process: clock_gettime(2). Time namespaces shift the
 /// monotonic clock.
 pub fn nanoseconds() -> u64 {
+    read_clock(libc::CLOCK_TAI)
+}
+
+fn read_clock(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a `struct timespec` that the call fills in.
-    unsafe { libc::clock_gettime(libc::CLOCK_TAI, &mut now) };
+    unsafe { libc::clock_gettime(clock, &mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
