@@ -9,6 +9,9 @@ use common::{Bundle, Done, patience, skip, wait_until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 fn sh(script: &str) -> Value {
     json!({"path": "/bin/busybox", "args": ["sh", "-c", script]})
 }
@@ -371,5 +374,129 @@ fn an_init_is_not_dumpable_whatever_fs_suid_dumpable_says() {
         start.wait().ok();
         bundle.bounded(&["delete", "--force", &bundle.id]).ok();
         assert_eq!((created, during_the_hook), (false, false), "{no_new_privileges}, {}", profile.is_some());
+    }
+}
+
+/// A profile that allows everything but these calls.
+fn without(names: &[&str], action: &str) -> Value {
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": names, "action": action}]})
+}
+
+/// The kernel begins a wait that is interrupted anew, where it was begun.
+#[test]
+fn a_created_container_that_is_stopped_and_continued_still_starts_once() {
+    need_root!();
+    for denied in [&["capset"][..], &["capset", "exit"], &["futex", "exit"], &["uselib"]] {
+        let bundle = counting().set("/process/noNewPrivileges", json!(false));
+        let bundle = bundle.set("/linux/seccomp", without(denied, "SCMP_ACT_ERRNO"));
+        bundle.create().ok();
+        let pid = bundle.state()["pid"].as_i64().unwrap();
+        for signal in [Signal::SIGSTOP, Signal::SIGCONT, Signal::SIGSTOP, Signal::SIGCONT] {
+            kill(Pid::from_raw(pid as i32), signal).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!((bundle.status().as_str(), count(&bundle, "starts")), ("created", 0), "{denied:?}");
+        let done = bundle.bounded(&["start", &bundle.id]);
+        assert_eq!(done.status, 0, "{denied:?}: {done:?}");
+        wait_until("the program", || count(&bundle, "starts") == 1);
+        bundle.delete_force().ok();
+    }
+}
+
+#[test]
+fn a_hook_needs_no_call_that_it_does_not_make_itself_but_those_that_are_listed() {
+    need_root!();
+    for (denied, status) in [("close", 0), ("memfd_create", 0), ("pwrite64", 0), ("setpgid", 0), ("write", 1)] {
+        let bundle = Bundle::new(&["true"]).set("/hooks/startContainer", json!([{"path": "/bin/true"}]));
+        let bundle = bundle.set("/linux/seccomp", without(&[denied, "pwrite64"], "SCMP_ACT_KILL_PROCESS"));
+        let done = bundle.bounded(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        assert_eq!(done.status, status, "{denied}: {done:?}");
+        let named = done.stderr.contains("/hooks/startContainer/0") && done.stderr.contains("/linux/seccomp");
+        assert!(status == 0 || named, "{denied}: {done:?}");
+    }
+}
+
+#[test]
+fn without_room_for_the_thread_that_installs_the_filter_no_hook_runs() {
+    need_root!();
+    for (hooks, status) in [(json!([]), 0), (json!([{"path": "/bin/true"}]), 1)] {
+        let bundle = counting().set("/process/noNewPrivileges", json!(false));
+        let bundle = bundle.set("/linux/seccomp", without(&["capset"], "SCMP_ACT_ERRNO"));
+        let bundle = bundle.set("/linux/resources/pids", json!({"limit": 1})).set("/hooks/startContainer", hooks);
+        let done = bundle.create();
+        assert_eq!(done.status, status, "{done:?}");
+        assert!(status == 0 || done.stderr.contains("/linux/seccomp"), "{done:?}");
+        bundle.delete_force();
+        bundle.assert_nothing_left_soon("a create");
+    }
+}
+
+#[test]
+fn a_state_directory_without_room_is_an_error() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let script = "mkdir -p $state && mount -t tmpfs -o size=16k tmpfs $state && exec $ferrun --root $state create \
+                  --bundle $bundle $id";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).env("ferrun", common::ferrun_binary());
+    command.env("state", bundle.state_root()).env("bundle", &bundle.dir).env("id", &bundle.id);
+    let done = common::bounded(&mut command);
+    assert_eq!(done.status, 1, "{done:?}");
+    assert!(done.stderr.contains("no space left on device"), "{done:?}");
+    bundle.assert_nothing_left_soon("a create");
+}
+
+/// What the init maps can be reopened by a hook with CAP_CHECKPOINT_RESTORE and CAP_SYS_PTRACE.
+#[test]
+fn a_start_page_that_a_hook_cuts_ends_nobody_else() {
+    need_root!();
+    let cut = "for f in /proc/1/map_files/*; do busybox truncate -s 0 $f; done; exit 0";
+    for run in [false, true] {
+        let sets = json!(["CAP_SYS_PTRACE", "CAP_CHECKPOINT_RESTORE"]);
+        let mut bundle =
+            counting().set("/hooks/startContainer", json!([{"path": "/bin/sh", "args": ["sh", "-c", cut]}]));
+        for set in ["bounding", "effective", "permitted"] {
+            bundle = bundle.set(&format!("/process/capabilities/{set}"), sets.clone());
+        }
+        let done = match run {
+            true => bundle.bounded(&["run", "--detach", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]),
+            false => {
+                bundle.create().ok();
+                bundle.bounded(&["start", &bundle.id])
+            }
+        };
+        assert!(matches!(done.status, 0 | 1), "run: {run}: {done:?}");
+        bundle.delete_force();
+        bundle.assert_nothing_left_soon("a start");
+    }
+}
+
+/// Without a pid namespace of its own no signal spares the init.
+#[test]
+fn a_hook_that_reads_no_state_does_not_end_the_init() {
+    need_root!();
+    let hook = json!([{"path": "/bin/busybox", "args": ["true"]}]);
+    let bundle = Bundle::new(&["true"]).with(without_pid_namespace).set("/hooks/createContainer", hook);
+    let bundle = bundle.set("/annotations", json!({"large": "x".repeat(200_000)}));
+    for _ in 0..20 {
+        assert_eq!(launch(&bundle, &["run"]).status, 0);
+    }
+}
+
+#[test]
+fn the_engines_environment_and_arguments_are_not_the_containers_to_read() {
+    need_root!();
+    let look = "tr '\\0' '\\n' < /proc/1/environ > /tmp/environ; tr '\\0' ' ' < /proc/1/cmdline > /tmp/cmdline";
+    let mut bundle = Bundle::new(&["true"]).set("/root/readonly", json!(false));
+    bundle = bundle.set("/hooks/startContainer", json!([{"path": "/bin/sh", "args": ["sh", "-c", look]}]));
+    for set in ["bounding", "effective", "permitted"] {
+        bundle = bundle.set(&format!("/process/capabilities/{set}"), json!(["CAP_SYS_PTRACE"]));
+    }
+    let mut run = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    let done = common::bounded(run.env("SECRET_OF_THE_ENGINE", "1"));
+    assert_eq!(done.status, 0, "{done:?}");
+    for name in ["environ", "cmdline"] {
+        let text = std::fs::read_to_string(bundle.rootfs().join("tmp").join(name)).unwrap();
+        assert!(!text.contains("SECRET") && !text.contains("ferrun"), "{name}: {text:?}");
     }
 }

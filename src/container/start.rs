@@ -47,6 +47,10 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
         let error = Error::new(format!("cannot start container {id}: an older ferrun has created it"));
         return Err(error.hint("start it with the ferrun that created it, or delete it and create it anew"));
     };
+    if page.phase() == Phase::SettingUp {
+        let error = Error::new(format!("start container {id}: its start page is damaged"));
+        return Err(error.hint("delete the container with --force"));
+    }
     // Only a container that was made for it has a place for the socket.
     let notify = notify::wanted().filter(|_| directory.join(notify::DIRECTORY).exists());
     let notify = notify.map(|host| Notify::listen(&directory, &host)).transpose()?;

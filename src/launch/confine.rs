@@ -33,8 +33,8 @@ pub struct Confine<'a> {
     pub page: &'static StartPage,
     /// Whether the init waits for `start`.
     pub waits: bool,
-    /// Whether it runs hooks.
-    pub hooks: bool,
+    /// Whether code of the image can look before the program is executed: hooks, neighbours in a pid namespace.
+    pub looked_at: bool,
 }
 
 impl Confine<'_> {
@@ -103,7 +103,7 @@ impl Confine<'_> {
             runs: page.helper_word(),
         }));
         match helper_thread::begin(job) {
-            Err(Errno::EAGAIN) if !self.hooks && filter.listener.is_none() => return Ok(false),
+            Err(Errno::EAGAIN) if !self.looked_at && filter.listener.is_none() => return Ok(false),
             result => result.what(|| "create the thread that installs the seccomp filter").map_err(|error| {
                 from_profile(error).hint("allow capset and futex in the profile, or one more process in pids.limit")
             })?,

@@ -56,6 +56,8 @@ struct Init<'a> {
 pub fn main(launch: &Launch, channel: Channel<'static>, own: &[i32]) -> ! {
     let closed = fd::close_all_but(own).what(|| "close what is not the init's");
     sys::program::default_signals();
+    // Until the program: a hook need not read its input.
+    sys::program::ignore_sigpipe(true);
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
     let page = Box::leak(Box::new(launch.page.for_init()));
@@ -301,6 +303,11 @@ impl<'a> Init<'a> {
         if !self.channel().has_parent() {
             sys::program::exit(1);
         }
+        sys::program::ignore_sigpipe(false);
+        if self.is_watched() || self.launch.plan.joins_pid_namespace {
+            // The engine's environment is not the container's to read.
+            sys::program::forget_arguments();
+        }
         signals::restore(&self.launch.signal_mask).what(|| "set the signal mask")?;
         self.close_all_but_the_one()?;
         if !self.is_watched() {
@@ -311,7 +318,7 @@ impl<'a> Init<'a> {
             capabilities: self.capabilities,
             page: self.page,
             waits: self.launch.waits_for_start(),
-            hooks: !self.launch.plan.start_hooks.is_empty(),
+            looked_at: !self.launch.plan.start_hooks.is_empty() || self.launch.plan.joins_pid_namespace,
         };
         self.unfiltered = !confine.run()? && self.filter.is_some();
         Ok(())

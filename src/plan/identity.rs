@@ -1,5 +1,6 @@
 //! `process`: who it is, what it may do and use, and the program itself.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use nix::sched::CloneFlags;
@@ -157,10 +158,12 @@ impl Compiler<'_> {
 
 /// The environment with only the last of entries of one name: programs differ in which they would take.
 fn last_of_each(env: &[Text]) -> Vec<CString> {
-    let name = |entry: &Text| entry.bytes().split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
-    let names: Vec<_> = env.iter().map(name).collect();
-    let last = |index: &usize| !names[index + 1..].contains(&names[*index]);
-    (0..env.len()).filter(last).map(|index| env[index].0.clone()).collect()
+    let mut seen = BTreeSet::new();
+    let name = |entry: &&Text| entry.bytes().split(|byte| *byte == b'=').next();
+    let mut last: Vec<CString> =
+        env.iter().rev().filter(|entry| seen.insert(name(entry))).map(|entry| entry.0.clone()).collect();
+    last.reverse();
+    last
 }
 
 /// The last HOME of an environment, unless it is empty.

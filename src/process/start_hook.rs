@@ -23,8 +23,8 @@ use crate::seccomp::step::Install;
 use crate::sys::program::{Strings, execve, exit, wait_for};
 use crate::sys::{clone, fd};
 
-/// What a pipe takes in any case, so that nobody has to read for the write to return: pipe(7), PIPE_BUF.
-const SHORT: usize = 4096;
+/// What a pipe holds, so that nobody has to read for the write to return: pipe(7). A user with many pipes has shorter ones.
+const SHORT: usize = 64 * 1024;
 
 /// A hook that can be executed without allocating anything.
 pub struct StartHook<'a> {
@@ -121,7 +121,8 @@ impl StartHook<'_> {
     /// pipe comes first where the state fits into it.
     fn input(&self, filter: Option<&Install>) -> Result<OwnedFd> {
         let written = match self.state_by_pipe(filter)? {
-            true => pipe2(OFlag::O_CLOEXEC).and_then(|(input, end)| {
+            // Its writer is gone when the hook reads: it sees the end, never EAGAIN.
+            true => pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).and_then(|(input, end)| {
                 let length = write(&end, &self.state)?;
                 // The execution closes it: a call less under the filter.
                 std::mem::forget(end);

@@ -132,12 +132,54 @@ pub fn wait_for(child: Pid, by_wait4: bool) -> nix::Result<Result<i32, i32>> {
 
 /// Sets every signal to its default action: signal(2). What is ignored stays so over execve(2) otherwise.
 pub fn default_signals() {
-    // `struct sigaction` of the kernel, whose zero is the default action; the C library keeps some numbers
-    // for itself, so it is not asked.
-    let default = [0u64; 4];
-    for signal in 1..=64 {
-        // SAFETY: the kernel reads a `struct sigaction` of 32 bytes; the default action runs no code of ours.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), null::<u8>(), 8) };
+    (1..=64).for_each(|signal| set_action(signal, libc::SIG_DFL));
+}
+
+/// Ignores SIGPIPE, or sets it to its default action.
+pub fn ignore_sigpipe(ignored: bool) {
+    set_action(libc::SIGPIPE, if ignored { libc::SIG_IGN } else { libc::SIG_DFL });
+}
+
+/// Sets the action of a signal to one of the two that run no code.
+fn set_action(signal: i32, action: libc::sighandler_t) {
+    // `struct sigaction` of the kernel, the rest of which is zero; the C library keeps some numbers for itself, so it is
+    // not asked.
+    let action = [action as u64, 0, 0, 0];
+    // SAFETY: the kernel reads a `struct sigaction` of 32 bytes, whose action runs no code of ours.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), null::<u8>(), 8) };
+}
+
+/// Overwrites the arguments and the environment of this process, which /proc/PID/cmdline and environ show. Nothing may
+/// look at either afterwards.
+pub fn forget_arguments() {
+    let count = std::env::args_os().len();
+    // SAFETY: the kernel puts the array of the arguments, a null pointer, and the array of the environment one after the
+    // other (`environ` is that one unless somebody has replaced it, which ferrun never does), and the strings into memory
+    // of this process that may be written. There is one thread.
+    unsafe {
+        if environ.is_null() || count == 0 || !(*environ.sub(1)).is_null() {
+            return;
+        }
+        let arguments = environ.sub(count + 1);
+        for index in 0..count {
+            clear(*arguments.add(index));
+        }
+        let mut entry = environ;
+        while !(*entry).is_null() {
+            clear(*entry);
+            entry = entry.add(1);
+        }
+    }
+}
+
+/// Overwrites a string with zeros.
+///
+/// # Safety
+/// It is null or a NUL-terminated string that may be written and that nothing refers to.
+unsafe fn clear(string: *const c_char) {
+    if !string.is_null() {
+        // SAFETY: by the caller's promise; the length is that up to the NUL.
+        unsafe { std::ptr::write_bytes(string.cast_mut(), 0, libc::strlen(string)) };
     }
 }
 
