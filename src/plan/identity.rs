@@ -159,7 +159,9 @@ impl Compiler<'_> {
 /// The environment with only the last of entries of one name: programs differ in which they would take.
 fn last_of_each(env: &[Text]) -> Vec<CString> {
     let mut seen = BTreeSet::new();
-    let name = |entry: &&Text| entry.bytes().split(|byte| *byte == b'=').next();
+    fn name(entry: &Text) -> Option<&[u8]> {
+        entry.bytes().split(|byte| *byte == b'=').next()
+    }
     let mut last: Vec<CString> =
         env.iter().rev().filter(|entry| seen.insert(name(entry))).map(|entry| entry.0.clone()).collect();
     last.reverse();
