@@ -48,7 +48,7 @@ impl Compiler<'_> {
     /// calls is still to be installed.
     pub(super) fn identity(&mut self, filter: bool) {
         let Some(process) = &self.spec.process else { return };
-        self.init(None, Stdio { uid: process.user.uid });
+        self.init(None, Stdio { uid: process.user.uid, own_terminal: process.terminal });
         self.home(process);
         self.exec_labels(process);
         // From here on no file is opened: a limit of no descriptors is no obstacle.

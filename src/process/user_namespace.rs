@@ -9,6 +9,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Pid, Uid, fchown, setgroups, setresgid, setresuid};
 
 use super::ids::{Mappings, Range};
+use super::stdio::can_be_given;
 use crate::error::{Context, Error, Result};
 
 /// Which of the two lists.
@@ -143,9 +144,7 @@ impl GiveStreams {
         let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
         for stream in [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()] {
             let Ok(stat) = fstat(stream) else { continue };
-            // A device is everybody's: the host's /dev/null, the terminal that ferrun runs in.
-            let is_device = matches!(stat.st_mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK);
-            if !is_device && stat.st_uid != self.uid {
+            if can_be_given(&stat) && stat.st_uid != self.uid {
                 let _ = fchown(stream, Some(Uid::from_raw(self.uid)), None);
             }
         }
