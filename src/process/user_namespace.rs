@@ -9,6 +9,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Pid, Uid, fchown, setgroups, setresgid, setresuid};
 
 use super::ids::{Mappings, Range};
+use super::procfs::Procfs;
 use super::stdio::can_be_given;
 use crate::error::{Context, Error, Result};
 
@@ -79,10 +80,14 @@ pub struct CheckMap {
 }
 
 impl CheckMap {
-    /// Runs the step, in the namespace.
+    /// Runs the step, in the namespace; the /proc of a mount namespace that is joined as well may be anything.
     pub fn run(&self) -> Result<()> {
-        let path = format!("/proc/self/{}", self.ids.file());
-        let text = std::fs::read_to_string(&path).what(|| format!("read {path}"))?;
+        let path = match self.ids {
+            Ids::Users => c"thread-self/uid_map",
+            Ids::Groups => c"thread-self/gid_map",
+        };
+        let text = Procfs::to_read()?.read(path)?;
+        let text = String::from_utf8_lossy(&text);
         let range = |line: &str| {
             let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
             Some(Range { inside: numbers.next()??, outside: numbers.next()??, size: numbers.next()?? })

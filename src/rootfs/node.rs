@@ -6,15 +6,16 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor, mknodat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, major, minor, mknodat};
 use nix::unistd::{Gid, Uid, fchownat};
 
 use super::mount::attach;
 use super::propagation::SLAVE;
 use super::{Rootfs, split};
 use crate::error::{Context, Error, Result};
+use crate::process::procfs::Procfs;
 use crate::sys::fd::CWD;
-use crate::sys::mount;
+use crate::sys::{file, mount};
 
 /// Makes a device node or a named pipe. One that is there already is kept if it is the same device.
 #[derive(PartialEq)]
@@ -69,9 +70,7 @@ impl Node {
         let owned = self.own(&node, &stat)?;
         match self.mode {
             // There is no umask: what was made has its mode, but for what a new owner takes away.
-            Some(mode) if !made || (owned && mode & 0o6000 != 0) => {
-                set_mode(&node, mode).what(|| format!("chmod {self}"))
-            }
+            Some(mode) if !made || (owned && mode & 0o6000 != 0) => set_mode(&node, mode, || format!("chmod {self}")),
             _ => Ok(()),
         }
     }
@@ -138,10 +137,18 @@ impl Node {
     }
 }
 
-/// chmod(2) of a handle: Linux before 6.6 knows no way but the host's /proc.
-fn set_mode(node: &OwnedFd, mode: u32) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(format!("/proc/self/fd/{}", node.as_raw_fd()), std::fs::Permissions::from_mode(mode))
+/// Changes the mode of a handle. Before Linux 6.6, or where a filter of system calls does not know fchmodat2(2), it takes a
+/// link of /proc: of a procfs of ferrun's own, since that of a joined mount namespace may be anything.
+fn set_mode(node: &OwnedFd, mode: u32, what: impl Fn() -> String) -> Result<()> {
+    let mode = Mode::from_bits_truncate(mode);
+    match file::change_mode(node, mode) {
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            let links = Procfs::of_processes()?.open(c"thread-self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+            let name = node.as_raw_fd().to_string();
+            fchmodat(&links, name.as_str(), mode, FchmodatFlags::FollowSymlink).what(what)
+        }
+        result => result.what(what),
+    }
 }
 
 impl fmt::Display for Node {
