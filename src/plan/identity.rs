@@ -33,8 +33,7 @@ impl Compiler<'_> {
         let side = |length: u64| u16::try_from(length).ok().filter(|length| *length != 0);
         let size = process.console_size;
         let size = size.and_then(|size| Some(Size { rows: side(size.height)?, columns: side(size.width)? }));
-        let make_console = !self.binds_dev();
-        self.init(Some(Pointer::new("/process/terminal")), Terminal { size, make_console });
+        self.init(Some(Pointer::new("/process/terminal")), Terminal { size });
     }
 
     /// The working directory, made before the root becomes read-only.

@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 mod copy_up;
+mod dev;
 pub mod devices;
 pub mod file_system;
 pub mod idmap;
@@ -30,6 +31,7 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
+use self::dev::Dev;
 use self::mount::attach;
 use crate::error::Result;
 
@@ -52,6 +54,8 @@ pub struct Rootfs {
     kept: RefCell<Vec<(CString, OwnedFd)>>,
     /// The source of the next bind, if it comes from the parent.
     handed: Cell<Option<OwnedFd>>,
+    /// Whose /dev it is.
+    dev: Dev,
 }
 
 impl Rootfs {
@@ -65,6 +69,7 @@ impl Rootfs {
             null: OnceCell::new(),
             kept: RefCell::default(),
             handed: Cell::default(),
+            dev: Dev::default(),
         }
     }
 

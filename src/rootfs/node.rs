@@ -17,7 +17,7 @@ use crate::process::procfs::Procfs;
 use crate::sys::fd::CWD;
 use crate::sys::{file, mount};
 
-/// Makes a device node or a named pipe. One that is there already is kept if it is the same device.
+/// Creates a device node or a named pipe. One that was there before is kept as it is if it is the same device.
 #[derive(PartialEq)]
 pub struct Node {
     /// Where: absolute and clean, inside the container.
@@ -51,9 +51,13 @@ fn is_empty_file(stat: &FileStat) -> bool {
 const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 impl Node {
-    /// Runs the step.
+    /// Runs the step. In a /dev that is not the container's own nothing is created or changed, by whatever links of the
+    /// image it is reached.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let (parent, name) = split(&self.path);
+        if rootfs.is_in_foreign_dev(&parent)? {
+            return Ok(());
+        }
         let directory = rootfs.make_directory(&parent).what(|| format!("open directory {parent:?}"))?;
         let mode = Mode::from_bits_truncate(self.mode.unwrap_or(0o666));
         let made = match mknodat(&directory, name.as_c_str(), self.kind, mode, self.number) {
@@ -67,6 +71,11 @@ impl Node {
             There::Other((_, stat)) if self.bind && is_empty_file(&stat) => return self.bind(&directory, &name),
             There::Other(_) => return Err(self.taken()),
         };
+        if made {
+            rootfs.dev.created_node(&stat);
+        } else if !rootfs.dev.has_created(&directory, &name, &stat).what(|| format!("stat {self}"))? {
+            return Ok(());
+        }
         let owned = self.own(&node, &stat)?;
         match self.mode {
             // There is no umask: what was made has its mode, but for what a new owner takes away.
