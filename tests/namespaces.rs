@@ -429,6 +429,75 @@ fn a_bind_that_is_shared_takes_no_mount_to_a_joined_mount_namespace_unless_the_r
     }
 }
 
+/// A user namespace may mount what the mount namespace shows, whether the container can reach that or not.
+#[test]
+fn paths_are_neither_masked_nor_protected_beside_a_proc_that_shows_them_all() {
+    need_root!();
+    let masks = "mount --bind /dev/null /proc/version; mount -t tmpfs none /sys/kernel";
+    let again = "mkdir x; mount -t proc none x";
+    let hidden = format!("{masks}; mount -t tmpfs none /proc; {again}");
+    for (commands, property, path, reason) in [
+        ("", "maskedPaths", "/proc/version", Some("proc on \"/proc\"")),
+        ("", "readonlyPaths", "/proc/sys", Some("proc on \"/proc\"")),
+        // What covers it here are the cgroups, on a directory that is always empty.
+        ("mount --bind /dev/null /proc/version", "maskedPaths", "/sys/kernel", Some("sysfs on \"/sys\"")),
+        (masks, "maskedPaths", "/sys/kernel", None),
+        (masks, "readonlyPaths", "/proc/sys", None),
+        (&hidden, "maskedPaths", "/proc/sys", Some("/x\"")),
+        // As much as is left.
+        ("mount -o remount,bind,ro /sys", "readonlyPaths", "/sys/kernel", None),
+        ("mount -o remount,bind,ro /sys", "maskedPaths", "/sys/kernel", Some("sysfs on \"/sys\"")),
+        ("", "maskedPaths", "/etc", None),
+        ("", "readonlyPaths", "/bin", None),
+        ("", "maskedPaths", "/proc/nonesuch", None),
+    ] {
+        let bundle = Bundle::sh("/bin/busybox unshare -mrnpf mount -t proc none /proc && echo MOUNTED; echo ran");
+        let mounts = Mounts::after(&bundle, &[], commands);
+        let bundle = bundle.with(|config| {
+            join(config, "mount", &mounts.path());
+            config["linux"][property] = json!([path]);
+            // One of Docker's defaults, without which the root of the container cannot be mapped.
+            for set in ["bounding", "effective", "permitted"] {
+                config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SETFCAP"));
+            }
+        });
+        let done = bundle.run();
+        match reason {
+            Some(reason) => {
+                done.refused("the joined mount namespace has an unmasked ");
+                done.refused(reason);
+                done.refused(&format!(" /linux/{property}/0\n"));
+            }
+            None => {
+                let is_proc = path == "/proc/sys";
+                assert!(done.status == 0 && done.stdout.ends_with("ran\n"), "{commands} {path}: {done:?}");
+                assert!(!(is_proc && done.stdout.contains("MOUNTED")), "{commands} {path}: {done:?}");
+            }
+        }
+        drop(mounts);
+        bundle.assert_nothing_left("run");
+    }
+}
+
+/// It has masked its own.
+#[test]
+fn the_mount_namespace_of_another_container_is_joined_with_masked_paths() {
+    need_root!();
+    let bundle = Bundle::sh("wc -c </proc/timer_list; echo x 2>/dev/null >/proc/sys/kernel/printk || echo read-only");
+    let plain = bundle.run().ok();
+    let dir = bundle.dir.to_str().unwrap();
+    let target = Bundle::new(&["sleep", "1000"]).with(|config| {
+        let mount = json!({ "destination": dir, "source": dir, "options": ["rbind"] });
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    target.run_detached().ok();
+    let pid = target.state()["pid"].as_i64().unwrap();
+    let bundle = bundle.with(|config| {
+        set_namespace(config, json!({ "type": "mount", "path": format!("/proc/{pid}/ns/mnt") }));
+    });
+    assert_eq!(bundle.run().ok(), plain);
+}
+
 /// Its /proc is no procfs, and its links lead to files of the host.
 #[test]
 fn nothing_is_changed_or_believed_by_a_name_in_proc_of_a_joined_mount_namespace() {
@@ -448,6 +517,7 @@ fn nothing_is_changed_or_believed_by_a_name_in_proc_of_a_joined_mount_namespace(
 
     let lie =
         "mount -t tmpfs none /proc; mkdir /proc/self; echo 0 5 9 >/proc/self/uid_map; echo 0 5 9 >/proc/self/gid_map";
+    drop(mounts);
     let mounts = Mounts::after(&bundle, &["--user", "--map-root-user"], lie);
     let bundle = bundle.with(|config| {
         join(config, "mount", &mounts.path());
@@ -456,6 +526,7 @@ fn nothing_is_changed_or_believed_by_a_name_in_proc_of_a_joined_mount_namespace(
         (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (map.clone(), map);
     });
     bundle.run().refused("these are not the mappings of the user namespace that is joined (0 0 1)");
+    drop(mounts);
     bundle.assert_nothing_left("run");
 }
 

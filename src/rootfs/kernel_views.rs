@@ -3,17 +3,20 @@
 //! anybody can reach that. So one that is left is a way around masked and read-only paths, without any capability.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::unistd::{fchdir, getpid};
 
+use super::Rootfs;
 use super::mount_table::{Entry, MountTable};
 use super::propagation::SLAVE;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::mount::{self, MountedFile};
 use crate::sys::pidfd;
 
@@ -81,6 +84,123 @@ fn unmount(host: &OwnedFd, table: &MountTable, view: &Entry, cut_off: bool) -> n
         }
     }
     Err(Errno::EBUSY)
+}
+
+/// A mount that shows all of its file system.
+#[derive(Debug)]
+pub(super) struct FullView {
+    kind: &'static CStr,
+    point: String,
+    read_only: bool,
+}
+
+impl Rootfs {
+    /// Looks for those outside of the container's root that show all of their file system, in a mount namespace that is
+    /// joined: they are others' and stay.
+    pub(super) fn look_for_full_views(&self) -> Result<()> {
+        let table = MountTable::read()?;
+        let inside = self.mount_id()?;
+        let mut found = Vec::new();
+        for name in KINDS {
+            let is_outside =
+                |entry: &&Entry| entry.kind == name.to_bytes() && entry.root == b"/" && !table.is_within(entry, inside);
+            let mut outside = table.0.iter().filter(is_outside).peekable();
+            if outside.peek().is_none() {
+                continue;
+            }
+            let instance = match instance(name) {
+                // The kernel's own word that there is none.
+                Err(Refusal::TooRevealing) => continue,
+                Err(Refusal::Other(Errno::EPERM)) => None,
+                Err(Refusal::Other(errno)) => {
+                    return Err(Error::os(format!("make a {} of ferrun's own", name.to_string_lossy()), errno));
+                }
+                Ok(instance) => Some(instance),
+            };
+            for entry in outside {
+                if !is_covered(&table, entry, instance.as_ref())? {
+                    found.push(FullView { kind: name, point: point(entry), read_only: entry.read_only });
+                }
+            }
+        }
+        let _ = self.full_views.set(found);
+        Ok(())
+    }
+
+    /// Refuses to hide or protect a path of proc or sysfs where that could be got around.
+    pub(super) fn refuse_useless(&self, target: &OwnedFd, what: impl Fn() -> String, hides: bool) -> Result<()> {
+        let Some(views) = self.full_views.get().filter(|views| !views.is_empty()) else { return Ok(()) };
+        let kind = match fstatfs(target).what(|| format!("look at the file system to {}", what()))?.filesystem_type() {
+            PROC_SUPER_MAGIC => c"proc",
+            SYSFS_MAGIC => c"sysfs",
+            _ => return Ok(()),
+        };
+        match views.iter().find(|view| view.kind == kind && (hides || !view.read_only)) {
+            Some(view) => {
+                let (kind, point) = (kind.to_string_lossy(), &view.point);
+                let message = format!("{}: the joined mount namespace has an unmasked {kind} on {point:?}", what());
+                Err(Error::new(message).hint(
+                    "from there a process without privileges could mount one without this path; unmount or mask it in \
+                     that namespace, or leave the path out",
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether something is mounted on a mount that covers what is there, in the sense of mnt_already_visible(): anything but
+/// a directory that is made to be a mount point and always empty. A new instance shows what is below; without one no
+/// directory counts.
+fn is_covered(table: &MountTable, entry: &Entry, instance: Option<&OwnedFd>) -> Result<bool> {
+    for child in table.0.iter().filter(|child| child.parent == entry.id) {
+        let Some(below) = child.point.strip_prefix(entry.point.as_slice()) else { continue };
+        let below = below.strip_prefix(b"/").unwrap_or(below);
+        if below.is_empty() {
+            return Ok(true);
+        }
+        let Some(instance) = instance else { continue };
+        if has_contents(instance, below).what(|| format!("look below {:?}", point(child)))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a path of a file system is a file, or a directory that is not empty.
+fn has_contents(instance: &OwnedFd, path: &[u8]) -> nix::Result<bool> {
+    let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
+    let how = how.resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
+    let directory = match openat2(instance, path.as_c_str(), how) {
+        Err(Errno::ENOTDIR) => return Ok(true),
+        Err(Errno::ENOENT) => return Ok(false),
+        directory => directory?,
+    };
+    for entry in Dir::from_fd(directory)?.iter() {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The reason why a file system cannot be mounted.
+enum Refusal {
+    /// The mount namespace shows only a part of it.
+    TooRevealing,
+    Other(Errno),
+}
+
+/// A new instance of a file system, mounted nowhere.
+fn instance(kind: &CStr) -> std::result::Result<OwnedFd, Refusal> {
+    let context = mount::fsopen(kind).map_err(Refusal::Other)?;
+    mount::fsconfig_create(&context).map_err(Refusal::Other)?;
+    let attributes = mount::attr::NOSUID | mount::attr::NODEV | mount::attr::NOEXEC;
+    mount::fsmount(context.as_fd(), attributes).map_err(|errno| match errno {
+        Errno::EPERM => Refusal::TooRevealing,
+        errno => Refusal::Other(errno),
+    })
 }
 
 fn is_kernels(entry: &Entry) -> bool {

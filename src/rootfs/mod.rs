@@ -34,6 +34,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
 use self::dev::Dev;
+use self::kernel_views::FullView;
 use self::mount::attach;
 use crate::error::Result;
 
@@ -58,6 +59,8 @@ pub struct Rootfs {
     handed: Cell<Option<OwnedFd>>,
     /// Whose /dev it is.
     dev: Dev,
+    /// What of a mount namespace that is joined shows all of proc or sysfs.
+    full_views: OnceCell<Vec<FullView>>,
 }
 
 impl Rootfs {
@@ -72,6 +75,7 @@ impl Rootfs {
             kept: RefCell::default(),
             handed: Cell::default(),
             dev: Dev::default(),
+            full_views: OnceCell::new(),
         }
     }
 

@@ -120,11 +120,16 @@ pub struct MoveRoot {
     pub cut_off: bool,
     /// The tree is that of others, who need its /proc and /sys.
     pub joined: bool,
+    /// The config has masked or read-only paths.
+    pub hides: bool,
 }
 
 impl MoveRoot {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        if self.joined && self.hides {
+            rootfs.look_for_full_views()?;
+        }
         if !self.joined {
             enter_namespaces_root()?;
         }
