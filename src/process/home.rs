@@ -8,16 +8,13 @@ use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
-use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, TMPFS_MAGIC, fstatfs};
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, fstatfs};
 
 use crate::rootfs::Rootfs;
+use crate::rootfs::stored::is_kernels_own;
 
 /// Longer files of users are read no further.
 const LONGEST: u64 = 1024 * 1024;
-
-/// `RAMFS_MAGIC` and `EFIVARFS_MAGIC` of linux/magic.h.
-const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
-const EFIVARFS_MAGIC: FsType = FsType(0xde5e_81e4);
 
 const PASSWD: &CStr = c"/etc/passwd";
 
@@ -55,21 +52,15 @@ fn open(rootfs: &Rootfs) -> nix::Result<Option<OwnedFd>> {
     Ok((stored(&file)? == Some(found)).then_some(file))
 }
 
-/// Device and inode of a regular file on a file system with blocks to store it in. None of the kernel's own has blocks
-/// (simple_statfs(): proc, sysfs, debugfs, tracefs, cgroup, securityfs, bpf, configfs and others), but for efivarfs; of those
-/// in memory, which may have no blocks either, the two that store files count. A FUSE server could do anything.
+/// Device and inode of a regular file on a file system that stores files. A FUSE server could do anything.
 fn stored(file: &OwnedFd) -> nix::Result<Option<(u64, u64)>> {
     let stat = fstat(file)?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Ok(None);
     }
     let found = fstatfs(file)?;
-    let stores = match found.filesystem_type() {
-        FUSE_SUPER_MAGIC | EFIVARFS_MAGIC => false,
-        TMPFS_MAGIC | RAMFS_MAGIC => true,
-        _ => found.blocks() > 0,
-    };
-    Ok(stores.then_some((stat.st_dev, stat.st_ino)))
+    let is_stored = !is_kernels_own(&found) && found.filesystem_type() != FUSE_SUPER_MAGIC;
+    Ok(is_stored.then_some((stat.st_dev, stat.st_ino)))
 }
 
 /// The sixth field of the first line with this uid.

@@ -18,6 +18,7 @@ pub mod propagation;
 pub mod remount;
 pub mod root;
 pub mod source;
+pub mod stored;
 pub mod target;
 pub mod terminal;
 
