@@ -146,18 +146,21 @@ impl Node {
     }
 }
 
-/// Changes the mode of a handle. Before Linux 6.6, or where a filter of system calls does not know fchmodat2(2), it takes a
-/// link of /proc: of a procfs of ferrun's own, since that of a joined mount namespace may be anything.
+/// Changes the mode of a handle: fchmodat2(2), or a link of /proc before Linux 6.6, or where a filter of system calls does
+/// not know that call.
 fn set_mode(node: &OwnedFd, mode: u32, what: impl Fn() -> String) -> Result<()> {
     let mode = Mode::from_bits_truncate(mode);
     match file::change_mode(node, mode) {
-        Err(Errno::ENOSYS | Errno::EPERM) => {
-            let links = Procfs::of_processes()?.open(c"thread-self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-            let name = node.as_raw_fd().to_string();
-            fchmodat(&links, name.as_str(), mode, FchmodatFlags::FollowSymlink).what(what)
-        }
+        Err(Errno::ENOSYS | Errno::EPERM) => set_mode_by_link(node, mode, what),
         result => result.what(what),
     }
+}
+
+/// The same through a procfs of ferrun's own, since that of a joined mount namespace may be anything.
+fn set_mode_by_link(node: &OwnedFd, mode: Mode, what: impl Fn() -> String) -> Result<()> {
+    let links = Procfs::of_processes()?.open(c"thread-self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    let name = node.as_raw_fd().to_string();
+    fchmodat(&links, name.as_str(), mode, FchmodatFlags::FollowSymlink).what(what)
 }
 
 impl fmt::Display for Node {
@@ -169,5 +172,25 @@ impl fmt::Display for Node {
             _ => return write!(f, "{path} (p)"),
         };
         write!(f, "{path} ({kind} {}:{})", major(self.number), minor(self.number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_mode_of_a_handle_can_be_changed_without_fchmodat2() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let path = std::env::temp_dir().join(format!("ferrun-node-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let node = openat(CWD, &path, HANDLE, Mode::empty()).unwrap();
+        let changed = set_mode_by_link(&node, Mode::from_bits_truncate(0o4611), || "chmod".into());
+        let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
+        std::fs::remove_file(path).unwrap();
+        assert_eq!((changed, mode), (Ok(()), 0o4611));
     }
 }
