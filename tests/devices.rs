@@ -75,13 +75,23 @@ fn what_the_image_has_in_the_place_of_a_device() {
         mknod(&bundle.rootfs().join("srv"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), number).unwrap();
     };
     let wanted = || device("/srv", "c", 1, 5);
-    // The same device is kept as it is, but for what the config says of it.
+    // The same device is kept as it is, whatever the config says of its owner and mode.
     let kept = bundle("stat -c '%t:%T %a %u' /srv", &[wanted()]);
     node(&kept, makedev(1, 5));
     assert_eq!(kept.run().ok(), "1:5 600 0");
-    let changed = bundle("stat -c '%t:%T %a %u' /srv", &[with(wanted(), &json!({ "fileMode": 0o644, "uid": 3 }))]);
-    node(&changed, makedev(1, 5));
-    assert_eq!(changed.run().ok(), "1:5 644 3");
+    let given = json!({ "fileMode": 0o644, "uid": 3 });
+    let kept = bundle("stat -c '%t:%T %a %u' /srv", &[with(wanted(), &given)]);
+    node(&kept, makedev(1, 5));
+    assert_eq!(kept.run().ok(), "1:5 600 0");
+    // That of a default device in the image's own /dev, too.
+    let without_dev = |config: &mut Value| {
+        let list = config["mounts"].as_array_mut().unwrap();
+        list.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    };
+    let devices = [with(device("/dev/zero", "c", 1, 5), &given), with(device("/dev/full", "c", 1, 7), &given)];
+    let kept = bundle("stat -c '%t:%T %a %u' /dev/zero /dev/full", &devices).with(without_dev);
+    mknod(&kept.rootfs().join("dev/zero"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 5)).unwrap();
+    assert_eq!(kept.run().ok(), "1:5 600 0\n1:7 644 3");
 
     let other = bundle("true", &[wanted()]);
     node(&other, makedev(1, 3));
@@ -164,6 +174,58 @@ fn nothing_is_made_in_a_dev_that_is_bound() {
     std::fs::write(bundle.dir.join("host/file"), "").unwrap();
     assert_eq!(bundle.run().ok(), "file\nnew");
     assert_eq!(std::fs::read_dir(bundle.dir.join("host")).unwrap().count(), 1);
+}
+
+/// By links of the image, by a mount point that is a link, and as a mount that the rootfs had before.
+#[test]
+fn a_dev_of_the_host_stays_as_it_is_however_it_is_reached() {
+    need_root!();
+    let given = json!({ "fileMode": 0o640, "uid": 5, "gid": 6 });
+    let made = |directory: &str| {
+        let devices = ["zero", "new", "deep/new", "sub/new"]
+            .map(|name| with(device(&format!("{directory}/{name}"), "c", 1, 5), &given));
+        bundle("ls /dev | sort; stat -c '%a %u' /dev/zero", &devices).with(|config| {
+            config["linux"]["maskedPaths"] = json!([]);
+            let list = config["mounts"].as_array_mut().unwrap();
+            list.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        })
+    };
+    let bind = |destination: &str| json!({ "destination": destination, "source": "host", "options": ["rbind"] });
+    let over = json!({ "destination": "/dev/sub", "type": "tmpfs", "source": "none" });
+    let prepare = |bundle: &Bundle| {
+        let host = bundle.dir.join("host");
+        std::fs::create_dir_all(host.join("sub")).unwrap();
+        mknod(&host.join("zero"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 5)).unwrap();
+        std::os::unix::fs::symlink("/dev", bundle.rootfs().join("devl")).unwrap();
+    };
+    for directory in ["/dev", "/devl", "/tmp/../devl"] {
+        for (mounts, before) in [
+            (json!([bind("/dev")]), ""),
+            (json!([bind("/dev"), over]), ""),
+            (json!([bind("/devl")]), ""),
+            (json!([]), "mount --bind $bundle/host $bundle/rootfs/dev"),
+        ] {
+            let bundle = made(directory);
+            prepare(&bundle);
+            let bundle = bundle.with(|config| {
+                config["mounts"].as_array_mut().unwrap().extend(mounts.as_array().unwrap().clone());
+            });
+            let done = bundle.run_after(before);
+            assert_eq!(done.ok(), "sub\nzero\n600 0", "{directory} {mounts} {before}");
+            let node = std::fs::metadata(bundle.dir.join("host/zero")).unwrap();
+            assert_eq!((node.uid(), node.gid(), node.permissions().mode() & 0o7777), (0, 0, 0o600));
+            assert_eq!(std::fs::read_dir(bundle.dir.join("host/sub")).unwrap().count(), 0, "{directory} {mounts}");
+        }
+    }
+    // What covers it is the container's own.
+    let covered = made("/devl").with(|config| {
+        let cover = json!({ "destination": "/dev", "type": "tmpfs", "source": "none", "options": ["mode=755"] });
+        config["mounts"].as_array_mut().unwrap().extend([bind("/dev"), cover]);
+        config["process"]["args"][2] = json!("stat -c '%a %u' /dev/zero /dev/new /dev/null");
+    });
+    prepare(&covered);
+    assert_eq!(covered.run().ok(), "640 5\n640 5\n666 0");
+    assert_eq!(std::fs::read_dir(covered.dir.join("host")).unwrap().count(), 2);
 }
 
 /// As in a user namespace: ferrun may mount, and not make devices.

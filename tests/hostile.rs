@@ -224,3 +224,82 @@ fn a_directory_that_the_caller_left_open_leads_nowhere() {
         assert!(done.stderr.contains("no such file or directory"), "{args}: {done:?}");
     }
 }
+
+/// Mounts a proc or sysfs in a user namespace, which needs one in the mount namespace that shows all of it.
+fn revealing(kind: &str) -> Bundle {
+    // sysfs belongs to a network namespace.
+    let script = format!(
+        "/bin/busybox unshare -mrnpf sh -c 'mount -t {kind} none /{} && echo MOUNTED'; echo ran",
+        if kind == "proc" { "proc" } else { "sys" }
+    );
+    Bundle::sh(&script).with(|config| {
+        // One of Docker's defaults, without which the root of the container cannot be mapped.
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SETFCAP"));
+        }
+        config["linux"]["maskedPaths"] = json!(["/proc/version", "/sys/kernel"]);
+    })
+}
+
+/// `ferrun run` in a mount namespace of its own, after some commands of a shell there.
+fn run_prepared(bundle: &Bundle, flags: &str, before: &str, after: &str) -> common::Done {
+    let script = format!(
+        "set -e; mkdir -p $bundle/x/y; {before}\n$jail $ferrun --root $state run {flags} --bundle $bundle $id || status=$?
+         {after}\nexit ${{status:-0}}"
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).stdin(std::process::Stdio::null());
+    command.env("ferrun", ferrun_binary()).env("state", bundle.state_root()).env("id", &bundle.id);
+    common::Done::new(command.env("bundle", &bundle.dir).env("jail", "").output().unwrap())
+}
+
+/// S5: a mount of proc or sysfs anywhere on the host, which stays below a root that is only moved.
+#[test]
+fn no_proc_or_sysfs_of_the_host_is_left_without_pivot_root() {
+    need_root!();
+    let mut control = std::process::Command::new("unshare");
+    if !control.args(["-mrnpf", "mount", "-t", "proc", "none", "/proc"]).status().unwrap().success() {
+        return common::skip("this test needs user namespaces that may mount proc");
+    }
+    let jail = "mkdir $bundle/jail; mount --bind / $bundle/jail; mount --rbind /sys $bundle/jail/sys; \
+                mount -t proc proc $bundle/jail/proc; mount --rbind /dev $bundle/jail/dev; \
+                mount --rbind $bundle $bundle/jail$bundle; jail=\"chroot $bundle/jail\"";
+    for kind in ["proc", "sysfs"] {
+        for before in [
+            "",
+            "mount -t KIND none $bundle/x",
+            "mount -t KIND none $bundle/x; mount --bind $bundle/x $bundle/x",
+            "mount -t KIND none $bundle/x/y; mount -t tmpfs none $bundle/x",
+            "mount -t KIND none $bundle/x; mount -t tmpfs none $bundle/x; mount -t KIND none $bundle/x",
+            "touch $bundle/file; mount --bind /proc/version $bundle/file",
+            r#"mkdir "$bundle/a b\c"; mount -t KIND none "$bundle/a b\c""#,
+            "mount -t KIND none $bundle/rootfs/tmp; mount --bind $bundle/rootfs $bundle/rootfs",
+            "mount --rbind /proc $bundle/x; mount --rbind /sys $bundle/x/y 2>/dev/null || mount --rbind /sys $bundle/x",
+            jail,
+        ] {
+            let done = run_prepared(&revealing(kind), "--no-pivot", &before.replace("KIND", kind), "");
+            assert!(done.stderr.contains("mount: permission denied"), "the kernel refuses {kind}: {before} {done:?}");
+            assert_eq!((done.status, done.stdout.as_str()), (0, "ran\n"), "{kind} {before}: {done:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_unmounted_without_pivot_root_stays_on_a_host_that_shares_its_mounts() {
+    need_root!();
+    for (more, works) in [("", true), ("mount -t proc proc $bundle/x/y", false)] {
+        let before = format!(
+            "mount --make-rshared /; mount -t tmpfs none $bundle/x; mkdir $bundle/x/y; mount -t proc proc $bundle/x/y
+             {more}\ncat /proc/self/mountinfo >$bundle/before"
+        );
+        let bundle = revealing("proc").set("/linux/rootfsPropagation", json!("rshared"));
+        let done = run_prepared(&bundle, "--no-pivot", &before, "cat /proc/self/mountinfo >$bundle/after");
+        let table = |name: &str| std::fs::read_to_string(bundle.dir.join(name)).unwrap();
+        assert_eq!(table("before"), table("after"), "{more}: {done:?}");
+        match works {
+            true => assert_eq!((done.status, done.stdout.as_str()), (0, "ran\n"), "{done:?}"),
+            // One of two on the same directory cannot be reached without the other's peers.
+            false => done.refused(&format!("unmount the host's proc on {:?}", bundle.dir.join("x/y"))),
+        }
+    }
+}

@@ -216,3 +216,39 @@ fn a_root_that_is_a_link_is_refused() {
         canary.assert_alive("root.path");
     }
 }
+
+/// A file of the kernel's own, read with ferrun's rights, would tell the container of the host, and of /proc/kmsg the host
+/// would lose what is read.
+#[test]
+fn no_file_of_the_kernel_passes_for_the_list_of_users() {
+    need_root!();
+    let home = |passwd: &str, mount: Option<Value>| {
+        let bundle = Bundle::sh("echo $HOME").with(writable).with(|config| {
+            config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+            config["process"]["env"] = json!(["PATH=/bin"]);
+            config["mounts"].as_array_mut().unwrap().extend(mount);
+        });
+        replace_by_link(&bundle, "etc/passwd", passwd);
+        let mut command = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        // A line of a file that is in every procfs, in ferrun's own environment.
+        command.env("CANARY", "\nu:x:1000:1000::/leaked:\n");
+        Done::new(command.output().unwrap()).ok()
+    };
+    assert_eq!(home("/proc/self/environ", None), "/");
+    let bound = json!({ "destination": "/p", "type": "bind", "source": "/proc", "options": ["rbind"] });
+    assert_eq!(home("/p/thread-self/environ", Some(bound)), "/");
+    assert_eq!(home("/proc/sys/kernel/hostname", None), "/");
+    let tmpfs = json!({ "destination": "/t", "type": "tmpfs", "source": "none", "options": ["size=0"] });
+    assert_eq!(home("/t/none", Some(tmpfs)), "/");
+}
+
+#[test]
+fn a_list_of_users_is_read_up_to_a_mebibyte() {
+    need_root!();
+    for (length, wanted) in [(1024 * 1024 - 100, "/found"), (1024 * 1024, "/")] {
+        let bundle = Bundle::sh("echo $HOME").set("/process/env", json!(["PATH=/bin"]));
+        let text = "#\n".repeat(length / 2) + "root:x:0:0::/found:\n";
+        std::fs::write(bundle.rootfs().join("etc/passwd"), text).unwrap();
+        assert_eq!(bundle.run().ok(), wanted, "{length}");
+    }
+}

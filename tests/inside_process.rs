@@ -300,6 +300,55 @@ fn the_streams_belong_to_the_containers_user() {
     assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("1000\n1000\nagain\n", "error\n"), "{done:?}");
 }
 
+/// They stay the host's after the container's end.
+#[test]
+fn terminals_devices_and_directories_of_the_host_keep_their_owners() {
+    need_root!();
+    use std::os::unix::fs::MetadataExt;
+    let run = |stream: &File, mapped: bool| {
+        let bundle = Bundle::new(&["true"]).with(|config| user(config, 1234, 1234)).with(|config| {
+            if mapped {
+                config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+                (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (map.clone(), map);
+            }
+        });
+        std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000)).unwrap();
+        let before = stream.metadata().unwrap();
+        let streams = || Stdio::from(stream.try_clone().unwrap());
+        let mut command = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        let status = command.stdin(streams()).stdout(streams()).stderr(streams()).status().unwrap();
+        assert_eq!(status.code(), Some(0));
+        let after = stream.metadata().unwrap();
+        let owner = |of: &std::fs::Metadata| (of.uid(), of.gid(), of.mode());
+        let changed = owner(&before) != owner(&after);
+        if changed {
+            nix::unistd::fchown(stream, Some(before.uid().into()), Some(before.gid().into())).unwrap();
+        }
+        !changed
+    };
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let terminal = File::from(pty.slave);
+    let device = {
+        let path = std::env::temp_dir().join(format!("ferrun-zero-{}", std::process::id()));
+        let zero = nix::sys::stat::makedev(1, 5);
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
+        nix::sys::stat::mknod(&path, nix::sys::stat::SFlag::S_IFCHR, mode, zero).unwrap();
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        file
+    };
+    let directory_path = std::env::temp_dir().join(format!("ferrun-directory-{}", std::process::id()));
+    std::fs::create_dir_all(&directory_path).unwrap();
+    let directory = File::open(&directory_path).unwrap();
+    for mapped in [false, true] {
+        assert!(run(&terminal, mapped), "a terminal, {mapped}");
+        assert!(run(&device, mapped), "a device, {mapped}");
+        assert!(run(&directory, mapped), "a directory, {mapped}");
+    }
+    std::fs::remove_dir(directory_path).unwrap();
+}
+
 #[test]
 fn the_session_keyring_is_new_unless_asked_otherwise() {
     need_root!();

@@ -26,6 +26,11 @@ fn set_namespace(config: &mut Value, entry: Value) {
 }
 
 fn join(config: &mut Value, kind: &str, path: &str) {
+    if kind == "mount" {
+        // The host's /proc and /sys, whole, are in the namespaces of these tests.
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+    }
     set_namespace(config, json!({ "type": kind, "path": path }));
 }
 
@@ -291,6 +296,17 @@ fn the_hosts_own_namespaces_are_joined_by_path() {
 struct Mounts(std::process::Child);
 
 impl Mounts {
+    /// A namespace with the host's mounts, after some commands of a shell in the bundle's directory.
+    fn after(bundle: &Bundle, flags: &[&str], commands: &str) -> Mounts {
+        let script = format!("set -e; {commands}\necho ready; exec sleep 1000");
+        let mut command = std::process::Command::new("unshare");
+        command.args(flags).args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+        let mut child = command.current_dir(&bundle.dir).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        Mounts(child)
+    }
+
     /// `propagation`: what mount(8) makes of the namespace's mounts, which are no peers of the host's (systemd
     /// has shared ones).
     fn with_mark(bundle: &Bundle, propagation: &str) -> Mounts {
@@ -413,6 +429,107 @@ fn a_bind_that_is_shared_takes_no_mount_to_a_joined_mount_namespace_unless_the_r
     }
 }
 
+/// A user namespace may mount what the mount namespace shows, whether the container can reach that or not.
+#[test]
+fn paths_are_neither_masked_nor_protected_beside_a_proc_that_shows_them_all() {
+    need_root!();
+    let masks = "mount --bind /dev/null /proc/version; mount -t tmpfs none /sys/kernel";
+    let again = "mkdir x; mount -t proc none x";
+    let hidden = format!("{masks}; mount -t tmpfs none /proc; {again}");
+    for (commands, property, path, reason) in [
+        ("", "maskedPaths", "/proc/version", Some("proc on \"/proc\"")),
+        ("", "readonlyPaths", "/proc/sys", Some("proc on \"/proc\"")),
+        // What covers it here are the cgroups, on a directory that is always empty.
+        ("mount --bind /dev/null /proc/version", "maskedPaths", "/sys/kernel", Some("sysfs on \"/sys\"")),
+        (masks, "maskedPaths", "/sys/kernel", None),
+        (masks, "readonlyPaths", "/proc/sys", None),
+        (&hidden, "maskedPaths", "/proc/sys", Some("/x\"")),
+        // As much as is left.
+        ("mount -o remount,bind,ro /sys", "readonlyPaths", "/sys/kernel", None),
+        ("mount -o remount,bind,ro /sys", "maskedPaths", "/sys/kernel", Some("sysfs on \"/sys\"")),
+        ("", "maskedPaths", "/etc", None),
+        ("", "readonlyPaths", "/bin", None),
+        ("", "maskedPaths", "/proc/nonesuch", None),
+    ] {
+        let bundle = Bundle::sh("/bin/busybox unshare -mrnpf mount -t proc none /proc && echo MOUNTED; echo ran");
+        let mounts = Mounts::after(&bundle, &[], commands);
+        let bundle = bundle.with(|config| {
+            join(config, "mount", &mounts.path());
+            config["linux"][property] = json!([path]);
+            // One of Docker's defaults, without which the root of the container cannot be mapped.
+            for set in ["bounding", "effective", "permitted"] {
+                config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SETFCAP"));
+            }
+        });
+        let done = bundle.run();
+        match reason {
+            Some(reason) => {
+                done.refused("the joined mount namespace has an unmasked ");
+                done.refused(reason);
+                done.refused(&format!(" /linux/{property}/0\n"));
+            }
+            None => {
+                let is_proc = path == "/proc/sys";
+                assert!(done.status == 0 && done.stdout.ends_with("ran\n"), "{commands} {path}: {done:?}");
+                assert!(!(is_proc && done.stdout.contains("MOUNTED")), "{commands} {path}: {done:?}");
+            }
+        }
+        drop(mounts);
+        bundle.assert_nothing_left("run");
+    }
+}
+
+/// It has masked its own.
+#[test]
+fn the_mount_namespace_of_another_container_is_joined_with_masked_paths() {
+    need_root!();
+    let bundle = Bundle::sh("wc -c </proc/timer_list; echo x 2>/dev/null >/proc/sys/kernel/printk || echo read-only");
+    let plain = bundle.run().ok();
+    let dir = bundle.dir.to_str().unwrap();
+    let target = Bundle::new(&["sleep", "1000"]).with(|config| {
+        let mount = json!({ "destination": dir, "source": dir, "options": ["rbind"] });
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    target.run_detached().ok();
+    let pid = target.state()["pid"].as_i64().unwrap();
+    let bundle = bundle.with(|config| {
+        set_namespace(config, json!({ "type": "mount", "path": format!("/proc/{pid}/ns/mnt") }));
+    });
+    assert_eq!(bundle.run().ok(), plain);
+}
+
+/// Its /proc is no procfs, and its links lead to files of the host.
+#[test]
+fn nothing_is_changed_or_believed_by_a_name_in_proc_of_a_joined_mount_namespace() {
+    need_root!();
+    use std::os::unix::fs::PermissionsExt;
+    let pipe = json!({ "path": "/tmp/pipe", "type": "p", "fileMode": 0o4622, "uid": 5 });
+    let bundle = Bundle::sh("stat -c '%a %u' /tmp/pipe").set("/linux/devices", json!([pipe]));
+    let canary = bundle.dir.join("canary");
+    std::fs::write(&canary, "").unwrap();
+    std::fs::set_permissions(&canary, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let links = "mount -t tmpfs none /proc; mkdir -p /proc/self/fd /proc/thread-self; \
+                 for n in $(seq 0 60); do ln -s $PWD/canary /proc/self/fd/$n; done; ln -s ../self/fd /proc/thread-self/fd";
+    let mounts = Mounts::after(&bundle, &[], links);
+    let bundle = bundle.with(|config| join(config, "mount", &mounts.path()));
+    assert_eq!(bundle.run().ok(), "4622 5");
+    assert_eq!(canary.metadata().unwrap().permissions().mode() & 0o7777, 0o600, "the host's file");
+
+    let lie =
+        "mount -t tmpfs none /proc; mkdir /proc/self; echo 0 5 9 >/proc/self/uid_map; echo 0 5 9 >/proc/self/gid_map";
+    drop(mounts);
+    let mounts = Mounts::after(&bundle, &["--user", "--map-root-user"], lie);
+    let bundle = bundle.with(|config| {
+        join(config, "mount", &mounts.path());
+        join(config, "user", &mounts.path().replace("mnt", "user"));
+        let map = json!([{ "containerID": 0, "hostID": 5, "size": 9 }]);
+        (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (map.clone(), map);
+    });
+    bundle.run().refused("these are not the mappings of the user namespace that is joined (0 0 1)");
+    drop(mounts);
+    bundle.assert_nothing_left("run");
+}
+
 /// Mount points and what is mounted there.
 fn points(mountinfo: &str) -> Vec<String> {
     common::mount_lines(mountinfo).iter().map(|line| format!("{} {}", line.point, line.root)).collect()
@@ -431,7 +548,7 @@ fn a_start_that_fails_or_is_killed_at_any_step_leaves_nothing_in_a_joined_mount_
         let plan = bundle.ferrun(&["explain", "--json", "--bundle", dir]).ok();
         let plan: Value = serde_json::from_str(&plan).unwrap();
         let steps = plan["steps"].as_array().unwrap().len();
-        assert!(steps > 40, "{plan}");
+        assert!(steps > 25, "{plan}");
         // After all steps, on ferrun's side.
         let wrong = ["run", "--detach", "--bundle", dir, "--pid-file", "/nowhere/pid", &bundle.id];
         bundle.bounded(&wrong).refused("/nowhere/pid");

@@ -141,10 +141,13 @@ fn extended_attributes_are_copied() {
 #[test]
 fn what_the_kernel_makes_up_is_not_copied() {
     need_root!();
-    for path in ["/x", "/y"] {
+    for path in ["/x", "/y", "/q"] {
         let bundle = bundle("true", &[tmpfs(path, &["tmpcopyup"])]).with(|config| {
             let mount = json!({ "destination": "/y/z", "source": "/sys", "options": ["bind"] });
             config["mounts"].as_array_mut().unwrap().insert(7, mount);
+            // One of those of which there is no list.
+            let queues = json!({ "destination": "/q", "type": "mqueue", "source": "mqueue" });
+            config["mounts"].as_array_mut().unwrap().insert(7, queues);
         });
         symlink("proc", bundle.rootfs().join("x")).unwrap();
         bundle.run().refused("a file system of the kernel's own, which cannot be copied");

@@ -508,6 +508,9 @@ fn an_init_in_a_joined_mount_namespace_is_in_the_hosts_cgroups() {
         }
         config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "cgroup");
         config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == "proc");
+        // The host's /proc, whole, is in the namespace.
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
     });
     let done = bundle.run();
     holder.kill().unwrap();

@@ -34,8 +34,7 @@ impl Compiler<'_> {
         let side = |length: u64| u16::try_from(length).ok().filter(|length| *length != 0);
         let size = process.console_size;
         let size = size.and_then(|size| Some(Size { rows: side(size.height)?, columns: side(size.width)? }));
-        let make_console = !self.binds_dev();
-        self.init(Some(Pointer::new("/process/terminal")), Terminal { size, make_console });
+        self.init(Some(Pointer::new("/process/terminal")), Terminal { size });
     }
 
     /// The working directory, made before the root becomes read-only.
@@ -49,7 +48,7 @@ impl Compiler<'_> {
     /// calls is still to be installed.
     pub(super) fn identity(&mut self, filter: bool) {
         let Some(process) = &self.spec.process else { return };
-        self.init(None, Stdio { uid: process.user.uid });
+        self.init(None, Stdio { uid: process.user.uid, own_terminal: process.terminal });
         self.home(process);
         self.exec_labels(process);
         // From here on no file is opened: a limit of no descriptors is no obstacle.

@@ -200,7 +200,8 @@ impl Compiler<'_> {
             let error = Error::new("rootfsPropagation of [r]private is not safe without pivot_root");
             return Err(error.from_property("/linux/rootfsPropagation").hint("leave --no-pivot out"));
         }
-        self.init(from, MoveRoot { cut_off, joined });
+        let hides = !(self.spec.linux.masked_paths.is_empty() && self.spec.linux.readonly_paths.is_empty());
+        self.init(from, MoveRoot { cut_off, joined, hides });
         Ok(())
     }
 

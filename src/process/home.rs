@@ -1,17 +1,22 @@
 //! The home directory of the container's user, where the config names none.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, fstatfs};
 
 use crate::rootfs::Rootfs;
+use crate::rootfs::stored::is_kernels_own;
 
 /// Longer files of users are read no further.
-const LONGEST: u64 = 16 * 1024 * 1024;
+const LONGEST: u64 = 1024 * 1024;
+
+const PASSWD: &CStr = c"/etc/passwd";
 
 /// Looks up HOME in the container's /etc/passwd (passwd(5)), as runc; a user who is not there has `/`.
 #[derive(PartialEq)]
@@ -24,7 +29,10 @@ impl Home {
     /// Runs the step: gives the entry of the environment. The file is the image's, so that nothing in it
     /// and nothing about it is a reason to fail.
     pub fn run(&self, rootfs: &Rootfs) -> CString {
-        let home = open(rootfs).and_then(|file| find(BufReader::new(file.take(LONGEST)), self.uid));
+        let home = match open(rootfs) {
+            Ok(Some(file)) => find(BufReader::new(File::from(file).take(LONGEST)), self.uid),
+            Ok(None) | Err(_) => None,
+        };
         let entry = home.map(|home| [b"HOME=", home.as_slice()].concat());
         entry.and_then(|entry| CString::new(entry).ok()).unwrap_or_else(|| c"HOME=/".to_owned())
     }
@@ -36,12 +44,23 @@ impl fmt::Display for Home {
     }
 }
 
-/// The file, if it is one: a pipe would block, a device could do anything.
-fn open(rootfs: &Rootfs) -> Option<File> {
-    let is_file = |fd: &std::os::fd::OwnedFd| fstat(fd).is_ok_and(|s| s.st_mode & libc::S_IFMT == libc::S_IFREG);
-    rootfs.find(c"/etc/passwd").ok().filter(is_file)?;
-    let file = rootfs.open(c"/etc/passwd", OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).ok();
-    file.filter(is_file).map(File::from)
+/// The file, if it is one that stores what it shows: read with ferrun's rights, /proc/kmsg would take the host's
+/// kernel log away. It is looked at before it is opened, since that alone may have an effect, and once more after.
+fn open(rootfs: &Rootfs) -> nix::Result<Option<OwnedFd>> {
+    let Some(found) = stored(&rootfs.find(PASSWD)?)? else { return Ok(None) };
+    let file = rootfs.open(PASSWD, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
+    Ok((stored(&file)? == Some(found)).then_some(file))
+}
+
+/// Device and inode of a regular file on a file system that stores files. A FUSE server could do anything.
+fn stored(file: &OwnedFd) -> nix::Result<Option<(u64, u64)>> {
+    let stat = fstat(file)?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Ok(None);
+    }
+    let found = fstatfs(file)?;
+    let is_stored = !is_kernels_own(&found) && found.filesystem_type() != FUSE_SUPER_MAGIC;
+    Ok(is_stored.then_some((stat.st_dev, stat.st_ino)))
 }
 
 /// The sixth field of the first line with this uid.
@@ -64,6 +83,19 @@ fn find(mut file: impl BufRead, uid: u32) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    #[test]
+    fn only_file_systems_that_store_files_count() {
+        let stored = |path: &str| {
+            let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).unwrap();
+            super::stored(&OwnedFd::from(file)).unwrap().is_some()
+        };
+        assert!(stored(std::env::current_exe().unwrap().to_str().unwrap()));
+        for path in ["/proc/version", "/sys/kernel/notes", "/proc/self/ns/mnt", "/dev/null", "/proc", "/"] {
+            assert!(!stored(path), "{path}");
+        }
+    }
 
     #[test]
     fn the_first_line_of_the_user_counts() {

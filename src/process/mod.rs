@@ -12,7 +12,7 @@ pub mod label;
 pub mod limits;
 pub mod namespaces;
 pub mod net_device;
-mod procfs;
+pub mod procfs;
 pub mod scheduling;
 pub mod session;
 mod spawn;

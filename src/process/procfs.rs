@@ -2,13 +2,17 @@
 //! be anything (an image's directory, a bind, covered by masks; CVE-2025-52881).
 
 use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use crate::error::{Context, Error, Result};
+use crate::sys::fd::CWD;
 use crate::sys::mount::{self, attr};
 
 /// A new instance of procfs that is mounted nowhere, and gone when this is dropped.
@@ -23,6 +27,20 @@ impl Procfs {
     /// An instance that shows processes alone: proc(5), `subset=pid`.
     pub fn of_processes() -> Result<Procfs> {
         Procfs::make(Some(c"pid"))
+    }
+
+    /// An instance to read what the kernel says of this process: one of ferrun's own, or where a user namespace does not
+    /// permit that, the one on /proc. Wherever that comes from, what is read in it is the kernel's.
+    pub fn to_read() -> Result<Procfs> {
+        match Procfs::of_processes() {
+            Err(error) if error.code() == Errno::EPERM => {
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                let mounted = openat(CWD, c"/proc", flags, Mode::empty()).what(|| "open /proc")?;
+                verify(&mounted).map_err(|_| error)?;
+                Ok(Procfs(mounted))
+            }
+            result => result,
+        }
     }
 
     fn make(subset: Option<&CStr>) -> Result<Procfs> {
@@ -49,6 +67,14 @@ impl Procfs {
         let file = openat2(&self.0, path, how).what(|| format!("open /proc/{}", path.to_string_lossy()))?;
         verify(&file)?;
         Ok(file)
+    }
+
+    /// Reads a file in it.
+    pub fn read(&self, path: &CStr) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        let mut file = File::from(self.open(path, OFlag::O_RDONLY)?);
+        file.read_to_end(&mut text).what(|| format!("read /proc/{}", path.to_string_lossy()))?;
+        Ok(text)
     }
 
     /// Writes a value to a file in it in one piece.
@@ -83,6 +109,7 @@ mod tests {
         assert_eq!(processes.open(c"sys/kernel/ostype", OFlag::O_RDONLY).unwrap_err().code(), Errno::ENOENT);
         for procfs in [&all, &processes] {
             assert!(procfs.open(c"thread-self/attr", OFlag::O_RDONLY).is_ok(), "where security modules listen");
+            assert!(procfs.read(c"thread-self/mountinfo").unwrap().ends_with(b"\n"));
             assert_eq!(procfs.open(c"self/root/etc", OFlag::O_RDONLY).unwrap_err().code(), Errno::ELOOP);
             assert_eq!(procfs.open(c"../etc", OFlag::O_RDONLY).unwrap_err().code(), Errno::EXDEV);
             assert_eq!(procfs.open(c"/etc", OFlag::O_RDONLY).unwrap_err().code(), Errno::EXDEV);

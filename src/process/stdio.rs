@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::{Uid, fchown};
 
 use crate::error::{Context, Error, Result};
@@ -14,12 +14,14 @@ use crate::rootfs::devices::is_null;
 use crate::sys::fd;
 
 /// Fits the three streams to the container: what is the host's /dev/null becomes the container's, open
-/// for both directions (callers open it one way only); what is not becomes the user's, so that the
-/// program may open /dev/stdout again.
+/// for both directions (callers open it one way only); files, pipes and sockets become the user's, so that the
+/// program may open /dev/stdout again, and so does the container's own terminal.
 #[derive(PartialEq)]
 pub struct Stdio {
     /// The user that the program runs as.
     pub uid: u32,
+    /// The streams are a terminal that was created for the container.
+    pub own_terminal: bool,
 }
 
 impl Stdio {
@@ -39,7 +41,7 @@ impl Stdio {
                     return Err(Error::new("/dev/null of the container is not the null device"));
                 }
                 fd::replace(null, stream.as_raw_fd()).what(|| "reopen /dev/null")?;
-            } else if stat.st_uid != self.uid {
+            } else if stat.st_uid != self.uid && (self.own_terminal || can_be_given(&stat)) {
                 // Not every file can be given away (a pipe of another user namespace, a read-only mount);
                 // the program may still use what it has.
                 let _ = fchown(stream, Some(Uid::from_raw(self.uid)), None);
@@ -53,4 +55,10 @@ impl fmt::Display for Stdio {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("own the streams, reopen /dev/null")
     }
+}
+
+/// Whether a stream may be given to the container's user. Devices and directories belong to the host for longer than
+/// the container lives: the terminal that ferrun runs in, a disk, /dev/null.
+pub(super) fn can_be_given(stat: &FileStat) -> bool {
+    matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFIFO | libc::S_IFSOCK)
 }

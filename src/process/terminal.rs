@@ -31,8 +31,6 @@ pub struct Console {
 pub struct Terminal {
     /// What the config says.
     pub size: Option<Size>,
-    /// Whether /dev/console is made where it is missing.
-    pub make_console: bool,
 }
 
 impl Terminal {
@@ -47,7 +45,7 @@ impl Terminal {
             modes.output_flags.remove(OutputFlags::ONLCR);
             tcsetattr(&slave, SetArg::TCSANOW, &modes).what(|| "set the modes of the terminal")?;
         }
-        mount_console(rootfs, &slave, self.make_console)?;
+        mount_console(rootfs, &slave)?;
         terminal::take_control(&slave).what(|| "make the terminal the controlling one")?;
         for stream in 0..=2 {
             fd::replace(&slave, stream).what(|| "make the terminal a standard stream")?;

@@ -9,6 +9,8 @@ use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Pid, Uid, fchown, setgroups, setresgid, setresuid};
 
 use super::ids::{Mappings, Range};
+use super::procfs::Procfs;
+use super::stdio::can_be_given;
 use crate::error::{Context, Error, Result};
 
 /// Which of the two lists.
@@ -78,10 +80,14 @@ pub struct CheckMap {
 }
 
 impl CheckMap {
-    /// Runs the step, in the namespace.
+    /// Runs the step, in the namespace; the /proc of a mount namespace that is joined as well may be anything.
     pub fn run(&self) -> Result<()> {
-        let path = format!("/proc/self/{}", self.ids.file());
-        let text = std::fs::read_to_string(&path).what(|| format!("read {path}"))?;
+        let path = match self.ids {
+            Ids::Users => c"thread-self/uid_map",
+            Ids::Groups => c"thread-self/gid_map",
+        };
+        let text = Procfs::to_read()?.read(path)?;
+        let text = String::from_utf8_lossy(&text);
         let range = |line: &str| {
             let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
             Some(Range { inside: numbers.next()??, outside: numbers.next()??, size: numbers.next()?? })
@@ -143,9 +149,7 @@ impl GiveStreams {
         let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
         for stream in [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()] {
             let Ok(stat) = fstat(stream) else { continue };
-            // A device is everybody's: the host's /dev/null, the terminal that ferrun runs in.
-            let is_device = matches!(stat.st_mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK);
-            if !is_device && stat.st_uid != self.uid {
+            if can_be_given(&stat) && stat.st_uid != self.uid {
                 let _ = fchown(stream, Some(Uid::from_raw(self.uid)), None);
             }
         }

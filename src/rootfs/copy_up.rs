@@ -11,10 +11,11 @@ use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{
     FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, mknodat, utimensat,
 };
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use nix::sys::statfs::fstatfs;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, symlinkat};
 
+use super::stored::is_kernels_own;
 use crate::error::{Context, Error, Result};
 use crate::sys::xattr;
 
@@ -32,9 +33,7 @@ pub(super) fn copy_up(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
 }
 
 fn copy_entries(from: OwnedFd, to: &OwnedFd) -> Result<()> {
-    // Whose files have no end, and no contents of their own.
-    let kind = fstatfs(&from).what(|| "look at the mount point")?.filesystem_type();
-    if matches!(kind, PROC_SUPER_MAGIC | SYSFS_MAGIC | CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC) {
+    if is_kernels_own(&fstatfs(&from).what(|| "look at the mount point")?) {
         return Err(Error::new("there is a file system of the kernel's own, which cannot be copied"));
     }
     let mut from = Dir::from_fd(from).what(|| "read the mount point")?;

@@ -12,6 +12,7 @@ use nix::unistd::symlinkat;
 use super::Rootfs;
 use super::node::{Node, There};
 use crate::error::{Context, Error, Result};
+use crate::sys::mount::MountedFile;
 
 /// Names and numbers: "Default Devices" of the OCI runtime spec, config-linux.md.
 pub const NODES: &[(&CStr, u64, u64)] =
@@ -35,18 +36,29 @@ pub struct DefaultDevices {
 }
 
 impl DefaultDevices {
-    /// Runs the step.
+    /// Runs the step. A /dev that is a part of the host's tree, perhaps its own /dev, has what it has: as with runc, nothing
+    /// is created there.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let dev = rootfs.make_directory(c"/dev").what(|| "open /dev of the container")?;
+        let place = MountedFile::of(&dev).what(|| "look at /dev of the container")?;
+        if rootfs.foreign_dev(Some(&place))?.is_some() {
+            return Ok(());
+        }
+        let mut created = Vec::with_capacity(NODES.len());
         for (name, major, minor) in NODES {
             let path = CString::new([b"/dev/", name.to_bytes()].concat()).expect("joined from strings without NUL");
             let number = makedev(*major, *minor);
             let node = Node { path, kind: SFlag::S_IFCHR, number, mode: None, uid: None, gid: None, bind: self.bind };
             match self.bind {
                 true => node.bind(&dev, name)?,
-                false => make_node(&dev, name, &node)?,
+                false => {
+                    if make_node(&dev, name, &node)? {
+                        created.push(*name);
+                    }
+                }
             }
         }
+        rootfs.dev.created_defaults(place, created);
         for (name, target) in LINKS {
             make_link(&dev, name, target)?;
         }
@@ -58,14 +70,15 @@ impl DefaultDevices {
     }
 }
 
-fn make_node(dev: &OwnedFd, name: &CStr, node: &Node) -> Result<()> {
+/// Returns whether it was created.
+fn make_node(dev: &OwnedFd, name: &CStr, node: &Node) -> Result<bool> {
     match mknodat(dev, name, node.kind, Mode::from_bits_truncate(0o666), node.number) {
         Err(Errno::EEXIST) => match node.there(dev, name)? {
-            There::Same(_) => Ok(()),
+            There::Same(_) => Ok(false),
             There::Other(_) => Err(node.taken()),
         },
-        Err(Errno::EPERM) => node.bind(dev, name),
-        result => result.what(|| format!("mknod {node}")),
+        Err(Errno::EPERM) => node.bind(dev, name).map(|()| false),
+        result => result.what(|| format!("mknod {node}")).map(|()| true),
     }
 }
 

@@ -30,6 +30,7 @@ impl Mask {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
             result => result.what(|| format!("mask {self}"))?,
         };
+        rootfs.refuse_useless(&target, || format!("mask {:?}", self.path), true)?;
         let stat = fstat(&target).what(|| format!("stat {self}"))?;
         let is_directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
         let cover = match is_directory {
@@ -95,6 +96,7 @@ impl ReadOnlyPath {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
             result => result.what(|| format!("make {self} read-only"))?,
         };
+        rootfs.refuse_useless(&target, || format!("make {:?} read-only", self.0), false)?;
         let copy = mount::clone_tree(&target, true).what(|| format!("bind {self}"))?;
         let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         mount::mount_setattr(&copy, true, &change).what(|| format!("make {self} read-only"))?;

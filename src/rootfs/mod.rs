@@ -3,18 +3,22 @@
 
 pub mod cgroup;
 mod copy_up;
+mod dev;
 pub mod devices;
 pub mod file_system;
 pub mod idmap;
+mod kernel_views;
 mod long_options;
 pub mod mask;
 pub mod mount;
+mod mount_table;
 pub mod node;
 pub mod options;
 pub mod propagation;
 pub mod remount;
 pub mod root;
 pub mod source;
+pub mod stored;
 pub mod target;
 pub mod terminal;
 
@@ -30,6 +34,8 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
+use self::dev::Dev;
+use self::kernel_views::FullView;
 use self::mount::attach;
 use crate::error::Result;
 
@@ -52,6 +58,10 @@ pub struct Rootfs {
     kept: RefCell<Vec<(CString, OwnedFd)>>,
     /// The source of the next bind, if it comes from the parent.
     handed: Cell<Option<OwnedFd>>,
+    /// Whose /dev it is.
+    dev: Dev,
+    /// What of a mount namespace that is joined shows all of proc or sysfs.
+    full_views: OnceCell<Vec<FullView>>,
 }
 
 impl Rootfs {
@@ -65,6 +75,8 @@ impl Rootfs {
             null: OnceCell::new(),
             kept: RefCell::default(),
             handed: Cell::default(),
+            dev: Dev::default(),
+            full_views: OnceCell::new(),
         }
     }
 

@@ -63,6 +63,7 @@ impl Mount {
         let finish = || set_mount_options(&tree, &self.options, self.seal_later, self);
         let attached = rootfs.attach(&tree, &target, &self.destination, finish);
         attached.map_err(|error| Mount::on_unlike(error, &tree, &target))?;
+        rootfs.note_dev(self, &tree)?;
         if self.keep {
             rootfs.keep(self.destination.clone(), tree);
         }

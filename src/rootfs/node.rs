@@ -6,17 +6,18 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor, mknodat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, major, minor, mknodat};
 use nix::unistd::{Gid, Uid, fchownat};
 
 use super::mount::attach;
 use super::propagation::SLAVE;
 use super::{Rootfs, split};
 use crate::error::{Context, Error, Result};
+use crate::process::procfs::Procfs;
 use crate::sys::fd::CWD;
-use crate::sys::mount;
+use crate::sys::{file, mount};
 
-/// Makes a device node or a named pipe. One that is there already is kept if it is the same device.
+/// Creates a device node or a named pipe. One that was there before is kept as it is if it is the same device.
 #[derive(PartialEq)]
 pub struct Node {
     /// Where: absolute and clean, inside the container.
@@ -50,9 +51,13 @@ fn is_empty_file(stat: &FileStat) -> bool {
 const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 impl Node {
-    /// Runs the step.
+    /// Runs the step. In a /dev that is not the container's own nothing is created or changed, by whatever links of the
+    /// image it is reached.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let (parent, name) = split(&self.path);
+        if rootfs.is_in_foreign_dev(&parent)? {
+            return Ok(());
+        }
         let directory = rootfs.make_directory(&parent).what(|| format!("open directory {parent:?}"))?;
         let mode = Mode::from_bits_truncate(self.mode.unwrap_or(0o666));
         let made = match mknodat(&directory, name.as_c_str(), self.kind, mode, self.number) {
@@ -66,12 +71,15 @@ impl Node {
             There::Other((_, stat)) if self.bind && is_empty_file(&stat) => return self.bind(&directory, &name),
             There::Other(_) => return Err(self.taken()),
         };
+        if made {
+            rootfs.dev.created_node(&stat);
+        } else if !rootfs.dev.has_created(&directory, &name, &stat).what(|| format!("stat {self}"))? {
+            return Ok(());
+        }
         let owned = self.own(&node, &stat)?;
         match self.mode {
             // There is no umask: what was made has its mode, but for what a new owner takes away.
-            Some(mode) if !made || (owned && mode & 0o6000 != 0) => {
-                set_mode(&node, mode).what(|| format!("chmod {self}"))
-            }
+            Some(mode) if !made || (owned && mode & 0o6000 != 0) => set_mode(&node, mode, || format!("chmod {self}")),
             _ => Ok(()),
         }
     }
@@ -138,10 +146,21 @@ impl Node {
     }
 }
 
-/// chmod(2) of a handle: Linux before 6.6 knows no way but the host's /proc.
-fn set_mode(node: &OwnedFd, mode: u32) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(format!("/proc/self/fd/{}", node.as_raw_fd()), std::fs::Permissions::from_mode(mode))
+/// Changes the mode of a handle: fchmodat2(2), or a link of /proc before Linux 6.6, or where a filter of system calls does
+/// not know that call.
+fn set_mode(node: &OwnedFd, mode: u32, what: impl Fn() -> String) -> Result<()> {
+    let mode = Mode::from_bits_truncate(mode);
+    match file::change_mode(node, mode) {
+        Err(Errno::ENOSYS | Errno::EPERM) => set_mode_by_link(node, mode, what),
+        result => result.what(what),
+    }
+}
+
+/// The same through a procfs of ferrun's own, since that of a joined mount namespace may be anything.
+fn set_mode_by_link(node: &OwnedFd, mode: Mode, what: impl Fn() -> String) -> Result<()> {
+    let links = Procfs::of_processes()?.open(c"thread-self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    let name = node.as_raw_fd().to_string();
+    fchmodat(&links, name.as_str(), mode, FchmodatFlags::FollowSymlink).what(what)
 }
 
 impl fmt::Display for Node {
@@ -153,5 +172,25 @@ impl fmt::Display for Node {
             _ => return write!(f, "{path} (p)"),
         };
         write!(f, "{path} ({kind} {}:{})", major(self.number), minor(self.number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_mode_of_a_handle_can_be_changed_without_fchmodat2() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let path = std::env::temp_dir().join(format!("ferrun-node-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let node = openat(CWD, &path, HANDLE, Mode::empty()).unwrap();
+        let changed = set_mode_by_link(&node, Mode::from_bits_truncate(0o4611), || "chmod".into());
+        let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
+        std::fs::remove_file(path).unwrap();
+        assert_eq!((changed, mode), (Ok(()), 0o4611));
     }
 }

@@ -4,12 +4,12 @@ use std::ffi::CString;
 use std::fmt;
 
 use nix::mount::{MntFlags, umount2};
-use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 use nix::unistd::{chroot, fchdir};
 
 use super::Rootfs;
+use super::kernel_views::{enter_namespaces_root, unmount_all};
 use super::propagation::{self, Propagation, SLAVE};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
 
@@ -109,8 +109,8 @@ impl fmt::Display for Pivot {
     }
 }
 
-/// Moves the root file system over the host's root, for `--no-pivot`: the host's tree stays mounted
-/// below, so that what could be reached of it matters; /proc and /sys of the host are taken away first.
+/// Moves the root file system over the host's root, for `--no-pivot`: the host's tree stays mounted below, so that what
+/// could be reached of it matters; its proc and sysfs are unmounted.
 ///
 /// In a mount namespace that is joined, too: pivot_root(2) would give the container's root to every process
 /// there. They keep what they have; who enters the namespace from now on is in the container's root.
@@ -120,31 +120,28 @@ pub struct MoveRoot {
     pub cut_off: bool,
     /// The tree is that of others, who need its /proc and /sys.
     pub joined: bool,
+    /// The config has masked or read-only paths.
+    pub hides: bool,
 }
 
 impl MoveRoot {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        fchdir(rootfs.root()).what(|| "enter the rootfs")?;
+        if self.joined && self.hides {
+            rootfs.look_for_full_views()?;
+        }
+        if !self.joined {
+            enter_namespaces_root()?;
+        }
         let host = mount::open_tree(CWD, c"/", 0).what(|| "open the host's root")?;
         if self.cut_off {
             mount::mount_setattr(&host, false, &SLAVE).what(|| "cut the root off from the host's")?;
         }
-        for tree in [c"/proc", c"/sys"].into_iter().filter(|_| !self.joined) {
-            if self.cut_off {
-                // One that is no mount is none of the host's either.
-                let _ = mount::mount_setattr_on(tree, true, &SLAVE);
-            }
-            let _ = umount2(tree, MntFlags::MNT_DETACH);
-            // One that stays (locked, or mounted twice) would be a way around the masked paths.
-            let kind = statfs(tree).map(|fs| fs.filesystem_type());
-            if matches!(kind, Ok(PROC_SUPER_MAGIC | SYSFS_MAGIC)) {
-                let message =
-                    format!("the host's {} cannot be unmounted, which --no-pivot needs", tree.to_string_lossy());
-                return Err(Error::new(message));
-            }
-        }
         super::mount::attach(rootfs.root(), &host, c"/")?;
+        if !self.joined {
+            unmount_all(&host, rootfs.mount_id()?, self.cut_off)?;
+        }
+        fchdir(rootfs.root()).what(|| "enter the rootfs")?;
         chroot(".").what(|| "chroot to the rootfs")?;
         nix::unistd::chdir("/").what(|| "enter the new root")
     }
@@ -152,8 +149,10 @@ impl MoveRoot {
 
 impl fmt::Display for MoveRoot {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let whose = if self.joined { "namespace" } else { "host" };
-        write!(f, "move over the {whose}'s root, chroot")
+        f.write_str(match self.joined {
+            true => "move over the namespace's root, chroot",
+            false => "move over the host's root, unmount its proc and sysfs, chroot",
+        })
     }
 }
 

@@ -32,13 +32,13 @@ pub fn open_terminal(rootfs: &Rootfs) -> Result<(OwnedFd, OwnedFd)> {
     Ok((master, slave))
 }
 
-/// Mounts the terminal on /dev/console, which is made if it is missing and `make` says so. It is mounted by
-/// its descriptor, and on what is there itself, should that be a link (CVE-2025-52565).
-pub fn mount_console(rootfs: &Rootfs, terminal: &OwnedFd, make: bool) -> Result<()> {
+/// Mounts the terminal on /dev/console, which is created if it is missing, unless in a /dev that is not the container's
+/// own. It is mounted by its descriptor, and on what is there itself, should that be a link (CVE-2025-52565).
+pub fn mount_console(rootfs: &Rootfs, terminal: &OwnedFd) -> Result<()> {
     let dev = rootfs.make_directory(c"/dev").what(|| "open /dev of the container")?;
     let handle = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let place = match openat(&dev, c"console", handle, Mode::empty()) {
-        Err(Errno::ENOENT) if !make => return Ok(()),
+        Err(Errno::ENOENT) if rootfs.foreign_dev(None)?.is_some() => return Ok(()),
         Err(Errno::ENOENT) => {
             let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             openat(&dev, c"console", flags, Mode::from_bits_truncate(0o600)).what(|| format!("make {CONSOLE:?}"))?

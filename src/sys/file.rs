@@ -60,8 +60,31 @@ pub fn write(path: &(impl NixPath + ?Sized), value: &[u8]) -> nix::Result<()> {
     unistd::write(file, value).map(drop)
 }
 
+/// `SYS_fchmodat2`, which the libc crate does not have for every target; the number is the same on all but alpha.
+const SYS_FCHMODAT2: libc::c_long = 452;
+
+/// Changes the mode of the file that a handle (O_PATH) is open on: fchmodat2(2), Linux 6.6.
+pub fn change_mode(handle: impl AsFd, mode: Mode) -> nix::Result<()> {
+    let (handle, path) = (handle.as_fd().as_raw_fd(), c"".as_ptr());
+    // SAFETY: the path is the empty NUL-terminated string; only integers are passed beside it.
+    super::check(unsafe { libc::syscall(SYS_FCHMODAT2, handle, path, mode.bits(), libc::AT_EMPTY_PATH) }).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_mode_of_a_handle_is_changed() {
+        use super::*;
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("ferrun-mode-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let handle = openat(CWD, &path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let changed = change_mode(&handle, Mode::from_bits_truncate(0o4611));
+        let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
+        std::fs::remove_file(path).unwrap();
+        assert!(changed == Err(Errno::ENOSYS) || changed == Ok(()) && mode == 0o4611, "{changed:?} {mode:o}");
+    }
+
     #[test]
     fn files_of_any_length_are_read_whole() {
         let path = std::env::temp_dir().join(format!("ferrun-file-{}", std::process::id()));

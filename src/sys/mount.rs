@@ -160,6 +160,16 @@ impl MountedFile {
         MountedFile::look(libc::AT_FDCWD, path, 0)
     }
 
+    /// The file that a handle is open on.
+    pub fn of(handle: impl AsFd) -> nix::Result<MountedFile> {
+        MountedFile::of_descriptor(handle.as_fd().as_raw_fd())
+    }
+
+    /// The id of the mount, as /proc/PID/mountinfo has it.
+    pub fn mount(&self) -> u64 {
+        self.mount
+    }
+
     /// The file that a descriptor is open on. The number is only looked at: its owner keeps it.
     pub fn of_descriptor(number: RawFd) -> nix::Result<MountedFile> {
         MountedFile::look(number, c"", libc::AT_EMPTY_PATH)
