@@ -29,7 +29,7 @@ pub mod sysctl;
 pub mod text;
 pub mod unknown;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -38,6 +38,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, stat};
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::file;
+use crate::sys::regular::{self, Unreadable};
 pub use position::Positions;
 pub use problems::Problems;
 pub use spec::Spec;
@@ -62,7 +63,7 @@ pub struct Bundle {
 /// property of the wrong type or value (with its pointer and line).
 pub fn load(dir: &Path) -> Result<Bundle> {
     let (directory, absolute) = open(dir).what(|| format!("bundle {dir:?}"))?;
-    let text = file::read_at(&directory, c"config.json").what(|| format!("open {:?}", absolute.join("config.json")))?;
+    let text = read_config(&directory).what(|| format!("open {:?}", absolute.join("config.json")))?;
     let spec = read(&text)?;
     let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new() };
     let mut found = Problems::default();
@@ -74,6 +75,40 @@ pub fn load(dir: &Path) -> Result<Bundle> {
         }
         Some(first) => Err(bundle.locate(first)),
     }
+}
+
+/// The longest config.json that is read, in bytes.
+const LONGEST: usize = 16 << 20;
+
+/// Reads the config.json of a bundle, which may be a link to one.
+fn read_config(directory: impl AsFd) -> std::result::Result<Vec<u8>, Unreadable> {
+    regular::read(directory, c"config.json", OFlag::empty(), LONGEST).map(|regular| regular.text)
+}
+
+/// The text of a bundle's config.json, whatever it says.
+///
+/// # Errors
+/// A file that is missing, too long or no regular one.
+pub fn read_text(dir: &Path) -> Result<Vec<u8>> {
+    let what = || format!("open {:?}", dir.join("config.json"));
+    let directory = openat(CWD, dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+    read_config(directory.what(what)?).what(what)
+}
+
+/// Reads a file that the caller names, such as a profile: any kind of file, a pipe as well, up to the length of a
+/// config.json.
+///
+/// # Errors
+/// A longer one.
+pub fn read_named(path: &Path) -> Result<Vec<u8>> {
+    let what = || format!("open {path:?}");
+    let file = openat(CWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).what(what)?;
+    read_stream(file).what(what)
+}
+
+/// Reads an open file, up to the same length.
+pub fn read_stream(file: impl AsFd) -> std::result::Result<Vec<u8>, Unreadable> {
+    file::read_open(file, LONGEST)?.ok_or(Unreadable::LongerThan(LONGEST))
 }
 
 /// Opens a directory; gives its absolute path without links, too. As engines write it, that is the path that

@@ -8,9 +8,9 @@ use serde_json::json;
 use super::Command;
 use super::globals::Globals;
 use super::report::print_out;
-use crate::bundle::Bundle;
 use crate::bundle::problems::Problems;
 use crate::bundle::survey::{self, original};
+use crate::bundle::{self, Bundle};
 use crate::container::create;
 use crate::error::{Context, Error, Result};
 use crate::plan::Options;
@@ -34,8 +34,7 @@ impl Command for Check {
     const ABOUT: &'static str = "Tell everything that is wrong with a bundle, on this host, at once";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        let config = self.bundle.join("config.json");
-        let text = std::fs::read(&config).what(|| format!("open {config:?}"))?;
+        let text = bundle::read_text(&self.bundle)?;
         let (mut found, rest) = survey::all(&text);
         if let Some((spec, left_out)) = rest {
             // What this host makes of what is not wrong by itself.

@@ -48,7 +48,7 @@ impl Explain {
             }
             return Ok(host);
         };
-        let text = std::fs::read(path).what(|| format!("read {path:?}"))?;
+        let text = bundle::read_named(path)?;
         serde_json::from_slice(&text).map_err(|error| Error::new(format!("{path:?} does not describe a host: {error}")))
     }
 }

@@ -31,7 +31,7 @@ impl Command for List {
     const ABOUT: &'static str = "List the containers";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        let (containers, warnings) = list(&globals.root()?);
+        let (containers, warnings) = list(&globals.root()?)?;
         report::warnings(&warnings, globals);
         let text = match (self.quiet, self.format) {
             (true, _) => containers.iter().map(|container| format!("{}\n", container.id)).collect(),

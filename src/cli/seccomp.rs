@@ -56,7 +56,7 @@ impl Seccomp {
             let filter = filter.map_err(|error| bundle.locate(error))?;
             return Ok((bundle.spec.linux.seccomp.ok_or_else(none)?, filter));
         };
-        let text = std::fs::read(path).what(|| format!("open {path:?}"))?;
+        let text = bundle::read_named(path)?;
         let name = path.to_string_lossy();
         let profile = seccomp::read(bundle::utf8(&text, &name)?)
             .map_err(|error| bundle::misread(&error, &text, &name))?

@@ -7,7 +7,7 @@ use clap::Args;
 use super::globals::{Container, Globals};
 use super::{Command, report};
 use crate::bundle::resources::Resources;
-use crate::bundle::{check_resources, read_resources, within};
+use crate::bundle::{check_resources, read_named, read_resources, read_stream, within};
 use crate::container::update::update;
 use crate::error::{Context, Error, Result};
 
@@ -101,12 +101,8 @@ impl Update {
             return Ok((b"{}".to_vec(), resources));
         };
         let text = match path.to_str() {
-            Some("-") => {
-                let mut text = Vec::new();
-                std::io::Read::read_to_end(&mut std::io::stdin(), &mut text).what(|| "read standard input")?;
-                text
-            }
-            _ => std::fs::read(&path).what(|| format!("open {path:?}"))?,
+            Some("-") => read_stream(std::io::stdin()).what(|| "read standard input")?,
+            _ => read_named(&path)?,
         };
         let resources = read_resources(&text, name)?;
         Ok((text, resources))

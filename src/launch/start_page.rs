@@ -7,15 +7,16 @@
 //! As soon as code of the image can run beside the init, what is read here is hostile: a process that may trace the init
 //! may write to its memory. All that can come of that is that this container starts, or fails with other words.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::time::Duration;
 
-use nix::sys::stat::{SFlag, fstat};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 
 use crate::error::{Context, Error, Result};
 use crate::sys::shared::{self, SharedMemory};
@@ -75,26 +76,25 @@ impl StartPage {
     }
 
     /// The page of a container that `start` finds by its state directory.
-    pub fn create(state: &Path) -> Result<StartPage> {
-        let path = state.join(FILE);
-        let what = || format!("create the start page {path:?}");
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).what(what)?;
+    pub fn create(state: impl AsFd) -> Result<StartPage> {
+        let what = || "create the start page";
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let file = openat(state, FILE, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from).what(what)?;
         file.set_len(SIZE as u64).what(what)?;
         SharedMemory::of_file(&file, SIZE).map(StartPage::of).what(what)
     }
 
     /// The page of a created container; `None` if it has none.
-    pub fn open(state: &Path) -> Result<Option<StartPage>> {
-        let path = state.join(FILE);
-        let what = || format!("open the start page {path:?}");
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file: File = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.what(what)?,
+    pub fn open(state: impl AsFd) -> Result<Option<StartPage>> {
+        let what = || "open the start page";
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = match openat(state, FILE, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            opened => opened.map(File::from).what(what)?,
         };
         let stat = fstat(&file).what(what)?;
         if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG || stat.st_size != SIZE as i64 {
-            return Err(Error::new(format!("{path:?} is no start page")));
+            return Err(Error::new(format!("open the start page: {FILE} is another kind of file")));
         }
         SharedMemory::of_file(&file, SIZE).map(|memory| Some(StartPage::of(memory))).what(what)
     }
@@ -252,8 +252,6 @@ fn harmless(error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use nix::errno::Errno;
-
     use super::*;
 
     #[test]
