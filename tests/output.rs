@@ -86,11 +86,40 @@ fn the_bundle_in_the_state_is_absolute() {
 fn an_empty_list_is_a_header_or_null_or_nothing() {
     need_root!();
     let bundle = Bundle::new(&["true"]);
+    std::fs::create_dir(bundle.state_root()).unwrap();
     let header: Vec<String> = bundle.ferrun(&["list"]).ok().split_whitespace().map(str::to_owned).collect();
     assert_eq!(header, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
     assert_eq!(bundle.ferrun(&["list", "--format", "json"]).ok(), "null");
     assert_eq!(bundle.ferrun(&["list", "--quiet"]).stdout, "");
+    assert_eq!(names_in(&bundle.state_root()), BTreeSet::new(), "looking makes nothing");
+}
+
+#[test]
+fn a_root_that_is_named_and_missing_is_an_error() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    for args in [&["list"][..], &["list", "--quiet"], &["list", "--format", "json"]] {
+        let done = bundle.ferrun(args);
+        assert_eq!(done.stdout, "");
+        done.refused("state\": no such file or directory");
+    }
+    for verb in ["state", "kill", "start", "pause", "resume", "delete", "ps", "events"] {
+        let done = bundle.on(verb, &[]);
+        assert!(done.stderr.contains("state\" does not exist"), "{done:?}");
+        done.refused("container does not exist: ");
+    }
+    // What is not there is deleted; engines clean up after a create that never began.
+    bundle.delete_force().ok();
     assert!(!bundle.state_root().exists(), "looking makes nothing");
+}
+
+#[test]
+fn the_default_root_may_be_missing() {
+    need_root!();
+    // In a mount namespace of its own, where nobody has used it yet.
+    let script = "mount -t tmpfs none /run && exec \"$0\" list --format json";
+    let done = Command::new("unshare").args(["--mount", "sh", "-c", script]).arg(ferrun_binary()).output().unwrap();
+    assert_eq!(Done::new(done).ok(), "null");
 }
 
 #[test]
@@ -157,7 +186,7 @@ fn root_is_where_states_are() {
     assert_eq!(names_in(&bundle.state_root()), BTreeSet::from([bundle.id.clone()]));
     let other = path(&bundle, "other");
     ferrun(&["--root", &other, "state", &bundle.id]).refused("does not exist");
-    assert_eq!(ferrun(&["--root", &other, "list", "-q"]).stdout, "");
+    ferrun(&["--root", &other, "list", "-q"]).refused("no such file or directory");
     let relative = Command::new(ferrun_binary()).args(["--root=state", "list", "-q"]).current_dir(&bundle.dir).output();
     assert_eq!(Done::new(relative.unwrap()).ok(), bundle.id);
 }

@@ -196,7 +196,7 @@ fn a_state_that_is_no_regular_file_is_not_opened() {
         ("mkfifo", "not a regular file"),
         ("ln -s /dev/zero", "too many symbolic links"),
         ("ln -s /etc/passwd", "too many symbolic links"),
-        ("mkdir", "not a regular file"),
+        ("mkdir", "is a directory"),
         ("truncate -s 5M", "longer than 4 MiB"),
     ] {
         let mut words_of = make.split(' ').chain(state.to_str());

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use nix::dir::Type;
+use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use serde::{Deserialize, Serialize};
 
@@ -189,7 +190,7 @@ impl Root {
     pub fn missing(&self, id: &Id) -> Error {
         let error = Error::new(format!("container does not exist: {id}"));
         match self.given && !self.path.exists() {
-            true => error.detail(format!("the state root {:?} does not exist", self.path)),
+            true => error.hint(format!("the state root {:?} does not exist", self.path)),
             false => error,
         }
     }
@@ -197,10 +198,15 @@ impl Root {
     /// The ids of all containers.
     ///
     /// # Errors
-    /// A root that cannot be read.
+    /// A root that cannot be read; one that the caller has named and that is missing.
     pub fn ids(&self) -> Result<Vec<Id>> {
-        let Some(root) = directory::open_root(&self.path, Purpose::Look)? else { return Ok(Vec::new()) };
-        let entries = directory::entries(&root).what(|| format!("read the state root {:?}", self.path))?;
+        let what = || format!("read the state root {:?}", self.path);
+        let root = match directory::open_root(&self.path, Purpose::Look)? {
+            Some(root) => root,
+            None if self.given => return Err(Error::os(what(), Errno::ENOENT)),
+            None => return Ok(Vec::new()),
+        };
+        let entries = directory::entries(&root).what(what)?;
         let directories = entries.into_iter().filter(|(_, kind)| kind.is_none_or(|kind| kind == Type::Directory));
         let mut ids: Vec<Id> = directories.filter_map(|(name, _)| Id::new(name.to_str().ok()?).ok()).collect();
         ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));

@@ -15,7 +15,7 @@ use super::file;
 pub enum Unreadable {
     /// The kernel's.
     Kernel(Errno),
-    /// A fifo, a device, a socket or a directory.
+    /// A fifo, a device or a socket.
     NotRegular,
     /// More bytes than this.
     LongerThan(usize),
@@ -59,8 +59,10 @@ pub fn read(
     let flags = flags | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = openat(directory, path, flags, Mode::empty())?;
     let stat = fstat(&file)?;
-    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
-        return Err(Unreadable::NotRegular);
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => {}
+        libc::S_IFDIR => return Err(Errno::EISDIR.into()),
+        _ => return Err(Unreadable::NotRegular),
     }
     if usize::try_from(stat.st_size).is_ok_and(|size| size > most) {
         return Err(Unreadable::LongerThan(most));
@@ -86,7 +88,7 @@ mod tests {
         assert_eq!(read("long"), Err(Unreadable::LongerThan(1 << 20)));
         nix::unistd::mkfifo(&place.join("fifo"), Mode::S_IRWXU).unwrap();
         assert_eq!(read("fifo"), Err(Unreadable::NotRegular));
-        assert_eq!(read("."), Err(Unreadable::NotRegular));
+        assert_eq!(read("."), Err(Unreadable::Kernel(Errno::EISDIR)));
         assert_eq!(read("/dev/zero"), Err(Unreadable::NotRegular));
         std::os::unix::fs::symlink("exact", place.join("link")).unwrap();
         assert_eq!(read("link"), Err(Unreadable::Kernel(Errno::ELOOP)));
