@@ -31,8 +31,7 @@ impl Command for List {
     const ABOUT: &'static str = "List the containers";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        let (containers, warnings) = list(&globals.root()?)?;
-        report::warnings(&warnings, globals);
+        let (containers, errors) = list(&globals.root()?)?;
         let text = match (self.quiet, self.format) {
             (true, _) => containers.iter().map(|container| format!("{}\n", container.id)).collect(),
             (false, Format::Table) => table(&containers),
@@ -43,8 +42,25 @@ impl Command for List {
             }
         };
         print_out(&text);
-        Ok(0)
+        match incomplete(&errors) {
+            None => Ok(0),
+            Some(error) => {
+                report::warnings(&errors[1..], globals);
+                Err(error)
+            }
+        }
     }
+}
+
+/// The error for a list in which containers are missing: engines read only one.
+fn incomplete(errors: &[Error]) -> Option<Error> {
+    let (first, others) = errors.split_first()?;
+    let error = first.clone();
+    Some(match others.len() {
+        0 => error,
+        1 => error.note("the state of 1 other container cannot be read either".into()),
+        more => error.note(format!("the states of {more} other containers cannot be read either")),
+    })
 }
 
 /// runc's table: columns at least 12 wide, 3 apart.

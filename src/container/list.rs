@@ -7,13 +7,13 @@ use super::state::{Root, State};
 use super::status::{Report, report};
 use crate::error::{Error, Result};
 
-/// The reports on all containers, and a warning for each one whose state cannot be read. One that vanishes
+/// The reports on all containers, and an error for each one whose state cannot be read. One that vanishes
 /// meanwhile, or has no state yet, is left out.
 ///
 /// # Errors
 /// A root that cannot be read.
 pub fn list(root: &Root) -> Result<(Vec<Report>, Vec<Error>)> {
-    let (mut reports, mut warnings) = (Vec::new(), Vec::new());
+    let (mut reports, mut errors) = (Vec::new(), Vec::new());
     for id in root.ids()? {
         let found = root.find(&id, Purpose::Look).and_then(|state| {
             let owned = state.map(|state| (owner(&state), state));
@@ -21,10 +21,10 @@ pub fn list(root: &Root) -> Result<(Vec<Report>, Vec<Error>)> {
         });
         match found {
             Ok(report) => reports.extend(report),
-            Err(error) => warnings.push(error),
+            Err(error) => errors.push(error),
         }
     }
-    Ok((reports, warnings))
+    Ok((reports, errors))
 }
 
 /// Who made the container: the name of the user that its state directory belongs to.
