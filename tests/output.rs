@@ -167,7 +167,9 @@ fn what_is_no_container_does_not_disturb_the_list() {
     let damaged = bundle.state_root().join("damaged");
     std::fs::create_dir(&damaged).unwrap();
     std::fs::write(damaged.join("state.json"), "{").unwrap();
-    assert_eq!(bundle.ferrun(&["list", "-q"]).ok(), bundle.id);
+    let list = bundle.ferrun(&["list", "-q"]);
+    assert_eq!(list.stdout, format!("{}\n", bundle.id), "the rest is listed");
+    list.refused("the state of container damaged is damaged");
     bundle.ferrun(&["state", "damaged"]).refused("the state of container damaged is damaged");
     bundle.ferrun(&["state", "empty"]).refused("does not exist");
     std::fs::remove_file(bundle.state_root().join("file")).unwrap();
@@ -176,6 +178,132 @@ fn what_is_no_container_does_not_disturb_the_list() {
         bundle.ferrun(&["delete", "--force", id]).ok();
     }
     bundle.assert_nothing_left("delete --force");
+}
+
+#[test]
+fn a_list_in_which_containers_are_missing_is_an_error() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    bundle.run_with(&["--keep"]).ok();
+    for (name, text) in [("x1", "{"), ("x2", ""), ("x3", "{\"ociVersion\":3}")] {
+        std::fs::create_dir(bundle.state_root().join(name)).unwrap();
+        std::fs::write(bundle.state_root().join(name).join("state.json"), text).unwrap();
+    }
+    for format in ["table", "json"] {
+        let list = bundle.ferrun(&["list", "--format", format]);
+        assert!(list.stdout.contains(&bundle.id), "{list:?}");
+        assert!(
+            ["x1", "x2", "x3"].iter().all(|id| list.stderr.contains(&format!("container {id} is damaged"))),
+            "{list:?}"
+        );
+        list.refused("the states of 2 other containers cannot be read either");
+    }
+    // One object is in the log, as of any command that fails.
+    let list = bundle.ferrun(&["--log-format", "json", "list"]);
+    assert!(json_of(&list.stderr)["msg"].as_str().unwrap().contains("container x1 is damaged"), "{list:?}");
+    assert_eq!(list.status, 1);
+    ["x1", "x2", "x3"].iter().for_each(|name| std::fs::remove_dir_all(bundle.state_root().join(name)).unwrap());
+}
+
+#[test]
+fn a_root_that_may_not_be_read_is_an_error() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    bundle.run_with(&["--keep"]).ok();
+    let list = |format: &str| {
+        let user = ["--clear-groups", "--regid", "1000", "--reuid", "1000", "--"];
+        let mut command = Command::new("setpriv");
+        command
+            .args(user)
+            .arg(ferrun_binary())
+            .arg("--root")
+            .arg(bundle.state_root())
+            .args(["list", "--format", format]);
+        Done::new(command.output().unwrap())
+    };
+    for format in ["table", "json"] {
+        let done = list(format);
+        assert_eq!(done.stdout, "");
+        done.refused("permission denied");
+    }
+}
+
+/// Runs ferrun with standard output on a device that is always full.
+fn to_full_disk(bundle: &Bundle, args: &[&str]) -> Done {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    Done::new(bundle.command(args).stdout(full).output().unwrap())
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let dir = bundle.dir.to_str().unwrap().to_owned();
+    bundle.create().ok();
+    let id = &*bundle.id;
+    for args in [
+        &["state", id][..],
+        &["list"],
+        &["list", "--quiet"],
+        &["list", "--format", "json"],
+        &["ps", id],
+        &["ps", "--format", "json", id],
+        &["events", "--stats", id],
+        &["events", "--interval", "10ms", id],
+        &["features"],
+        &["explain", "--bundle", &dir],
+        &["explain", "--json", "--bundle", &dir],
+        &["explain", "--cost", "1", "--bundle", &dir],
+        &["check", "--bundle", &dir],
+        &["check", "--json", "--bundle", &dir],
+        &["--version"],
+        &["--help"],
+        &["help"],
+        &["run", "--help"],
+    ] {
+        to_full_disk(&bundle, args).refused("write to standard output: no space left on device");
+    }
+    let mut version = Command::new(ferrun_binary());
+    version.arg("--version").stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    Done::new(version.output().unwrap()).refused("no space left on device");
+    bundle.delete_force().ok();
+}
+
+#[test]
+fn a_reader_that_is_gone_is_no_error() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.create().ok();
+    for args in [
+        &["state", &bundle.id][..],
+        &["list"],
+        &["features"],
+        &["--help"],
+        &["events", "--interval", "1ms", &bundle.id],
+    ] {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        drop(read);
+        let done = Done::new(bundle.command(args).stdout(write).output().unwrap());
+        assert_eq!((done.status, &*done.stderr), (0, ""), "{args:?}");
+    }
+    bundle.delete_force().ok();
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_no_signal() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    for verb in ["create", "run"] {
+        let script = "ulimit -f 0; exec \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(ferrun_binary()).arg("--root").arg(bundle.state_root());
+        let done = Done::new(command.args([verb, "--bundle"]).arg(&bundle.dir).arg(&bundle.id).output().unwrap());
+        done.refused("file too large");
+        bundle.assert_nothing_left(verb);
+    }
+    // The program is not concerned.
+    let bundle = Bundle::new(&["grep", "SigIgn", "/proc/self/status"]);
+    assert_eq!(bundle.run().ok().split_whitespace().last().unwrap(), "0000000000000000");
 }
 
 #[test]

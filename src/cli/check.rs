@@ -47,7 +47,7 @@ impl Command for Check {
         }
         found.locate(&text);
         let failed = !found.errors.is_empty() || (self.strict && !found.warnings.is_empty());
-        print_out(&if self.json { as_json(&found) } else { as_text(&found) });
+        print_out(&if self.json { as_json(&found) } else { as_text(&found) })?;
         Ok(i32::from(failed))
     }
 }

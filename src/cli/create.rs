@@ -97,7 +97,9 @@ impl Flags {
         let result = go_on(request).map_err(locate);
         if let Some(trace) = trace {
             trace.phase("all", begin);
-            trace.end()?;
+            // The error that began it is the one that is reported.
+            let ended = trace.end();
+            return result.and_then(|done| ended.map(|()| done));
         }
         result
     }

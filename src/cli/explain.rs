@@ -60,7 +60,7 @@ impl Command for Explain {
     fn run(self, globals: &Globals) -> Result<i32> {
         let options = Options { id: "ID".into(), manager: globals.manager()?, ..Options::default() };
         if let Some(times) = self.cost {
-            print_out(&cost::table(&self.bundle, &options, times)?);
+            print_out(&cost::table(&self.bundle, &options, times)?)?;
             return Ok(0);
         }
         let host = self.host()?;
@@ -73,7 +73,7 @@ impl Command for Explain {
         };
         let (bundle, plan) = compile(&self.bundle)?;
         if let Some(other) = &self.diff {
-            print_out(&plan::diff::diff(&plan, &compile(other)?.1));
+            print_out(&plan::diff::diff(&plan, &compile(other)?.1))?;
             return Ok(0);
         }
         let positions = Positions::new(&bundle.text);
@@ -86,7 +86,7 @@ impl Command for Explain {
             data["rootfs"] = json!(rootfs);
             data["cgroups"] = json!(cgroups);
             let text = serde_json::to_string_pretty(&data).map_err(|error| Error::new(error.to_string()))?;
-            print_out(&(text + "\n"));
+            print_out(&(text + "\n"))?;
             return Ok(0);
         }
         report::warnings(&bundle.warnings, globals);
@@ -96,7 +96,7 @@ impl Command for Explain {
         let ignored = bundle::unknown::properties(&value);
         let ignored = ignored.iter().filter_map(|property| property.pointer.as_deref());
         let ignored: String = ignored.map(|pointer| format!("Ignored: {pointer} (no such property)\n")).collect();
-        print_out(&(head + &plan::explain::text(&plan, &positions) + &ignored));
+        print_out(&(head + &plan::explain::text(&plan, &positions) + &ignored))?;
         Ok(0)
     }
 }

@@ -41,7 +41,7 @@ impl Command for List {
                 serde_json::to_string(&containers).map_err(|error| Error::new(error.to_string()))?
             }
         };
-        print_out(&text);
+        print_out(&text)?;
         match incomplete(&errors) {
             None => Ok(0),
             Some(error) => {

@@ -2,13 +2,15 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
 
 use super::globals::{Globals, LogFormat};
-use crate::error::Error;
+use crate::error::{Context, Error, Result};
 
 /// Tells why a command failed; gives its exit status.
 ///
@@ -27,10 +29,40 @@ pub fn is_for_people(globals: &Globals) -> bool {
     globals.log.is_some() || globals.log_format == LogFormat::Text
 }
 
-/// Writes to standard output in one piece; a reader that is gone is no error.
-pub fn print_out(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// Writes to standard output in one piece, by write(2) itself: what a buffer keeps fails when nobody looks any more.
+///
+/// # Errors
+/// Output that cannot be written, such as to a full disk. A reader that is gone is none.
+pub fn print_out(text: &str) -> Result<()> {
+    match write_out(text.as_bytes()) {
+        Err(Errno::EPIPE) => Ok(()),
+        written => written.what(|| "write to standard output"),
+    }
+}
+
+/// Writes all of it.
+///
+/// # Errors
+/// EPIPE as well.
+pub fn write_out(mut bytes: &[u8]) -> nix::Result<()> {
+    let out = std::io::stdout();
+    while !bytes.is_empty() {
+        match nix::unistd::write(&out, bytes) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::EINTR) => {}
+            // A pipe or terminal that somebody made non-blocking, and that is full just now.
+            Err(Errno::EAGAIN) => {
+                let mut room = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut room, PollTimeout::NONE) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// Writes to standard error; one that is closed or full changes nothing.

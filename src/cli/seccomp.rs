@@ -39,9 +39,9 @@ impl Command for Seccomp {
         if let Some(path) = &self.bpf {
             std::fs::write(path, listing::bytes(&filter)).what(|| format!("write {path:?}"))?;
         }
-        print_out(&listing::text(&filter, &profile));
+        print_out(&listing::text(&filter, &profile))?;
         if self.disassemble {
-            print_out(&listing::instructions(&filter));
+            print_out(&listing::instructions(&filter))?;
         }
         Ok(0)
     }

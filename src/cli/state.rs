@@ -25,7 +25,7 @@ impl Command for State {
         let report = report(root.load(&id, Purpose::Look)?, String::new())?;
         let json = serde_json::to_string_pretty(&report).map_err(|error| Error::new(error.to_string()))?;
         // As runc: no newline at the end.
-        print_out(&json);
+        print_out(&json)?;
         Ok(0)
     }
 }

@@ -1,11 +1,12 @@
 //! `--trace FILE`: the time of each step as a Chrome trace, which Perfetto and chrome://tracing open.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use crate::error::{Context, Result};
@@ -29,6 +30,8 @@ pub struct Trace {
     /// Print a table at the end instead of keeping the file.
     table: bool,
     events: RefCell<Vec<u8>>,
+    /// The first failure to write.
+    failed: Cell<Option<Errno>>,
 }
 
 impl Trace {
@@ -44,9 +47,10 @@ impl Trace {
                 OpenOptions::new().append(true).read(true).open(path).what(|| format!("open trace {path:?}"))?
             }
         };
-        let trace = Trace { file, table, events: RefCell::default() };
+        let trace = Trace { file, table, events: RefCell::default(), failed: Cell::default() };
         trace.events.borrow_mut().extend_from_slice(b"[\n");
         trace.flush();
+        trace.check()?;
         Ok(trace)
     }
 
@@ -85,9 +89,17 @@ impl Trace {
         self.events.take();
     }
 
-    /// Writes what this process has gathered.
+    /// Writes what this process has gathered. A failure is kept for the end.
     pub fn flush(&self) {
-        let _ = (&self.file).write_all(&self.events.take());
+        if let Err(error) = (&self.file).write_all(&self.events.take()) {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+            self.failed.set(self.failed.get().or(Some(errno)));
+        }
+    }
+
+    /// The first failure to write.
+    fn check(&self) -> Result<()> {
+        self.failed.get().map_or(Ok(()), |errno| Err(errno).what(|| "write the trace"))
     }
 
     /// Ends the trace; the file is valid JSON then.
@@ -95,6 +107,7 @@ impl Trace {
         let total = json!({ "ph": "M", "name": "process_name", "pid": 1, "args": { "name": "ferrun" } });
         self.events.borrow_mut().extend_from_slice(format!("{total}\n]\n").as_bytes());
         self.flush();
+        self.check()?;
         if self.table { self.print_table() } else { Ok(()) }
     }
 
