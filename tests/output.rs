@@ -849,6 +849,63 @@ fn a_trace_that_cannot_be_written_fails_the_start() {
 }
 
 #[test]
+fn files_that_are_written_follow_no_link() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" }));
+    let (dir, victim, link) = (path(&bundle, ""), path(&bundle, "victim"), path(&bundle, "link"));
+    std::fs::write(&victim, "precious").unwrap();
+    let commands = [
+        vec!["run", "--bundle", &dir, "--trace", &link, &bundle.id],
+        vec!["create", "--bundle", &dir, "--trace", &link, &bundle.id],
+        vec!["start", "--trace", &link, &bundle.id],
+        vec!["explain", "--bundle", &dir, "--save-host", &link],
+        vec!["seccomp", "--bundle", &dir, "--bpf", &link],
+    ];
+    for (make, words) in [
+        (&["ln", "-s", "victim"][..], "too many symbolic links"),
+        (&["ln", "-s", "missing"], "too many symbolic links"),
+        (&["ln", &victim], "not a regular file"),
+        (&["mkfifo"], "not a regular file"),
+        (&["ln", "-s", "/dev/full"], "too many symbolic links"),
+        (&["mknod", "-m", "666"], "not a regular file"),
+    ] {
+        let mut command = Command::new(make[0]);
+        command.args(&make[1..]).arg(&link);
+        if make[0] == "mknod" {
+            command.args(["c", "1", "7"]);
+        }
+        assert!(command.status().unwrap().success());
+        commands.iter().for_each(|args| bundle.bounded(args).refused(words));
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious", "{make:?}");
+        assert!(!Path::new(&path(&bundle, "missing")).exists());
+        std::fs::remove_file(&link).unwrap();
+    }
+    let command = "umask 0; exec \"$0\" run --bundle \"$1\" --trace \"$2\" x";
+    assert!(
+        Command::new("sh").args(["-c", command]).arg(ferrun_binary()).args([&dir, &link]).status().unwrap().success()
+    );
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&link).unwrap().permissions().mode() & 0o777, 0o600);
+    bundle.assert_nothing_left("refused traces");
+}
+
+#[test]
+fn the_bundle_of_a_demo_is_nobody_elses() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let script = "umask 0; TMPDIR=\"$1\" exec \"$0\" demo sleep 1";
+    let mut demo = Command::new("sh");
+    let mut demo = demo.args(["-c", script]).arg(ferrun_binary()).arg(&bundle.dir).spawn().unwrap();
+    let mine = || names_in(&bundle.dir).into_iter().find(|name| name.starts_with("ferrun-demo"));
+    common::wait_until("the demo's directory", || mine().is_some());
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(bundle.dir.join(mine().unwrap())).unwrap().permissions().mode() & 0o7777;
+    assert!(demo.wait().unwrap().success());
+    assert_eq!(mode, 0o700);
+    assert_eq!(mine(), None);
+}
+
+#[test]
 fn explain_tells_what_differs_between_two_bundles() {
     need_root!();
     let one = Bundle::new(&["true"]);

@@ -1,5 +1,6 @@
 //! `ferrun explain`.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,6 +13,7 @@ use crate::bundle::{self, Positions};
 use crate::container::create::rootfs;
 use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Options};
+use crate::sys::regular;
 
 /// Prints the plan of a bundle.
 #[derive(Args, Debug)]
@@ -44,7 +46,8 @@ impl Explain {
             if let Some(path) = &self.save_host {
                 let text = serde_json::to_vec_pretty(&host.clone().with_all_facts())
                     .map_err(|error| Error::new(error.to_string()))?;
-                std::fs::write(path, text).what(|| format!("write {path:?}"))?;
+                let what = || format!("write {path:?}");
+                regular::create(path).what(what)?.write_all(&text).what(what)?;
             }
             return Ok(host);
         };

@@ -1,5 +1,6 @@
 //! `ferrun seccomp`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -11,6 +12,7 @@ use super::report::print_out;
 use crate::bundle::{self, seccomp};
 use crate::error::{Context, Error, Result};
 use crate::seccomp::{Arch, Filter, Profile, compile, listing};
+use crate::sys::regular;
 
 /// Prints the filter that a profile becomes.
 #[derive(Args, Debug)]
@@ -37,7 +39,8 @@ impl Command for Seccomp {
         let native = Arch::NATIVE.ok_or_else(|| Error::new("ferrun has no table of this architecture's calls"))?;
         let (profile, filter) = self.compiled(native)?;
         if let Some(path) = &self.bpf {
-            std::fs::write(path, listing::bytes(&filter)).what(|| format!("write {path:?}"))?;
+            let what = || format!("write {path:?}");
+            regular::create(path).what(what)?.write_all(&listing::bytes(&filter)).what(what)?;
         }
         print_out(&listing::text(&filter, &profile))?;
         if self.disassemble {

@@ -1,7 +1,7 @@
 //! `--trace FILE`: the time of each step as a Chrome trace, which Perfetto and chrome://tracing open.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::error::{Context, Result};
 use crate::plan::Step;
 use crate::sys::program::nanoseconds;
+use crate::sys::regular;
 
 /// The name of ferrun's own lane.
 pub const PARENT: &str = "parent";
@@ -35,17 +36,17 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Begins a trace in a new file; `-` for a table on standard error.
+    /// Begins a trace in a file, which is emptied and must be a regular one; `-` for a table on standard error.
+    ///
+    /// # Errors
+    /// A link, a device or a fifo; a file that cannot be written.
     pub fn begin(path: &Path) -> Result<Trace> {
         let table = path.as_os_str() == "-";
         let file = match table {
             true => nix::sys::memfd::memfd_create(c"trace", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
                 .map(File::from)
                 .what(|| "make a trace")?,
-            false => {
-                std::fs::write(path, "").what(|| format!("make trace {path:?}"))?;
-                OpenOptions::new().append(true).read(true).open(path).what(|| format!("open trace {path:?}"))?
-            }
+            false => regular::create(path).what(|| format!("create trace {path:?}"))?,
         };
         let trace = Trace { file, table, events: RefCell::default(), failed: Cell::default() };
         trace.events.borrow_mut().extend_from_slice(b"[\n");

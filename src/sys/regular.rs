@@ -1,13 +1,16 @@
-//! Reading files that others may have put there: only regular ones, without waiting, up to a size.
+//! Files that others may have put there: only regular ones are opened, without waiting, and read up to a size.
 
 use std::fmt;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::unistd::ftruncate;
 
+use super::fd::CWD;
 use super::file;
 
 /// The reason why a file is not read.
@@ -72,10 +75,24 @@ pub fn read(
     Ok(Regular { file, stat, text })
 }
 
+/// Creates a file, or empties one that is there, to be read and appended to by its owner alone. Neither a link is
+/// followed nor another kind of file opened: in a directory such as /tmp anybody may have put it there.
+pub fn create(path: &(impl NixPath + ?Sized)) -> Result<File, Unreadable> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_NOFOLLOW;
+    let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let stat = fstat(&file)?;
+    // Another name of a file elsewhere is as good as a link.
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_nlink > 1 {
+        return Err(Unreadable::NotRegular);
+    }
+    ftruncate(&file, 0)?;
+    Ok(file.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::fd::CWD;
 
     #[test]
     fn only_regular_files_up_to_a_size_are_read() {
