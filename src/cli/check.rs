@@ -7,12 +7,13 @@ use serde_json::json;
 
 use super::Command;
 use super::globals::Globals;
-use super::report::print_out;
+use super::report::{print_out, print_text};
 use crate::bundle::problems::Problems;
 use crate::bundle::survey::{self, original};
 use crate::bundle::{self, Bundle};
 use crate::container::create;
 use crate::error::{Context, Error, Result};
+use crate::escape;
 use crate::plan::Options;
 
 /// Checks a bundle.
@@ -47,7 +48,7 @@ impl Command for Check {
         }
         found.locate(&text);
         let failed = !found.errors.is_empty() || (self.strict && !found.warnings.is_empty());
-        print_out(&if self.json { as_json(&found) } else { as_text(&found) })?;
+        if self.json { print_out(&as_json(&found)) } else { print_text(&as_text(&found)) }?;
         Ok(i32::from(failed))
     }
 }
@@ -56,9 +57,14 @@ impl Command for Check {
 fn as_text(found: &Problems) -> String {
     let lines: Vec<[String; 4]> = all(found)
         .map(|(level, problem)| {
-            let part = |part: &Option<Box<str>>| part.as_deref().unwrap_or("-").to_owned();
+            let part = |part: &Option<Box<str>>| escape::part(part.as_deref().unwrap_or("-")).into_owned();
             let hint = problem.hint.as_deref().map_or_else(String::new, |hint| format!("; {hint}"));
-            [level.to_owned(), part(&problem.place), part(&problem.pointer), format!("{problem}{hint}")]
+            [
+                level.to_owned(),
+                part(&problem.place),
+                part(&problem.pointer),
+                escape::part(&format!("{problem}{hint}")).into_owned(),
+            ]
         })
         .collect();
     let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);

@@ -7,11 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::globals::Globals;
-use super::report::print_out;
+use super::report::{print_out, print_text};
 use super::{Command, cost, report};
 use crate::bundle::{self, Positions};
 use crate::container::create::rootfs;
 use crate::error::{Context, Error, Result};
+use crate::escape;
 use crate::plan::{self, Host, Options};
 use crate::sys::regular;
 
@@ -63,7 +64,7 @@ impl Command for Explain {
     fn run(self, globals: &Globals) -> Result<i32> {
         let options = Options { id: "ID".into(), manager: globals.manager()?, ..Options::default() };
         if let Some(times) = self.cost {
-            print_out(&cost::table(&self.bundle, &options, times)?)?;
+            print_text(&cost::table(&self.bundle, &options, times)?)?;
             return Ok(0);
         }
         let host = self.host()?;
@@ -76,7 +77,7 @@ impl Command for Explain {
         };
         let (bundle, plan) = compile(&self.bundle)?;
         if let Some(other) = &self.diff {
-            print_out(&plan::diff::diff(&plan, &compile(other)?.1))?;
+            print_text(&plan::diff::diff(&plan, &compile(other)?.1))?;
             return Ok(0);
         }
         let positions = Positions::new(&bundle.text);
@@ -94,12 +95,14 @@ impl Command for Explain {
         }
         report::warnings(&bundle.warnings, globals);
         report::warnings(&plan.warnings, globals);
-        let head = format!("{} · OCI {version} · rootfs {} · {cgroups}\n\n", config.display(), rootfs.display());
+        let head = format!("{} · OCI {version} · rootfs {} · {cgroups}", config.display(), rootfs.display());
+        let head = format!("{}\n\n", escape::part(&head));
         let value = serde_json::from_slice(&bundle.text).unwrap_or_default();
         let ignored = bundle::unknown::properties(&value);
         let ignored = ignored.iter().filter_map(|property| property.pointer.as_deref());
-        let ignored: String = ignored.map(|pointer| format!("Ignored: {pointer} (no such property)\n")).collect();
-        print_out(&(head + &plan::explain::text(&plan, &positions) + &ignored))?;
+        let ignored: String =
+            ignored.map(|pointer| format!("Ignored: {} (no such property)\n", escape::part(pointer))).collect();
+        print_text(&(head + &plan::explain::text(&plan, &positions) + &ignored))?;
         Ok(0)
     }
 }

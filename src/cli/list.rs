@@ -4,10 +4,11 @@ use clap::{Args, ValueEnum};
 
 use super::Command;
 use super::globals::Globals;
-use super::report::{self, print_out};
+use super::report::{self, print_out, print_text};
 use crate::container::list::list;
 use crate::container::status::Report;
 use crate::error::{Error, Result};
+use crate::escape;
 
 /// Lists containers.
 #[derive(Args, Debug)]
@@ -41,7 +42,7 @@ impl Command for List {
                 serde_json::to_string(&containers).map_err(|error| Error::new(error.to_string()))?
             }
         };
-        print_out(&text)?;
+        if self.format == Format::Json && !self.quiet { print_out(&text) } else { print_text(&text) }?;
         match incomplete(&errors) {
             None => Ok(0),
             Some(error) => {
@@ -67,8 +68,15 @@ fn incomplete(errors: &[Error]) -> Option<Error> {
 fn table(containers: &[Report]) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
     let rows = containers.iter().map(|c| {
-        let bundle = c.bundle.to_string_lossy().into_owned();
-        [c.id.clone(), c.pid.to_string(), c.status.to_string(), bundle, c.created.clone(), c.owner.clone()]
+        let bundle = escape::part(&c.bundle.to_string_lossy()).into_owned();
+        [
+            c.id.clone(),
+            c.pid.to_string(),
+            c.status.to_string(),
+            bundle,
+            escape::part(&c.created).into_owned(),
+            c.owner.clone(),
+        ]
     });
     let lines: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].len() + 3).max().unwrap_or(0).max(12);

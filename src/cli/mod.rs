@@ -172,7 +172,7 @@ fn usage(error: &clap::Error) -> i32 {
             let globals = Globals::of_this_process();
             report::failure(&Error::new(words.join(" ")), &globals);
             if report::is_for_people(&globals) {
-                report::print_error(rest);
+                report::print_error(&crate::escape::lines(rest));
             }
         }
     }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::globals::{Globals, LogFormat};
 use crate::error::{Context, Error, Result};
+use crate::escape;
 
 /// Tells why a command failed; gives its exit status.
 ///
@@ -38,6 +39,15 @@ pub fn print_out(text: &str) -> Result<()> {
         Err(Errno::EPIPE) => Ok(()),
         written => written.what(|| "write to standard output"),
     }
+}
+
+/// Writes lines for people, in which nothing acts on their terminal. What comes from others is escaped before as a
+/// part, so that it makes no lines of its own.
+///
+/// # Errors
+/// As [`print_out`].
+pub fn print_text(text: &str) -> Result<()> {
+    print_out(&escape::lines(text))
 }
 
 /// Writes all of it.
@@ -110,14 +120,14 @@ fn log(level: &str, error: &Error, globals: &Globals) {
 
 /// The first line says what failed and why; below it stand the property and what to do.
 fn for_a_person(error: &Error) -> String {
-    let mut text = error.to_string();
+    let mut text = escape::part(&error.to_string()).into_owned();
     let places = [error.place.as_deref(), error.pointer.as_deref()];
     let place: Vec<&str> = places.into_iter().flatten().collect();
     if !place.is_empty() {
-        text.push_str(&format!("\n        {}", place.join(" ")));
+        text.push_str(&format!("\n        {}", escape::part(&place.join(" "))));
     }
     match (&error.hint, error.code()) {
-        (Some(hint), _) => text.push_str(&format!("\n        hint: {hint}")),
+        (Some(hint), _) => text.push_str(&format!("\n        hint: {}", escape::part(hint))),
         (None, Errno::ENOSYS) => {
             text.push_str(&format!("\n        hint: ferrun needs Linux 5.14 or newer{}", kernel()))
         }
@@ -143,5 +153,8 @@ mod tests {
             "mount proc on /proc: operation not permitted\n        config.json:7 /mounts/0\n        hint: try root";
         assert_eq!(for_a_person(&error), text);
         assert_eq!(for_a_person(&Error::new("no")), "no");
+        let hostile = Error::new("a\u{1b}b").detail("c\nferrun: all is well").from_property("/\r").hint("\u{9b}");
+        let text = "a\\u{1b}b: c\\nferrun: all is well\n        /\\r\n        hint: \\u{9b}";
+        assert_eq!(for_a_person(&hostile), text);
     }
 }

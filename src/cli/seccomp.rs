@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Command;
 use super::globals::Globals;
-use super::report::print_out;
+use super::report::print_text;
 use crate::bundle::{self, seccomp};
 use crate::error::{Context, Error, Result};
 use crate::seccomp::{Arch, Filter, Profile, compile, listing};
@@ -42,9 +42,9 @@ impl Command for Seccomp {
             let what = || format!("write {path:?}");
             regular::create(path).what(what)?.write_all(&listing::bytes(&filter)).what(what)?;
         }
-        print_out(&listing::text(&filter, &profile))?;
+        print_text(&listing::text(&filter, &profile))?;
         if self.disassemble {
-            print_out(&listing::instructions(&filter))?;
+            print_text(&listing::instructions(&filter))?;
         }
         Ok(0)
     }

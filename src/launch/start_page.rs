@@ -19,6 +19,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use crate::error::{Context, Error, Result};
+use crate::escape;
 use crate::sys::shared::{self, SharedMemory};
 
 /// The name of its file.
@@ -235,13 +236,9 @@ fn cut(error: &Error) -> Error {
 
 /// An error that others may have forged: what is printed of it can do no harm to a terminal.
 fn harmless(error: Error) -> Error {
-    let escape = |text: &str| -> String {
-        let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-        text.chars().map(escaped).collect()
-    };
-    let part = |part: Option<Box<str>>| part.map(|text| Box::<str>::from(escape(&text)));
+    let part = |part: Option<Box<str>>| part.map(|text| Box::<str>::from(escape::part(&text)));
     Error {
-        message: escape(&error.message),
+        message: escape::part(&error.message).into_owned(),
         errno: if (0..4096).contains(&error.errno) { error.errno } else { 0 },
         detail: part(error.detail),
         pointer: part(error.pointer).filter(|pointer| pointer.starts_with('/')),

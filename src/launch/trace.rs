@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use crate::error::{Context, Result};
+use crate::escape;
 use crate::plan::Step;
 use crate::sys::program::nanoseconds;
 use crate::sys::regular;
@@ -122,7 +123,11 @@ impl Trace {
         for event in steps {
             let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let (lane, name, what) = (word(&event["tid"]), word(&event["name"]), word(&event["args"]["what"]));
-            let line = format!("{:>10.1} µs  {lane:<7} {name:<9} {what}\n", event["dur"].as_f64().unwrap_or(0.0));
+            let line = format!(
+                "{:>10.1} µs  {lane:<7} {name:<9} {}\n",
+                event["dur"].as_f64().unwrap_or(0.0),
+                escape::part(&what)
+            );
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
         Ok(())
