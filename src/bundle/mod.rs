@@ -70,7 +70,7 @@ pub fn load(dir: &Path) -> Result<Bundle> {
     check::check(&bundle.spec, &mut found);
     match found.errors.into_iter().next() {
         None => {
-            bundle.warnings = found.warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
+            bundle.warnings = bundle.locate_all(found.warnings);
             Ok(bundle)
         }
         Some(first) => Err(bundle.locate(first)),
@@ -189,7 +189,7 @@ pub fn misread(error: &serde_json::Error, text: &[u8], name: &str) -> Error {
         // Engines show the first line alone, so that has the property's name, too.
         let positions = Positions::new(text);
         let pointer = positions.pointer(line, column);
-        let message = pointer.map_or_else(|| said.to_owned(), |pointer| format!("{pointer}: {said}"));
+        let message = pointer.as_ref().map_or_else(|| said.to_owned(), |pointer| format!("{pointer}: {said}"));
         let (pointer, hint) = (pointer.map(Box::from), names::meant(said).map(Box::from));
         return Error { pointer, place: Some(place.into()), hint, ..Error::new(message) };
     }
@@ -201,13 +201,29 @@ fn not_json(name: &str, line: usize, column: usize, said: &str) -> Error {
     Error { place: Some(format!("{name}:{line}").into()), ..Error::new(message) }
 }
 
+/// Adds the line, if it is not known.
+fn locate(error: &mut Error, positions: &Positions) {
+    if let (Some(pointer), None) = (&error.pointer, &error.place) {
+        error.place = positions.line(pointer).map(|line| format!("config.json:{line}").into());
+    }
+}
+
 impl Bundle {
     /// Adds to an error the line on which its property stands.
     pub fn locate(&self, mut error: Error) -> Error {
-        if let (Some(pointer), None) = (&error.pointer, &error.place) {
-            error.place = Positions::new(&self.text).line(pointer).map(|line| format!("config.json:{line}").into());
+        if error.pointer.is_some() && error.place.is_none() {
+            locate(&mut error, &Positions::new(&self.text));
         }
         error
+    }
+
+    /// The same for all of a list, with one walk through the text.
+    pub fn locate_all(&self, mut errors: Vec<Error>) -> Vec<Error> {
+        if !errors.is_empty() {
+            let positions = Positions::new(&self.text);
+            errors.iter_mut().for_each(|error| locate(error, &positions));
+        }
+        errors
     }
 }
 

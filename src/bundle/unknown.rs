@@ -8,6 +8,7 @@ use super::intel_rdt::IntelRdt;
 use super::linux::{Linux, Namespace, NetDevice, Offset, TimeOffsets};
 use super::mount::Mount;
 use super::names::{self, nearest, question};
+use super::problems::MOST;
 use super::process::{Capabilities, ConsoleSize, Process, Rlimit, User};
 use super::resources::{
     BlockIo, Cpu, HugepageLimit, LinkPriority, Memory, Network, Pids, Rdma, Resources, ThrottleDevice, WeightDevice,
@@ -43,6 +44,7 @@ fn look(value: &Value, pointer: &str, pattern: &str, found: &mut Vec<Error>) {
                         let pattern = format!("{pattern}/{name}");
                         match known.contains(&name.as_str()) {
                             true => look(value, &pointer, &pattern, found),
+                            false if found.len() > MOST => return,
                             false if WITHOUT_EFFECT.contains(&pattern.as_str()) => {}
                             false => found.push(warning(&pointer, name, known)),
                         }

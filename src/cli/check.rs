@@ -15,6 +15,7 @@ use crate::container::create;
 use crate::error::{Context, Error, Result};
 use crate::escape;
 use crate::plan::Options;
+use crate::sys::allocator;
 
 /// Checks a bundle.
 #[derive(Args, Debug)]
@@ -35,6 +36,8 @@ impl Command for Check {
     const ABOUT: &'static str = "Tell everything that is wrong with a bundle, on this host, at once";
 
     fn run(self, globals: &Globals) -> Result<i32> {
+        // A config is read again for each error; what that took is used again.
+        allocator::last();
         let text = bundle::read_text(&self.bundle)?;
         let (mut found, rest) = survey::all(&text);
         if let Some((spec, left_out)) = rest {
@@ -53,6 +56,9 @@ impl Command for Check {
     }
 }
 
+/// The widest column: a name may be as long as a config.
+const WIDEST: usize = 200;
+
 /// A line each: how bad, where, which property, what, and what to do.
 fn as_text(found: &Problems) -> String {
     let lines: Vec<[String; 4]> = all(found)
@@ -67,7 +73,7 @@ fn as_text(found: &Problems) -> String {
             ]
         })
         .collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
+    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0).min(WIDEST);
     let widths = [width(0), width(1), width(2)];
     let mut text = String::new();
     for [level, place, pointer, problem] in &lines {

@@ -64,6 +64,9 @@ fn incomplete(errors: &[Error]) -> Option<Error> {
     })
 }
 
+/// The widest column: format strings take no more, and a state that was tampered with may have any text.
+const WIDEST: usize = 8192;
+
 /// runc's table: columns at least 12 wide, 3 apart.
 fn table(containers: &[Report]) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
@@ -79,7 +82,7 @@ fn table(containers: &[Report]) -> String {
         ]
     });
     let lines: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].len() + 3).max().unwrap_or(0).max(12);
+    let width = |column: usize| lines.iter().map(|line| line[column].len() + 3).max().unwrap_or(0).clamp(12, WIDEST);
     let widths: Vec<usize> = (0..5).map(width).collect();
     let mut text = String::new();
     for line in &lines {

@@ -99,7 +99,7 @@ pub struct Created {
 pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
     check_rootfs(bundle)?;
     let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec), options)?;
-    plan.warnings = plan.warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
+    plan.warnings = bundle.locate_all(plan.warnings);
     Ok(plan)
 }
 
