@@ -149,6 +149,20 @@ pub fn read_resources(text: &[u8], name: &str) -> Result<resources::Resources> {
     Ok(resources)
 }
 
+/// Warnings about the properties of such a text that have no meaning, with their lines.
+pub fn unknown_resources(text: &[u8], name: &str) -> Vec<Error> {
+    let Ok(value) = serde_json::from_slice(text) else { return Vec::new() };
+    let positions = Positions::new(text);
+    let located = |mut warning: Error| {
+        let line = warning.pointer.as_deref().and_then(|pointer| positions.line(pointer));
+        // Engines show the first line alone.
+        warning.message = format!("{}: {}", warning.pointer.as_deref().unwrap_or_default(), warning.message);
+        warning.place = line.map(|line| format!("{name}:{line}").into());
+        warning
+    };
+    unknown::resources(&value).into_iter().map(located).collect()
+}
+
 /// An error of a part of a config.json that stands by itself: its pointer without what is above, and its line.
 pub fn within(above: &str, mut error: Error, text: &[u8], name: &str) -> Error {
     let pointer = error.pointer.as_deref().and_then(|pointer| pointer.strip_prefix(above));

@@ -25,6 +25,13 @@ pub fn properties(config: &Value) -> Vec<Error> {
     found
 }
 
+/// The same for `linux.resources` alone, as `update` is given them; pointers begin there.
+pub fn resources(resources: &Value) -> Vec<Error> {
+    let mut found = Vec::new();
+    look(resources, "", "/linux/resources", &mut found);
+    found
+}
+
 /// Walks the text with two paths: the pointer, and its pattern, in which `#` stands for any element and `*` for
 /// any name.
 fn look(value: &Value, pointer: &str, pattern: &str, found: &mut Vec<Error>) {
