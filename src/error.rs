@@ -5,6 +5,8 @@ use std::fmt;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::sys::regular::Unreadable;
+
 /// The result of everything that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -119,6 +121,15 @@ pub trait Context<T> {
 impl<T> Context<T> for nix::Result<T> {
     fn what<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
         self.map_err(|errno| Error::os(what(), errno))
+    }
+}
+
+impl<T> Context<T> for std::result::Result<T, Unreadable> {
+    fn what<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|why| match why {
+            Unreadable::Kernel(errno) => Error::os(what(), errno),
+            Unreadable::NotRegular | Unreadable::LongerThan(_) => Error::new(format!("{}: {why}", what().into())),
+        })
     }
 }
 

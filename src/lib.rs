@@ -20,7 +20,7 @@
 //! - [`seccomp`]: profiles → BPF, and the tables of system calls.
 //! - [`sys`]: the only room with `unsafe`.
 //!
-//! [`error`] and [`pointer`] are used by all.
+//! [`error`], [`escape`] and [`pointer`] are used by all.
 
 #![deny(unsafe_code)]
 
@@ -29,6 +29,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod container;
 pub mod error;
+pub mod escape;
 pub mod launch;
 pub mod plan;
 pub mod pointer;

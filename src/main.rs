@@ -2,15 +2,12 @@
 
 #![deny(unsafe_code)]
 
-use std::io::Write;
-
 /// Nothing that a command allocates is freed before it ends, but by those that last.
 #[global_allocator]
 static ALLOCATOR: ferrun::sys::allocator::Allocator = ferrun::sys::allocator::Allocator::new();
 
 fn main() {
     let status = ferrun::cli::main();
-    // The rest of what an exit does (signal stacks and the like) the kernel does as well.
-    let _ = std::io::stdout().flush();
+    // What an exit does (signal stacks and the like) the kernel does as well; nothing is buffered.
     ferrun::sys::program::exit(status)
 }

@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
-use common::Bundle;
+use common::{Bundle, Done};
 use ferrun::cgroup::memory::START;
 
 #[test]
@@ -315,5 +317,87 @@ fn engines_profiles_are_not_warned_about() {
             assert_warned(&bundle, &[]);
         }
         assert_warned(&bundle.set("/hooks", json!({})), &[]);
+    }
+}
+
+/// Runs ferrun with at most 256 MiB of memory, for at most a minute of CPU time.
+fn with_limits(bundle: &Bundle, args: &[&str]) -> Done {
+    let script = "ulimit -v 262144; ulimit -t 60; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(common::ferrun_binary()).arg("--root").arg(bundle.state_root()).args(args);
+    Done::new(command.output().unwrap())
+}
+
+#[test]
+fn a_large_config_with_many_errors_takes_no_more_than_its_size_is_worth() {
+    need_root!();
+    let many = |element: Value, number: usize| Value::Array(vec![element; number]);
+    for (pointer, list) in [
+        ("/process/env", many(json!(7), 400_000)),
+        ("/process/env", many(json!("x"), 200_000)),
+        ("/process/rlimits", many(json!({ "type": "RLIMIT_CORE", "hard": 1, "soft": 2 }), 40_000)),
+        ("/linux/maskedPaths", many(json!("relative"), 100_000)),
+        ("/process/capabilities/bounding", many(json!("CAP_NONE"), 100_000)),
+        ("/linux/devices", many(json!({ "path": "/dev/x", "type": "q" }), 40_000)),
+        ("/mounts", many(json!({ "destination": 1 }), 100_000)),
+    ] {
+        let bundle = Bundle::new(&["true"]).set(pointer, list);
+        let done = with_limits(&bundle, &["check", "--bundle", bundle.dir.to_str().unwrap()]);
+        assert!(done.stdout.contains("; the rest is not looked at"), "{pointer}: {} {}", done.status, done.stderr);
+        assert!(done.stdout.lines().count() < 500, "{pointer}");
+        assert!((0..=1).contains(&done.status), "{pointer}: {} {}", done.status, done.stderr);
+    }
+}
+
+#[test]
+fn long_names_and_many_devices_cost_what_they_are_long() {
+    need_root!();
+    let devices: Vec<Value> =
+        (0..20_000).map(|n| json!({ "path": format!("/dev/d{n}"), "type": "c", "major": 1, "minor": 3 })).collect();
+    let bundle = Bundle::new(&["true"]).set("/linux/devices", json!(devices));
+    let done = with_limits(&bundle, &["check", "--bundle", bundle.dir.to_str().unwrap()]);
+    assert_eq!(done.status, 0, "{}", done.stderr);
+    // An object whose name would be part of a hundred thousand pointers.
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        config["x".repeat(1 << 20)] = json!(vec![0; 100_000]);
+        config["process"]["cwd"] = json!(7);
+    });
+    let dir = bundle.dir.to_str().unwrap();
+    for args in [&["check", "--bundle", dir][..], &["run", "--bundle", dir, &bundle.id], &["explain", "--bundle", dir]]
+    {
+        let done = with_limits(&bundle, args);
+        assert!(format!("{done:?}").contains("/process/cwd"), "{args:?}: {}", done.status);
+        assert_eq!(done.status, 1);
+    }
+}
+
+#[test]
+fn a_config_that_is_nested_deeply_ends_no_command() {
+    need_root!();
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = format!("{}1{}", open.repeat(40_000), close.repeat(40_000));
+        // Ignored as unknown; behind an error of type; behind one of value; and instead of the whole.
+        for (from, to, words) in [
+            ("\"ociVersion\"", format!("\"deep\":{deep},\"ociVersion\""), ""),
+            ("\"cwd\": \"/\"", format!("\"cwd\": 7, \"deep\": {deep}"), "/process/cwd"),
+            ("\"cwd\": \"/\"", format!("\"cwd\": \"relative\", \"deep\": {deep}"), "/process/cwd"),
+            ("\"mounts\": [", format!("\"mounts\": [{deep},"), "/mounts"),
+        ] {
+            let bundle = Bundle::new(&["true"]);
+            let text = std::fs::read_to_string(bundle.dir.join("config.json")).unwrap();
+            assert!(text.contains(from), "{from} in {text}");
+            std::fs::write(bundle.dir.join("config.json"), text.replacen(from, &to, 1)).unwrap();
+            let dir = bundle.dir.to_str().unwrap();
+            for args in [
+                &["check", "--bundle", dir][..],
+                &["explain", "--bundle", dir],
+                &["run", "--bundle", dir, &bundle.id],
+                &["seccomp", "--bundle", dir],
+            ] {
+                let done = bundle.bounded(args);
+                assert!((0..=1).contains(&done.status), "{args:?}: {done:?}");
+                assert!(args[0] == "seccomp" || format!("{done:?}").contains(words), "{args:?}: {done:?}");
+            }
+        }
     }
 }

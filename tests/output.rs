@@ -86,11 +86,40 @@ fn the_bundle_in_the_state_is_absolute() {
 fn an_empty_list_is_a_header_or_null_or_nothing() {
     need_root!();
     let bundle = Bundle::new(&["true"]);
+    std::fs::create_dir(bundle.state_root()).unwrap();
     let header: Vec<String> = bundle.ferrun(&["list"]).ok().split_whitespace().map(str::to_owned).collect();
     assert_eq!(header, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
     assert_eq!(bundle.ferrun(&["list", "--format", "json"]).ok(), "null");
     assert_eq!(bundle.ferrun(&["list", "--quiet"]).stdout, "");
+    assert_eq!(names_in(&bundle.state_root()), BTreeSet::new(), "looking makes nothing");
+}
+
+#[test]
+fn a_root_that_is_named_and_missing_is_an_error() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    for args in [&["list"][..], &["list", "--quiet"], &["list", "--format", "json"]] {
+        let done = bundle.ferrun(args);
+        assert_eq!(done.stdout, "");
+        done.refused("state\": no such file or directory");
+    }
+    for verb in ["state", "kill", "start", "pause", "resume", "delete", "ps", "events"] {
+        let done = bundle.on(verb, &[]);
+        assert!(done.stderr.contains("state\" does not exist"), "{done:?}");
+        done.refused("container does not exist: ");
+    }
+    // What is not there is deleted; engines clean up after a create that never began.
+    bundle.delete_force().ok();
     assert!(!bundle.state_root().exists(), "looking makes nothing");
+}
+
+#[test]
+fn the_default_root_may_be_missing() {
+    need_root!();
+    // In a mount namespace of its own, where nobody has used it yet.
+    let script = "mount -t tmpfs none /run && exec \"$0\" list --format json";
+    let done = Command::new("unshare").args(["--mount", "sh", "-c", script]).arg(ferrun_binary()).output().unwrap();
+    assert_eq!(Done::new(done).ok(), "null");
 }
 
 #[test]
@@ -138,7 +167,9 @@ fn what_is_no_container_does_not_disturb_the_list() {
     let damaged = bundle.state_root().join("damaged");
     std::fs::create_dir(&damaged).unwrap();
     std::fs::write(damaged.join("state.json"), "{").unwrap();
-    assert_eq!(bundle.ferrun(&["list", "-q"]).ok(), bundle.id);
+    let list = bundle.ferrun(&["list", "-q"]);
+    assert_eq!(list.stdout, format!("{}\n", bundle.id), "the rest is listed");
+    list.refused("the state of container damaged is damaged");
     bundle.ferrun(&["state", "damaged"]).refused("the state of container damaged is damaged");
     bundle.ferrun(&["state", "empty"]).refused("does not exist");
     std::fs::remove_file(bundle.state_root().join("file")).unwrap();
@@ -150,6 +181,132 @@ fn what_is_no_container_does_not_disturb_the_list() {
 }
 
 #[test]
+fn a_list_in_which_containers_are_missing_is_an_error() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    bundle.run_with(&["--keep"]).ok();
+    for (name, text) in [("x1", "{"), ("x2", ""), ("x3", "{\"ociVersion\":3}")] {
+        std::fs::create_dir(bundle.state_root().join(name)).unwrap();
+        std::fs::write(bundle.state_root().join(name).join("state.json"), text).unwrap();
+    }
+    for format in ["table", "json"] {
+        let list = bundle.ferrun(&["list", "--format", format]);
+        assert!(list.stdout.contains(&bundle.id), "{list:?}");
+        assert!(
+            ["x1", "x2", "x3"].iter().all(|id| list.stderr.contains(&format!("container {id} is damaged"))),
+            "{list:?}"
+        );
+        list.refused("the states of 2 other containers cannot be read either");
+    }
+    // One object is in the log, as of any command that fails.
+    let list = bundle.ferrun(&["--log-format", "json", "list"]);
+    assert!(json_of(&list.stderr)["msg"].as_str().unwrap().contains("container x1 is damaged"), "{list:?}");
+    assert_eq!(list.status, 1);
+    ["x1", "x2", "x3"].iter().for_each(|name| std::fs::remove_dir_all(bundle.state_root().join(name)).unwrap());
+}
+
+#[test]
+fn a_root_that_may_not_be_read_is_an_error() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    bundle.run_with(&["--keep"]).ok();
+    let list = |format: &str| {
+        let user = ["--clear-groups", "--regid", "1000", "--reuid", "1000", "--"];
+        let mut command = Command::new("setpriv");
+        command
+            .args(user)
+            .arg(ferrun_binary())
+            .arg("--root")
+            .arg(bundle.state_root())
+            .args(["list", "--format", format]);
+        Done::new(command.output().unwrap())
+    };
+    for format in ["table", "json"] {
+        let done = list(format);
+        assert_eq!(done.stdout, "");
+        done.refused("permission denied");
+    }
+}
+
+/// Runs ferrun with standard output on a device that is always full.
+fn to_full_disk(bundle: &Bundle, args: &[&str]) -> Done {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    Done::new(bundle.command(args).stdout(full).output().unwrap())
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let dir = bundle.dir.to_str().unwrap().to_owned();
+    bundle.create().ok();
+    let id = &*bundle.id;
+    for args in [
+        &["state", id][..],
+        &["list"],
+        &["list", "--quiet"],
+        &["list", "--format", "json"],
+        &["ps", id],
+        &["ps", "--format", "json", id],
+        &["events", "--stats", id],
+        &["events", "--interval", "10ms", id],
+        &["features"],
+        &["explain", "--bundle", &dir],
+        &["explain", "--json", "--bundle", &dir],
+        &["explain", "--cost", "1", "--bundle", &dir],
+        &["check", "--bundle", &dir],
+        &["check", "--json", "--bundle", &dir],
+        &["--version"],
+        &["--help"],
+        &["help"],
+        &["run", "--help"],
+    ] {
+        to_full_disk(&bundle, args).refused("write to standard output: no space left on device");
+    }
+    let mut version = Command::new(ferrun_binary());
+    version.arg("--version").stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    Done::new(version.output().unwrap()).refused("no space left on device");
+    bundle.delete_force().ok();
+}
+
+#[test]
+fn a_reader_that_is_gone_is_no_error() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.create().ok();
+    for args in [
+        &["state", &bundle.id][..],
+        &["list"],
+        &["features"],
+        &["--help"],
+        &["events", "--interval", "1ms", &bundle.id],
+    ] {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        drop(read);
+        let done = Done::new(bundle.command(args).stdout(write).output().unwrap());
+        assert_eq!((done.status, &*done.stderr), (0, ""), "{args:?}");
+    }
+    bundle.delete_force().ok();
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_no_signal() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    for verb in ["create", "run"] {
+        let script = "ulimit -f 0; exec \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(ferrun_binary()).arg("--root").arg(bundle.state_root());
+        let done = Done::new(command.args([verb, "--bundle"]).arg(&bundle.dir).arg(&bundle.id).output().unwrap());
+        done.refused("file too large");
+        bundle.assert_nothing_left(verb);
+    }
+    // The program is not concerned.
+    let bundle = Bundle::new(&["grep", "SigIgn", "/proc/self/status"]);
+    assert_eq!(bundle.run().ok().split_whitespace().last().unwrap(), "0000000000000000");
+}
+
+#[test]
 fn root_is_where_states_are() {
     need_root!();
     let bundle = Bundle::new(&["sleep", "100"]);
@@ -157,7 +314,7 @@ fn root_is_where_states_are() {
     assert_eq!(names_in(&bundle.state_root()), BTreeSet::from([bundle.id.clone()]));
     let other = path(&bundle, "other");
     ferrun(&["--root", &other, "state", &bundle.id]).refused("does not exist");
-    assert_eq!(ferrun(&["--root", &other, "list", "-q"]).stdout, "");
+    ferrun(&["--root", &other, "list", "-q"]).refused("no such file or directory");
     let relative = Command::new(ferrun_binary()).args(["--root=state", "list", "-q"]).current_dir(&bundle.dir).output();
     assert_eq!(Done::new(relative.unwrap()).ok(), bundle.id);
 }
@@ -689,6 +846,63 @@ fn a_trace_that_cannot_be_written_fails_the_start() {
     let bundle = Bundle::new(&["true"]);
     bundle.run_with(&["--trace", &path(&bundle, "nowhere/trace")]).refused("no such file or directory");
     bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn files_that_are_written_follow_no_link() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" }));
+    let (dir, victim, link) = (path(&bundle, ""), path(&bundle, "victim"), path(&bundle, "link"));
+    std::fs::write(&victim, "precious").unwrap();
+    let commands = [
+        vec!["run", "--bundle", &dir, "--trace", &link, &bundle.id],
+        vec!["create", "--bundle", &dir, "--trace", &link, &bundle.id],
+        vec!["start", "--trace", &link, &bundle.id],
+        vec!["explain", "--bundle", &dir, "--save-host", &link],
+        vec!["seccomp", "--bundle", &dir, "--bpf", &link],
+    ];
+    for (make, words) in [
+        (&["ln", "-s", "victim"][..], "too many symbolic links"),
+        (&["ln", "-s", "missing"], "too many symbolic links"),
+        (&["ln", &victim], "not a regular file"),
+        (&["mkfifo"], "not a regular file"),
+        (&["ln", "-s", "/dev/full"], "too many symbolic links"),
+        (&["mknod", "-m", "666"], "not a regular file"),
+    ] {
+        let mut command = Command::new(make[0]);
+        command.args(&make[1..]).arg(&link);
+        if make[0] == "mknod" {
+            command.args(["c", "1", "7"]);
+        }
+        assert!(command.status().unwrap().success());
+        commands.iter().for_each(|args| bundle.bounded(args).refused(words));
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious", "{make:?}");
+        assert!(!Path::new(&path(&bundle, "missing")).exists());
+        std::fs::remove_file(&link).unwrap();
+    }
+    let command = "umask 0; exec \"$0\" run --bundle \"$1\" --trace \"$2\" x";
+    assert!(
+        Command::new("sh").args(["-c", command]).arg(ferrun_binary()).args([&dir, &link]).status().unwrap().success()
+    );
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&link).unwrap().permissions().mode() & 0o777, 0o600);
+    bundle.assert_nothing_left("refused traces");
+}
+
+#[test]
+fn the_bundle_of_a_demo_is_nobody_elses() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let script = "umask 0; TMPDIR=\"$1\" exec \"$0\" demo sleep 1";
+    let mut demo = Command::new("sh");
+    let mut demo = demo.args(["-c", script]).arg(ferrun_binary()).arg(&bundle.dir).spawn().unwrap();
+    let mine = || names_in(&bundle.dir).into_iter().find(|name| name.starts_with("ferrun-demo"));
+    common::wait_until("the demo's directory", || mine().is_some());
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(bundle.dir.join(mine().unwrap())).unwrap().permissions().mode() & 0o7777;
+    assert!(demo.wait().unwrap().success());
+    assert_eq!(mode, 0o700);
+    assert_eq!(mine(), None);
 }
 
 #[test]

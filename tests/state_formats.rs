@@ -373,7 +373,7 @@ fn where_neither_boot_nor_cgroup_tell_nothing_is_killed_or_forgotten() {
     }
     let list = bundle.ferrun(&["list", "--quiet"]);
     assert!(list.stderr.contains("the boot is unknown"), "{list:?}");
-    assert_eq!(list.ok(), "");
+    assert_eq!((list.status, &*list.stdout), (1, ""));
     record(&bundle, &state, &init);
     assert_eq!(bundle.status(), "running");
     bundle.delete_force().ok();
@@ -463,11 +463,13 @@ fn a_newer_format_does_not_keep_others_from_the_list() {
     write_format_99(&bundle, &with_news(&bundle));
     let list = bundle.ferrun(&["list", "--format", "json"]);
     assert!(list.stderr.contains(&format!("container {}: it has format 99", bundle.id)), "{list:?}");
-    let list: Value = serde_json::from_str(&list.ok()).unwrap();
+    assert_eq!(list.status, 1, "a container is missing from the list");
+    let list: Value = serde_json::from_str(&list.stdout).unwrap();
     assert_eq!((list.as_array().unwrap().len(), &list[0]["status"]), (1, &json!("running")));
     // Its cgroups are now also those of the other.
     bundle.delete_force().refused(&format!("the cgroup of container {other}"));
-    assert_eq!(listed(&bundle)[0]["status"], "running");
+    let list: Value = serde_json::from_str(&bundle.ferrun(&["list", "--format", "json"]).stdout).unwrap();
+    assert_eq!(list[0]["status"], "running");
     std::fs::remove_dir_all(bundle.state_root().join(other)).unwrap();
     bundle.delete_force().ok();
     bundle.assert_nothing_left("delete --force");

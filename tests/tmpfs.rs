@@ -7,7 +7,8 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use common::Bundle;
 use ferrun::sys::xattr;
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknod};
 use serde_json::{Value, json};
 
 fn tmpfs(destination: &str, options: &[&str]) -> Value {
@@ -169,4 +170,33 @@ fn links_in_a_copied_tree_lead_nowhere() {
     assert!(done.stderr.contains("No such file"), "{done:?}");
     assert!(!done.stdout.contains("the host's"), "{done:?}");
     canary.assert_alive("a link in a tree that is copied up");
+}
+
+#[test]
+fn a_tree_of_any_depth_is_copied() {
+    need_root!();
+    let mount = json!({ "destination": "/deep", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"] });
+    let bundle = bundle("true", &[mount]);
+    let top = bundle.rootfs().join("deep");
+    std::fs::create_dir(&top).unwrap();
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let dig = |depth: usize| {
+        let mut at = open(&top, flags, Mode::empty()).unwrap();
+        for _ in 0..depth {
+            let _ = mkdirat(&at, "d", Mode::S_IRWXU);
+            at = openat(&at, "d", flags, Mode::empty()).unwrap();
+        }
+    };
+    let most = "ulimit -n $(ulimit -H -n)";
+    dig(3000);
+    let shallow = bundle.run_after(most);
+    dig(20_000);
+    // Each level takes two descriptors, of which there may be fewer.
+    let (deep, few) = (bundle.run_after(most), bundle.run_after("ulimit -n 1024"));
+    // The standard library's way down a tree is recursive.
+    assert!(std::process::Command::new("rm").arg("-rf").arg(&top).status().unwrap().success());
+    shallow.ok();
+    assert!(deep.status == 0 || deep.stderr.contains("too many open files"), "{deep:?}");
+    few.refused("too many open files");
+    bundle.assert_nothing_left("run");
 }

@@ -299,3 +299,50 @@ fn device_rules_are_replaced() {
         assert_eq!(list(&all_limits(&bundle)), list(&before));
     }
 }
+
+#[test]
+fn a_size_that_is_too_large_removes_no_limit() {
+    need_root!();
+    let bundle = running();
+    bundle.ferrun(&["update", "--memory", "50m", &bundle.id]).ok();
+    let limit = || {
+        let files = bundle
+            .cgroups()
+            .into_iter()
+            .flat_map(|cgroup| ["memory.max", "memory.limit_in_bytes"].map(|file| cgroup.join(file)));
+        files.filter_map(|file| std::fs::read_to_string(file).ok()).collect::<String>()
+    };
+    let before = limit();
+    for flag in ["--memory", "--memory-reservation", "--memory-swap", "--kernel-memory-tcp"] {
+        for size in ["100000000000000000000", "9223372036854775808", "99999999999999.5p", "8192p"] {
+            bundle.ferrun(&["update", flag, size, &bundle.id]).refused("is too large for a size");
+        }
+    }
+    assert_eq!(limit(), before);
+    bundle.delete_force().ok();
+}
+
+#[test]
+fn resources_with_unknown_names_are_warned_about() {
+    need_root!();
+    let bundle = running();
+    for (resources, words) in [
+        (
+            json!({ "memory": { "limt": 1 } }),
+            &["/memory/limt: no such property", "did you mean limit?", "limits.json:1"][..],
+        ),
+        (json!({ "linux": { "resources": {} } }), &["/linux: no such property"]),
+        (json!({ "pids": { "limit": 7 }, "cpus": {}}), &["/cpus: no such property"]),
+    ] {
+        let file = bundle.dir.join("limits.json");
+        std::fs::write(&file, resources.to_string()).unwrap();
+        let done = bundle.ferrun(&["update", "--resources", file.to_str().unwrap(), &bundle.id]);
+        words.iter().for_each(|words| assert!(done.stderr.contains(words), "{words} in {done:?}"));
+        done.ok();
+    }
+    let file = bundle.dir.join("limits.json");
+    std::fs::write(&file, json!({ "pids": { "limit": 7 } }).to_string()).unwrap();
+    let done = bundle.ferrun(&["update", "--resources", file.to_str().unwrap(), &bundle.id]);
+    assert_eq!((done.status, &*done.stderr), (0, ""));
+    bundle.delete_force().ok();
+}

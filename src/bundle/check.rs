@@ -5,7 +5,7 @@ use super::hooks;
 use super::linux::Linux;
 use super::names::{nearest, question};
 use super::path::clean;
-use super::problems::{Problems, wrong};
+use super::problems::{MOST, Problems, wrong};
 use super::process::{CapabilitySet, Process, capabilities};
 use super::scheduling;
 use crate::cgroup::directory::names_a_cgroup;
@@ -89,7 +89,8 @@ fn check_process(process: &Process, found: &mut Problems) {
 }
 
 fn warn_unknown(pattern: &'static str, set: &CapabilitySet, found: &mut Problems) {
-    for (index, name) in &set.unknown {
+    // To find a near name takes time, and nobody reads so many warnings.
+    for (index, name) in set.unknown.iter().take(MOST + 1) {
         let message = format!("{name} is no capability known here; it is left out");
         let warning = wrong(Pointer::at(pattern, *index), message);
         let known = capabilities();

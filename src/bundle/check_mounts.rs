@@ -1,5 +1,8 @@
 //! What types cannot say of `mounts` and `linux.devices`.
 
+use std::collections::BTreeMap;
+use std::ffi::CString;
+
 use nix::sys::stat::SFlag;
 
 use super::Spec;
@@ -27,7 +30,8 @@ pub fn check(spec: &Spec, found: &mut Problems) {
         check_mount(mount, index, found);
         check_mapping(spec, mount, index, found);
     }
-    (0..spec.linux.devices.len()).for_each(|index| check_device(&spec.linux.devices, index, found));
+    let mut paths = BTreeMap::new();
+    (0..spec.linux.devices.len()).for_each(|index| check_device(&spec.linux.devices, index, &mut paths, found));
 }
 
 fn check_mount(mount: &Mount, index: usize, found: &mut Problems) {
@@ -103,7 +107,8 @@ fn check_mapping(spec: &Spec, mount: &Mount, index: usize, found: &mut Problems)
     }
 }
 
-fn check_device(devices: &[Device], index: usize, found: &mut Problems) {
+/// Checks a device; `paths` has the first of each path before it.
+fn check_device(devices: &[Device], index: usize, paths: &mut BTreeMap<CString, usize>, found: &mut Problems) {
     let at = |pattern| Pointer::at(pattern, index);
     let device = &devices[index];
     if device.path.bytes().first() != Some(&b'/') {
@@ -129,7 +134,8 @@ fn check_device(devices: &[Device], index: usize, found: &mut Problems) {
     }
     let path = clean(&device.path);
     let same = |other: &Device| (other.kind, other.number()) == (device.kind, Some(number));
-    if devices[..index].iter().any(|earlier| clean(&earlier.path) == path && !same(earlier)) {
+    let first = *paths.entry(path.clone()).or_insert(index);
+    if !same(&devices[first]) {
         found.error(wrong(at("/linux/devices/#"), format!("{:?} is listed twice, as different devices", device.path)));
     }
     let default = path.to_bytes().strip_prefix(b"/dev/");

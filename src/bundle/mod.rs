@@ -29,7 +29,7 @@ pub mod sysctl;
 pub mod text;
 pub mod unknown;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -38,6 +38,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, stat};
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::file;
+use crate::sys::regular::{self, Unreadable};
 pub use position::Positions;
 pub use problems::Problems;
 pub use spec::Spec;
@@ -62,18 +63,52 @@ pub struct Bundle {
 /// property of the wrong type or value (with its pointer and line).
 pub fn load(dir: &Path) -> Result<Bundle> {
     let (directory, absolute) = open(dir).what(|| format!("bundle {dir:?}"))?;
-    let text = file::read_at(&directory, c"config.json").what(|| format!("open {:?}", absolute.join("config.json")))?;
+    let text = read_config(&directory).what(|| format!("open {:?}", absolute.join("config.json")))?;
     let spec = read(&text)?;
     let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new() };
     let mut found = Problems::default();
     check::check(&bundle.spec, &mut found);
     match found.errors.into_iter().next() {
         None => {
-            bundle.warnings = found.warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
+            bundle.warnings = bundle.locate_all(found.warnings);
             Ok(bundle)
         }
         Some(first) => Err(bundle.locate(first)),
     }
+}
+
+/// The longest config.json that is read, in bytes.
+const LONGEST: usize = 16 << 20;
+
+/// Reads the config.json of a bundle, which may be a link to one.
+fn read_config(directory: impl AsFd) -> std::result::Result<Vec<u8>, Unreadable> {
+    regular::read(directory, c"config.json", OFlag::empty(), LONGEST).map(|regular| regular.text)
+}
+
+/// The text of a bundle's config.json, whatever it says.
+///
+/// # Errors
+/// A file that is missing, too long or no regular one.
+pub fn read_text(dir: &Path) -> Result<Vec<u8>> {
+    let what = || format!("open {:?}", dir.join("config.json"));
+    let directory = openat(CWD, dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+    read_config(directory.what(what)?).what(what)
+}
+
+/// Reads a file that the caller names, such as a profile: any kind of file, a pipe as well, up to the length of a
+/// config.json.
+///
+/// # Errors
+/// A longer one.
+pub fn read_named(path: &Path) -> Result<Vec<u8>> {
+    let what = || format!("open {path:?}");
+    let file = openat(CWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).what(what)?;
+    read_stream(file).what(what)
+}
+
+/// Reads an open file, up to the same length.
+pub fn read_stream(file: impl AsFd) -> std::result::Result<Vec<u8>, Unreadable> {
+    file::read_open(file, LONGEST)?.ok_or(Unreadable::LongerThan(LONGEST))
 }
 
 /// Opens a directory; gives its absolute path without links, too. As engines write it, that is the path that
@@ -112,6 +147,20 @@ pub fn read_resources(text: &[u8], name: &str) -> Result<resources::Resources> {
     let resources = read_object(text, name)?;
     check_resources::check(&resources).map_err(|error| within("/linux/resources", error, text, name))?;
     Ok(resources)
+}
+
+/// Warnings about the properties of such a text that have no meaning, with their lines.
+pub fn unknown_resources(text: &[u8], name: &str) -> Vec<Error> {
+    let Ok(value) = serde_json::from_slice(text) else { return Vec::new() };
+    let positions = Positions::new(text);
+    let located = |mut warning: Error| {
+        let line = warning.pointer.as_deref().and_then(|pointer| positions.line(pointer));
+        // Engines show the first line alone.
+        warning.message = format!("{}: {}", warning.pointer.as_deref().unwrap_or_default(), warning.message);
+        warning.place = line.map(|line| format!("{name}:{line}").into());
+        warning
+    };
+    unknown::resources(&value).into_iter().map(located).collect()
 }
 
 /// An error of a part of a config.json that stands by itself: its pointer without what is above, and its line.
@@ -154,7 +203,7 @@ pub fn misread(error: &serde_json::Error, text: &[u8], name: &str) -> Error {
         // Engines show the first line alone, so that has the property's name, too.
         let positions = Positions::new(text);
         let pointer = positions.pointer(line, column);
-        let message = pointer.map_or_else(|| said.to_owned(), |pointer| format!("{pointer}: {said}"));
+        let message = pointer.as_ref().map_or_else(|| said.to_owned(), |pointer| format!("{pointer}: {said}"));
         let (pointer, hint) = (pointer.map(Box::from), names::meant(said).map(Box::from));
         return Error { pointer, place: Some(place.into()), hint, ..Error::new(message) };
     }
@@ -166,13 +215,29 @@ fn not_json(name: &str, line: usize, column: usize, said: &str) -> Error {
     Error { place: Some(format!("{name}:{line}").into()), ..Error::new(message) }
 }
 
+/// Adds the line, if it is not known.
+fn locate(error: &mut Error, positions: &Positions) {
+    if let (Some(pointer), None) = (&error.pointer, &error.place) {
+        error.place = positions.line(pointer).map(|line| format!("config.json:{line}").into());
+    }
+}
+
 impl Bundle {
     /// Adds to an error the line on which its property stands.
     pub fn locate(&self, mut error: Error) -> Error {
-        if let (Some(pointer), None) = (&error.pointer, &error.place) {
-            error.place = Positions::new(&self.text).line(pointer).map(|line| format!("config.json:{line}").into());
+        if error.pointer.is_some() && error.place.is_none() {
+            locate(&mut error, &Positions::new(&self.text));
         }
         error
+    }
+
+    /// The same for all of a list, with one walk through the text.
+    pub fn locate_all(&self, mut errors: Vec<Error>) -> Vec<Error> {
+        if !errors.is_empty() {
+            let positions = Positions::new(&self.text);
+            errors.iter_mut().for_each(|error| locate(error, &positions));
+        }
+        errors
     }
 }
 

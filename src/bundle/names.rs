@@ -72,7 +72,9 @@ pub fn one_of<T: Copy>(what: &str, table: &[(&str, T)], name: &str) -> Result<T,
 /// name one.
 pub fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = if name.len() < 5 { 1 } else { 2 };
-    let distances = among.into_iter().map(|known| (distance(name, known), known));
+    // More letters than that cannot be put in, and a long name would be compared for long.
+    let near = |known: &&str| known.len().abs_diff(name.len()) <= limit;
+    let distances = among.into_iter().filter(near).map(|known| (distance(name, known), known));
     distances
         .filter(|(distance, _)| (1..=limit).contains(distance))
         .min_by_key(|(distance, _)| *distance)

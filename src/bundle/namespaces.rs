@@ -6,7 +6,7 @@ use super::problems::Problems;
 use super::problems::wrong;
 use super::process::User;
 use crate::pointer::Pointer;
-use crate::process::ids::Mappings;
+use crate::process::ids::{MOST_RANGES, Mappings};
 use crate::process::net_device::pointer;
 
 /// Longest name of a host or domain: `__NEW_UTS_LEN` of linux/utsname.h.
@@ -133,7 +133,8 @@ pub(super) fn check_ranges(list: &Mappings, at: impl Fn(usize) -> Pointer, found
             found.error(wrong(pointer, "a mapping beyond the last id, 4294967294"));
         }
         let meets = |a, b, b_size| u64::from(a) < end(b, b_size) && u64::from(b) < end(a, range.size);
-        let earlier = list.0[..index].iter().position(|other| {
+        // With more than these the list is an error anyway.
+        let earlier = list.0[..index.min(MOST_RANGES)].iter().position(|other| {
             meets(range.inside, other.inside, other.size) || meets(range.outside, other.outside, other.size)
         });
         if let Some(earlier) = earlier {

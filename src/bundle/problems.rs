@@ -3,6 +3,9 @@
 use super::Positions;
 use crate::error::Error;
 
+/// After so many errors, or warnings, `check` does not report the rest.
+pub(super) const MOST: usize = 200;
+
 /// Errors and warnings, each with its pointer, and its line where it has one.
 #[derive(Default, Debug)]
 pub struct Problems {
@@ -27,11 +30,9 @@ impl Problems {
     pub fn locate(&mut self, text: &[u8]) {
         let positions = Positions::new(text);
         for problems in [&mut self.errors, &mut self.warnings] {
-            for problem in problems.iter_mut().filter(|problem| problem.place.is_none()) {
-                let line = problem.pointer.as_deref().and_then(|pointer| positions.line(pointer));
-                problem.place = line.map(|line| format!("config.json:{line}").into());
-            }
-            problems.sort_by_key(|problem| problem.pointer.as_deref().and_then(|pointer| positions.offset(pointer)));
+            problems.iter_mut().for_each(|problem| super::locate(problem, &positions));
+            let offset = |problem: &Error| problem.pointer.as_deref().and_then(|pointer| positions.offset(pointer));
+            problems.sort_by_cached_key(offset);
         }
     }
 }

@@ -3,12 +3,12 @@
 
 use serde_json::Value;
 
-use super::problems::Problems;
+use super::problems::{MOST, Problems};
 use super::{Spec, check, read, unknown};
 use crate::error::Error;
 
-/// After so many errors the rest is not told: each costs another reading.
-const MOST: usize = 200;
+/// The bytes that are read again for errors of type, each of which costs another reading.
+const MOST_READ: usize = 32 << 20;
 
 /// Elements of lists that were left out, in order: what stood behind them has moved up.
 #[derive(Default)]
@@ -35,11 +35,20 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
     let mut checked = Problems::default();
     check::check(&spec, &mut checked);
     let told = |error: &Error| found.errors.iter().any(|earlier| follows(earlier, error));
-    let errors: Vec<Error> = checked.errors.iter().map(|error| original(error.clone(), &left_out)).collect();
-    let errors: Vec<Error> = errors.into_iter().filter(|error| !told(error)).collect();
+    let errors = checked.errors.iter().map(|error| original(error.clone(), &left_out));
+    let errors: Vec<Error> = errors.filter(|error| !told(error)).take(MOST + 1).collect();
     found.errors.extend(errors);
     checked.warnings.extend(unknown::properties(&value));
-    found.warnings.extend(checked.warnings.drain(..).map(|warning| original(warning, &left_out)));
+    found.warnings.extend(checked.warnings.drain(..).take(MOST + 1).map(|warning| original(warning, &left_out)));
+    for (list, what) in [(&mut found.warnings, "warnings"), (&mut found.errors, "errors")] {
+        if list.len() > MOST {
+            list.truncate(MOST);
+            list.push(more_than(MOST, what));
+        }
+    }
+    if found.errors.len() > MOST {
+        return (found, None);
+    }
     // From the end, so that the pointers of the rest stay right.
     let mut pointers: Vec<_> = checked.errors.into_iter().filter_map(|error| error.pointer).collect();
     pointers.sort_by(|one, other| by_number(other, one));
@@ -49,6 +58,10 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
     }
     spec = well_typed(&mut value, &mut left_out, &mut Problems::default()).unwrap_or(spec);
     (found, Some((spec, left_out)))
+}
+
+fn more_than(number: usize, what: &str) -> Error {
+    Error::new(format!("there are more than {number} {what}; the rest is not looked at"))
 }
 
 /// Pointers in the order of the text, as far as elements of lists go: 2 before 10.
@@ -61,14 +74,18 @@ fn by_number(one: &str, other: &str) -> std::cmp::Ordering {
 
 /// The spec without what is of the wrong type.
 fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -> Option<Spec> {
+    let mut read_again = 0;
     loop {
         // The positions of what is read now are those of another text: only its pointers are of use.
-        let error = match read(&serde_json::to_vec(value).unwrap_or_default()) {
+        let text = serde_json::to_vec(value).unwrap_or_default();
+        let error = match read(&text) {
             Ok(spec) => return Some(spec),
             Err(error) => Error { place: None, ..error },
         };
-        if found.errors.len() == MOST {
-            found.error(Error::new(format!("there are more than {MOST} errors; the rest is not looked at")));
+        read_again += text.len();
+        let told = found.errors.len();
+        if told >= MOST || (told > 0 && read_again > MOST_READ) {
+            found.error(more_than(told, "errors"));
             return None;
         }
         let pointer = error.pointer.clone().unwrap_or_default();

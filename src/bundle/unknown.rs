@@ -8,6 +8,7 @@ use super::intel_rdt::IntelRdt;
 use super::linux::{Linux, Namespace, NetDevice, Offset, TimeOffsets};
 use super::mount::Mount;
 use super::names::{self, nearest, question};
+use super::problems::MOST;
 use super::process::{Capabilities, ConsoleSize, Process, Rlimit, User};
 use super::resources::{
     BlockIo, Cpu, HugepageLimit, LinkPriority, Memory, Network, Pids, Rdma, Resources, ThrottleDevice, WeightDevice,
@@ -21,6 +22,13 @@ use crate::error::Error;
 pub fn properties(config: &Value) -> Vec<Error> {
     let mut found = Vec::new();
     look(config, "", "", &mut found);
+    found
+}
+
+/// The same for `linux.resources` alone, as `update` is given them; pointers begin there.
+pub fn resources(resources: &Value) -> Vec<Error> {
+    let mut found = Vec::new();
+    look(resources, "", "/linux/resources", &mut found);
     found
 }
 
@@ -43,6 +51,7 @@ fn look(value: &Value, pointer: &str, pattern: &str, found: &mut Vec<Error>) {
                         let pattern = format!("{pattern}/{name}");
                         match known.contains(&name.as_str()) {
                             true => look(value, &pointer, &pattern, found),
+                            false if found.len() > MOST => return,
                             false if WITHOUT_EFFECT.contains(&pattern.as_str()) => {}
                             false => found.push(warning(&pointer, name, known)),
                         }

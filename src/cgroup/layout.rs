@@ -17,6 +17,22 @@ pub fn is_outside(cgroup: &str) -> bool {
     cgroup == "/.." || cgroup.starts_with("/../")
 }
 
+/// Checks that a path is a normal one below the place where cgroups are mounted, in which only root can create files.
+///
+/// # Errors
+/// The reason, as the end of a sentence about the path.
+pub fn check_below_mount_point(path: &str) -> std::result::Result<(), &'static str> {
+    if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+        return Err("is not a normal path");
+    }
+    match path.strip_prefix(MOUNT_POINT) {
+        Some(rest) if rest.len() > 1 && rest.starts_with('/') => Ok(()),
+        _ => Err(OUTSIDE),
+    }
+}
+
+const OUTSIDE: &str = "is not below a mounted cgroup hierarchy";
+
 /// Whether one cgroup, as /proc/PID/cgroup spells it, is another one or below it.
 pub fn is_at_or_below(cgroup: &str, other: &str) -> bool {
     cgroup.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -97,6 +113,17 @@ impl Layout {
     /// All of them.
     pub fn hierarchies(&self) -> impl Iterator<Item = &Hierarchy> {
         self.v1.iter().chain(&self.unified)
+    }
+
+    /// The hierarchy that a directory lies in, and the path from its root.
+    ///
+    /// # Errors
+    /// The reason why it is no cgroup, as the end of a sentence about the path.
+    pub fn find<'a>(&self, path: &'a str) -> std::result::Result<(&Hierarchy, &'a str), &'static str> {
+        // Of a path that is none of these it matters first that it is not normal.
+        check_below_mount_point(path)?;
+        let inside = |hierarchy| Hierarchy::relative(hierarchy, path).map(|inside| (hierarchy, inside));
+        self.hierarchies().find_map(inside).ok_or(OUTSIDE)
     }
 
     /// Whether only v2 is there.

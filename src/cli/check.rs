@@ -7,13 +7,15 @@ use serde_json::json;
 
 use super::Command;
 use super::globals::Globals;
-use super::report::print_out;
-use crate::bundle::Bundle;
+use super::report::{print_out, print_text};
 use crate::bundle::problems::Problems;
 use crate::bundle::survey::{self, original};
+use crate::bundle::{self, Bundle};
 use crate::container::create;
 use crate::error::{Context, Error, Result};
+use crate::escape;
 use crate::plan::Options;
+use crate::sys::allocator;
 
 /// Checks a bundle.
 #[derive(Args, Debug)]
@@ -34,8 +36,9 @@ impl Command for Check {
     const ABOUT: &'static str = "Tell everything that is wrong with a bundle, on this host, at once";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        let config = self.bundle.join("config.json");
-        let text = std::fs::read(&config).what(|| format!("open {config:?}"))?;
+        // A config is read again for each error; what that took is used again.
+        allocator::last();
+        let text = bundle::read_text(&self.bundle)?;
         let (mut found, rest) = survey::all(&text);
         if let Some((spec, left_out)) = rest {
             // What this host makes of what is not wrong by itself.
@@ -48,21 +51,29 @@ impl Command for Check {
         }
         found.locate(&text);
         let failed = !found.errors.is_empty() || (self.strict && !found.warnings.is_empty());
-        print_out(&if self.json { as_json(&found) } else { as_text(&found) });
+        if self.json { print_out(&as_json(&found)) } else { print_text(&as_text(&found)) }?;
         Ok(i32::from(failed))
     }
 }
+
+/// The widest column: a name may be as long as a config.
+const WIDEST: usize = 200;
 
 /// A line each: how bad, where, which property, what, and what to do.
 fn as_text(found: &Problems) -> String {
     let lines: Vec<[String; 4]> = all(found)
         .map(|(level, problem)| {
-            let part = |part: &Option<Box<str>>| part.as_deref().unwrap_or("-").to_owned();
+            let part = |part: &Option<Box<str>>| escape::part(part.as_deref().unwrap_or("-")).into_owned();
             let hint = problem.hint.as_deref().map_or_else(String::new, |hint| format!("; {hint}"));
-            [level.to_owned(), part(&problem.place), part(&problem.pointer), format!("{problem}{hint}")]
+            [
+                level.to_owned(),
+                part(&problem.place),
+                part(&problem.pointer),
+                escape::part(&format!("{problem}{hint}")).into_owned(),
+            ]
         })
         .collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
+    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0).min(WIDEST);
     let widths = [width(0), width(1), width(2)];
     let mut text = String::new();
     for [level, place, pointer, problem] in &lines {

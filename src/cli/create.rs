@@ -38,7 +38,7 @@ pub struct Flags {
     /// Pass that many descriptors after the standard streams to the container
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=65535))]
     preserve_fds: u32,
-    /// Write the time of each step as a Chrome trace; - prints a table
+    /// Write the time of each step to a regular file as a Chrome trace; - prints a table
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Fail at a step (error@N, kill@N), to test what is left behind
@@ -97,7 +97,9 @@ impl Flags {
         let result = go_on(request).map_err(locate);
         if let Some(trace) = trace {
             trace.phase("all", begin);
-            trace.end()?;
+            // The error that began it is the one that is reported.
+            let ended = trace.end();
+            return result.and_then(|done| ended.map(|()| done));
         }
         result
     }

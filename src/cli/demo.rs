@@ -1,5 +1,7 @@
 //! `ferrun demo`.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use clap::Args;
@@ -31,7 +33,8 @@ impl Command for Demo {
         self_exe::close_others(0)?;
         let id = Id::new(&format!("demo-{}", std::process::id()))?;
         let directory = std::env::temp_dir().join(format!("ferrun-{id}"));
-        std::fs::create_dir(&directory).what(|| format!("make {directory:?}"))?;
+        // Others must not write to what is run as root, whatever the umask.
+        DirBuilder::new().mode(0o700).create(&directory).what(|| format!("create {directory:?}"))?;
         let result = bundle::demo::write(&directory, &self.command).and_then(|()| run_bundle(id, &directory, globals));
         std::fs::remove_dir_all(&directory).what(|| format!("remove {directory:?}"))?;
         result

@@ -1,15 +1,16 @@
 //! `ferrun events`.
 
-use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
+use nix::errno::Errno;
 
 use super::Command;
 use super::duration;
 use super::globals::{Container, Globals};
+use super::report::write_out;
 use crate::container::events::{Event, once, watch};
-use crate::error::Result;
+use crate::error::{Context, Error, Result};
 
 /// Tells what a container uses.
 #[derive(Args, Debug)]
@@ -30,19 +31,29 @@ impl Command for Events {
 
     fn run(self, globals: &Globals) -> Result<i32> {
         let (root, id) = (globals.root()?, self.container.id()?);
-        let mut tell = |event: &Event| print(event).is_ok();
+        let mut failed = None;
+        let mut tell = |event: &Event| match print(event) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        };
         match self.stats {
             true => once(&root, &id, &mut tell),
             false => watch(&root, &id, self.interval, &mut tell),
-        }
-        .map(|()| 0)
+        }?;
+        failed.map_or(Ok(0), Err)
     }
 }
 
-/// A line in one write, at once: who reads waits for it.
-fn print(event: &Event) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(event)?;
+/// Writes a line at once: who reads waits for it. False: the reader is gone.
+fn print(event: &Event) -> Result<bool> {
+    let mut line = serde_json::to_vec(event).map_err(|error| Error::new(error.to_string()))?;
     line.push(b'\n');
-    let mut out = std::io::stdout().lock();
-    out.write_all(&line).and_then(|()| out.flush())
+    match write_out(&line) {
+        Ok(()) => Ok(true),
+        Err(Errno::EPIPE) => Ok(false),
+        Err(errno) => Err(errno).what(|| "write to standard output"),
+    }
 }

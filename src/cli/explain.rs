@@ -1,17 +1,20 @@
 //! `ferrun explain`.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
 use super::globals::Globals;
-use super::report::print_out;
+use super::report::{print_out, print_text};
 use super::{Command, cost, report};
 use crate::bundle::{self, Positions};
 use crate::container::create::rootfs;
 use crate::error::{Context, Error, Result};
+use crate::escape;
 use crate::plan::{self, Host, Options};
+use crate::sys::regular;
 
 /// Prints the plan of a bundle.
 #[derive(Args, Debug)]
@@ -44,11 +47,12 @@ impl Explain {
             if let Some(path) = &self.save_host {
                 let text = serde_json::to_vec_pretty(&host.clone().with_all_facts())
                     .map_err(|error| Error::new(error.to_string()))?;
-                std::fs::write(path, text).what(|| format!("write {path:?}"))?;
+                let what = || format!("write {path:?}");
+                regular::create(path).what(what)?.write_all(&text).what(what)?;
             }
             return Ok(host);
         };
-        let text = std::fs::read(path).what(|| format!("read {path:?}"))?;
+        let text = bundle::read_named(path)?;
         serde_json::from_slice(&text).map_err(|error| Error::new(format!("{path:?} does not describe a host: {error}")))
     }
 }
@@ -60,7 +64,7 @@ impl Command for Explain {
     fn run(self, globals: &Globals) -> Result<i32> {
         let options = Options { id: "ID".into(), manager: globals.manager()?, ..Options::default() };
         if let Some(times) = self.cost {
-            print_out(&cost::table(&self.bundle, &options, times)?);
+            print_text(&cost::table(&self.bundle, &options, times)?)?;
             return Ok(0);
         }
         let host = self.host()?;
@@ -68,12 +72,12 @@ impl Command for Explain {
             let bundle = bundle::load(dir)?;
             let host = if self.host.is_some() { host.clone() } else { host.clone().with_facts_for(&bundle.spec) };
             let mut plan = plan::compile(&bundle, &host, &options).map_err(|error| bundle.locate(error))?;
-            plan.warnings = plan.warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
+            plan.warnings = bundle.locate_all(plan.warnings);
             Ok::<_, Error>((bundle, plan))
         };
         let (bundle, plan) = compile(&self.bundle)?;
         if let Some(other) = &self.diff {
-            print_out(&plan::diff::diff(&plan, &compile(other)?.1));
+            print_text(&plan::diff::diff(&plan, &compile(other)?.1))?;
             return Ok(0);
         }
         let positions = Positions::new(&bundle.text);
@@ -86,17 +90,19 @@ impl Command for Explain {
             data["rootfs"] = json!(rootfs);
             data["cgroups"] = json!(cgroups);
             let text = serde_json::to_string_pretty(&data).map_err(|error| Error::new(error.to_string()))?;
-            print_out(&(text + "\n"));
+            print_out(&(text + "\n"))?;
             return Ok(0);
         }
         report::warnings(&bundle.warnings, globals);
         report::warnings(&plan.warnings, globals);
-        let head = format!("{} · OCI {version} · rootfs {} · {cgroups}\n\n", config.display(), rootfs.display());
+        let head = format!("{} · OCI {version} · rootfs {} · {cgroups}", config.display(), rootfs.display());
+        let head = format!("{}\n\n", escape::part(&head));
         let value = serde_json::from_slice(&bundle.text).unwrap_or_default();
         let ignored = bundle::unknown::properties(&value);
         let ignored = ignored.iter().filter_map(|property| property.pointer.as_deref());
-        let ignored: String = ignored.map(|pointer| format!("Ignored: {pointer} (no such property)\n")).collect();
-        print_out(&(head + &plan::explain::text(&plan, &positions) + &ignored));
+        let ignored: String =
+            ignored.map(|pointer| format!("Ignored: {} (no such property)\n", escape::part(pointer))).collect();
+        print_text(&(head + &plan::explain::text(&plan, &positions) + &ignored))?;
         Ok(0)
     }
 }

@@ -44,7 +44,7 @@ impl Command for Features {
 
     fn run(self, _globals: &Globals) -> Result<i32> {
         let text = serde_json::to_string_pretty(&features()).map_err(|error| Error::new(error.to_string()))?;
-        print_out(&(text + "\n"));
+        print_out(&(text + "\n"))?;
         Ok(0)
     }
 }

@@ -1,6 +1,5 @@
 //! The options that stand before the command word.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
@@ -9,7 +8,7 @@ use super::switches;
 use crate::cgroup::Manager;
 use crate::container::id::Id;
 use crate::container::state::Root;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 /// Those that are followed by a value; the command word is looked for behind them.
 pub const TAKE_A_VALUE: &[&str] = &["--cgroup-manager", "--log", "--log-format", "--root", "--rootless"];
@@ -85,15 +84,10 @@ impl Globals {
 
     /// Where states are kept.
     pub fn root(&self) -> Result<Root> {
-        let root = match &self.root {
-            Some(root) => std::path::absolute(root).map_err(|error| Error::io(format!("--root {root:?}"), &error))?,
-            None => default_root(),
-        };
-        let place = |path: &std::path::Path| std::fs::metadata(path).ok().map(|there| (there.dev(), there.ino()));
-        if place(&root).is_some_and(|there| Some(there) == place("/".as_ref())) {
-            return Err(Error::new("--root must not be the root directory"));
+        match &self.root {
+            Some(root) => std::path::absolute(root).map(Root::given).what(|| format!("--root {root:?}")),
+            None => Ok(Root::default(default_root())),
         }
-        Ok(Root(root))
     }
 
     /// Who makes the container's cgroups.

@@ -97,9 +97,10 @@ const COMMANDS: &[Entry] = &[
 /// Runs ferrun with the arguments of this process; gives the exit status.
 pub fn main() -> i32 {
     crate::sys::program::end_on_panic();
+    crate::sys::program::ignore_file_size_signal();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|first| first == "--version" || first == "-v") {
-        return version::print();
+        return done(version::print(), &Globals::of_this_process());
     }
     let word = command_word(&arguments[1..]);
     let known = word.and_then(|word| COMMANDS.iter().find(|entry| word == entry.name));
@@ -138,7 +139,7 @@ fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
         Err(error) => return usage(&error),
     };
     if globals.version {
-        return version::print();
+        return done(version::print(), &globals);
     }
     let (Some(entry), Some((_, own))) = (known, matches.remove_subcommand()) else {
         return report::failure(&Error::new("no command is given (ferrun --help lists them)"), &globals);
@@ -150,11 +151,15 @@ fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
     }
 }
 
+/// The exit status of a command that only prints.
+fn done(printed: Result<()>, globals: &Globals) -> i32 {
+    printed.map_or_else(|error| report::failure(&error, globals), |()| 0)
+}
+
 fn usage(error: &clap::Error) -> i32 {
     match error.kind() {
         ErrorKind::DisplayHelp => {
-            let _ = error.print();
-            return 0;
+            return done(report::print_out(&error.render().to_string()), &Globals::of_this_process());
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();
@@ -167,7 +172,7 @@ fn usage(error: &clap::Error) -> i32 {
             let globals = Globals::of_this_process();
             report::failure(&Error::new(words.join(" ")), &globals);
             if report::is_for_people(&globals) {
-                report::print_error(rest);
+                report::print_error(&crate::escape::lines(rest));
             }
         }
     }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::Command;
 use super::globals::Globals;
-use super::report::print_out;
+use super::report::{print_out, print_text};
 use crate::container::id::Id;
 use crate::container::processes::{pids, table};
 use crate::error::{Error, Result};
@@ -37,12 +37,12 @@ impl Command for Ps {
         let (id, arguments) = self.words.split_first().ok_or_else(|| Error::new("ps needs a container's id"))?;
         let pids = pids(&globals.root()?, &Id::new(&id.to_string_lossy())?)?;
         match self.format {
-            Format::Table => print_out(&table(&pids, arguments)?),
+            Format::Table => print_text(&table(&pids, arguments)?)?,
             // As `list`: Go writes an empty list as null.
-            Format::Json if pids.is_empty() => print_out("null\n"),
+            Format::Json if pids.is_empty() => print_out("null\n")?,
             Format::Json => {
                 let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
-                print_out(&format!("[{}]\n", pids.join(",")));
+                print_out(&format!("[{}]\n", pids.join(",")))?;
             }
         }
         Ok(0)

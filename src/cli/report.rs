@@ -2,13 +2,16 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
 
 use super::globals::{Globals, LogFormat};
-use crate::error::Error;
+use crate::error::{Context, Error, Result};
+use crate::escape;
 
 /// Tells why a command failed; gives its exit status.
 ///
@@ -27,10 +30,49 @@ pub fn is_for_people(globals: &Globals) -> bool {
     globals.log.is_some() || globals.log_format == LogFormat::Text
 }
 
-/// Writes to standard output in one piece; a reader that is gone is no error.
-pub fn print_out(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// Writes to standard output in one piece, by write(2) itself: what a buffer keeps fails when nobody looks any more.
+///
+/// # Errors
+/// Output that cannot be written, such as to a full disk. A reader that is gone is none.
+pub fn print_out(text: &str) -> Result<()> {
+    match write_out(text.as_bytes()) {
+        Err(Errno::EPIPE) => Ok(()),
+        written => written.what(|| "write to standard output"),
+    }
+}
+
+/// Writes lines for people, in which nothing acts on their terminal. What comes from others is escaped before as a
+/// part, so that it makes no lines of its own.
+///
+/// # Errors
+/// As [`print_out`].
+pub fn print_text(text: &str) -> Result<()> {
+    print_out(&escape::lines(text))
+}
+
+/// Writes all of it.
+///
+/// # Errors
+/// EPIPE as well.
+pub fn write_out(mut bytes: &[u8]) -> nix::Result<()> {
+    let out = std::io::stdout();
+    while !bytes.is_empty() {
+        match nix::unistd::write(&out, bytes) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::EINTR) => {}
+            // A pipe or terminal that somebody made non-blocking, and that is full just now.
+            Err(Errno::EAGAIN) => {
+                let mut room = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut room, PollTimeout::NONE) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// Writes to standard error; one that is closed or full changes nothing.
@@ -78,14 +120,14 @@ fn log(level: &str, error: &Error, globals: &Globals) {
 
 /// The first line says what failed and why; below it stand the property and what to do.
 fn for_a_person(error: &Error) -> String {
-    let mut text = error.to_string();
+    let mut text = escape::part(&error.to_string()).into_owned();
     let places = [error.place.as_deref(), error.pointer.as_deref()];
     let place: Vec<&str> = places.into_iter().flatten().collect();
     if !place.is_empty() {
-        text.push_str(&format!("\n        {}", place.join(" ")));
+        text.push_str(&format!("\n        {}", escape::part(&place.join(" "))));
     }
     match (&error.hint, error.code()) {
-        (Some(hint), _) => text.push_str(&format!("\n        hint: {hint}")),
+        (Some(hint), _) => text.push_str(&format!("\n        hint: {}", escape::part(hint))),
         (None, Errno::ENOSYS) => {
             text.push_str(&format!("\n        hint: ferrun needs Linux 5.14 or newer{}", kernel()))
         }
@@ -111,5 +153,8 @@ mod tests {
             "mount proc on /proc: operation not permitted\n        config.json:7 /mounts/0\n        hint: try root";
         assert_eq!(for_a_person(&error), text);
         assert_eq!(for_a_person(&Error::new("no")), "no");
+        let hostile = Error::new("a\u{1b}b").detail("c\nferrun: all is well").from_property("/\r").hint("\u{9b}");
+        let text = "a\\u{1b}b: c\\nferrun: all is well\n        /\\r\n        hint: \\u{9b}";
+        assert_eq!(for_a_person(&hostile), text);
     }
 }

@@ -1,5 +1,6 @@
 //! `ferrun seccomp`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -7,10 +8,11 @@ use clap::Args;
 
 use super::Command;
 use super::globals::Globals;
-use super::report::print_out;
+use super::report::print_text;
 use crate::bundle::{self, seccomp};
 use crate::error::{Context, Error, Result};
 use crate::seccomp::{Arch, Filter, Profile, compile, listing};
+use crate::sys::regular;
 
 /// Prints the filter that a profile becomes.
 #[derive(Args, Debug)]
@@ -37,11 +39,12 @@ impl Command for Seccomp {
         let native = Arch::NATIVE.ok_or_else(|| Error::new("ferrun has no table of this architecture's calls"))?;
         let (profile, filter) = self.compiled(native)?;
         if let Some(path) = &self.bpf {
-            std::fs::write(path, listing::bytes(&filter)).what(|| format!("write {path:?}"))?;
+            let what = || format!("write {path:?}");
+            regular::create(path).what(what)?.write_all(&listing::bytes(&filter)).what(what)?;
         }
-        print_out(&listing::text(&filter, &profile));
+        print_text(&listing::text(&filter, &profile))?;
         if self.disassemble {
-            print_out(&listing::instructions(&filter));
+            print_text(&listing::instructions(&filter))?;
         }
         Ok(0)
     }
@@ -56,7 +59,7 @@ impl Seccomp {
             let filter = filter.map_err(|error| bundle.locate(error))?;
             return Ok((bundle.spec.linux.seccomp.ok_or_else(none)?, filter));
         };
-        let text = std::fs::read(path).what(|| format!("open {path:?}"))?;
+        let text = bundle::read_named(path)?;
         let name = path.to_string_lossy();
         let profile = seccomp::read(bundle::utf8(&text, &name)?)
             .map_err(|error| bundle::misread(&error, &text, &name))?

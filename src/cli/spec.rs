@@ -34,6 +34,9 @@ impl Command for Spec {
             std::io::ErrorKind::AlreadyExists => Error::new(format!("file {path:?} exists; remove it first")),
             _ => Error::io(format!("make {path:?}"), &error),
         })?;
-        default::write(&config, file).what(|| format!("write {path:?}")).map(|()| 0)
+        default::write(&config, file).what(|| format!("write {path:?}")).map(|()| 0).inspect_err(|_| {
+            // Half a config would be in the way of the next try.
+            let _ = std::fs::remove_file(&path);
+        })
     }
 }

@@ -28,10 +28,10 @@ impl Command for Start {
         let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
         let begin = trace.as_ref().map_or(0, Trace::now);
         let result = start(&globals.root()?, &self.container.id()?, &|warning| report::warning(warning, globals));
-        if let Some(trace) = trace {
+        let ended = trace.map_or(Ok(()), |trace| {
             trace.phase("start", begin);
-            trace.end()?;
-        }
-        result.map(|()| 0)
+            trace.end()
+        });
+        result.and(ended).map(|()| 0)
     }
 }

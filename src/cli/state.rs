@@ -5,6 +5,7 @@ use clap::Args;
 use super::Command;
 use super::globals::{Container, Globals};
 use super::report::print_out;
+use crate::container::directory::Purpose;
 use crate::container::status::report;
 use crate::error::{Error, Result};
 
@@ -21,10 +22,10 @@ impl Command for State {
 
     fn run(self, globals: &Globals) -> Result<i32> {
         let (root, id) = (globals.root()?, self.container.id()?);
-        let report = report(root.load(&id)?, String::new())?;
+        let report = report(root.load(&id, Purpose::Look)?, String::new())?;
         let json = serde_json::to_string_pretty(&report).map_err(|error| Error::new(error.to_string()))?;
         // As runc: no newline at the end.
-        print_out(&json);
+        print_out(&json)?;
         Ok(0)
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::globals::{Container, Globals};
 use super::{Command, report};
 use crate::bundle::resources::Resources;
-use crate::bundle::{check_resources, read_resources, within};
+use crate::bundle::{check_resources, read_named, read_resources, read_stream, unknown_resources, within};
 use crate::container::update::update;
 use crate::error::{Context, Error, Result};
 
@@ -85,6 +85,9 @@ impl Command for Update {
         let (root, id) = (globals.root()?, self.container.id()?);
         let name = self.resources.as_ref().map_or_else(String::new, |path| path.display().to_string());
         let (text, resources) = self.wanted(&name)?;
+        if text != NOTHING {
+            report::warnings(&unknown_resources(&text, &name), globals);
+        }
         let warnings = update(&root, &id, resources, &schemata)
             .map_err(|error| within("/linux/resources", error, &text, &name))?;
         report::warnings(&warnings, globals);
@@ -92,21 +95,20 @@ impl Command for Update {
     }
 }
 
+/// The text of limits that came by flags.
+const NOTHING: &[u8] = b"{}";
+
 impl Update {
     /// The limits of the file, and its text; else those of the flags.
     fn wanted(self, name: &str) -> Result<(Vec<u8>, Resources)> {
         let Some(path) = self.resources else {
             let resources = self.of_flags();
-            check_resources::check(&resources).map_err(|error| within("/linux/resources", error, b"{}", name))?;
-            return Ok((b"{}".to_vec(), resources));
+            check_resources::check(&resources).map_err(|error| within("/linux/resources", error, NOTHING, name))?;
+            return Ok((NOTHING.to_vec(), resources));
         };
         let text = match path.to_str() {
-            Some("-") => {
-                let mut text = Vec::new();
-                std::io::Read::read_to_end(&mut std::io::stdin(), &mut text).what(|| "read standard input")?;
-                text
-            }
-            _ => std::fs::read(&path).what(|| format!("open {path:?}"))?,
+            Some("-") => read_stream(std::io::stdin()).what(|| "read standard input")?,
+            _ => read_named(&path)?,
         };
         let resources = read_resources(&text, name)?;
         Ok((text, resources))
@@ -153,12 +155,15 @@ fn size(text: &str) -> Result<i64> {
         "p" | "pi" => 50,
         _ => return Err(wrong()),
     };
+    let too_large = || Error::new(format!("{text:?} is too large for a size"));
     // A whole number stays exact; 2^53 and more would not, as a fraction.
-    let scaled = match number.parse::<i64>() {
-        Ok(whole) => whole.checked_mul(1 << shift),
-        Err(_) => number.parse::<f64>().ok().map(|number| (number * f64::from(1 << 10).powi(shift / 10)) as i64),
-    };
-    scaled.ok_or_else(wrong)
+    if !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) {
+        let whole = number.parse::<i64>().ok().and_then(|whole| whole.checked_mul(1 << shift));
+        return whole.ok_or_else(too_large);
+    }
+    let scaled = number.parse::<f64>().map_err(|_| wrong())? * f64::from(1 << 10).powi(shift / 10);
+    // Of what is no `i64` a cast would make the largest, which the kernel reads as no limit.
+    if scaled < i64::MAX as f64 { Ok(scaled as i64) } else { Err(too_large()) }
 }
 
 #[cfg(test)]
@@ -181,8 +186,17 @@ mod tests {
         ] {
             assert_eq!(size(text).ok(), Some(bytes), "{text}");
         }
-        for wrong in ["", "-2", "k", "1x", "1mm", "1 2", "1.2.3", "1i", "1ii", "0x10", "9223372036854775807k"] {
+        for wrong in ["", "-2", "k", "1x", "1mm", "1 2", "1.2.3", "1i", "1ii", "0x10", "9223372036854775807k", "."] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+        for large in
+            ["100000000000000000000", "9223372036854775808", "9223372036854775807.5", "8192p", "8192.0p", "1e30"]
+        {
+            let error = size(large).map_err(|error| error.to_string());
+            assert!(
+                error.as_ref().is_err_and(|error| error.contains("too large") || large.contains('e')),
+                "{large}: {error:?}"
+            );
         }
     }
 }

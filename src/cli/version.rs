@@ -1,6 +1,7 @@
 //! `ferrun --version`.
 
 use super::report::print_out;
+use crate::error::Result;
 
 /// The version of the OCI runtime specification that ferrun follows.
 pub const SPEC: &str = "1.3.0";
@@ -9,8 +10,10 @@ pub const SPEC: &str = "1.3.0";
 pub const COMMIT: Option<&str> = option_env!("FERRUN_COMMIT");
 
 /// Prints the version in the lines that engines look for.
-pub fn print() -> i32 {
+///
+/// # Errors
+/// Output that cannot be written.
+pub fn print() -> Result<()> {
     let commit = COMMIT.unwrap_or("unknown");
-    print_out(&format!("ferrun version {}\ncommit: {commit}\nspec: {SPEC}\n", env!("CARGO_PKG_VERSION")));
-    0
+    print_out(&format!("ferrun version {}\ncommit: {commit}\nspec: {SPEC}\n", env!("CARGO_PKG_VERSION")))
 }

@@ -99,7 +99,7 @@ pub struct Created {
 pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
     check_rootfs(bundle)?;
     let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec), options)?;
-    plan.warnings = plan.warnings.into_iter().map(|warning| bundle.locate(warning)).collect();
+    plan.warnings = bundle.locate_all(plan.warnings);
     Ok(plan)
 }
 
@@ -161,10 +161,11 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
         init: None,
         complete: false,
         file: None,
+        directory: None,
     };
     let mut console = Ends::new(&request.bundle.spec, request.console_socket.as_deref(), request.mode.is_detached())?;
     let record = Record::begin(request.root, &request.id)?;
-    state.file = Some(record.file.clone());
+    (state.file, state.directory) = (Some(record.file.clone()), Some(record.directory.clone()));
     // Only now: another container of this id, whose cgroups these were, is gone.
     state.resctrl.iter_mut().for_each(OwnDirectory::probe);
     let probed = state.cgroup.iter_mut().try_for_each(Directory::probe);
@@ -174,7 +175,7 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
     }
     let probed = probed.map_err(|error| error.from_property("/linux/cgroupsPath"));
     if let Err(error) = probed.and_then(|()| record.state(&state)) {
-        let _ = std::fs::remove_dir_all(&record.directory);
+        record.withdraw();
         return Err(error);
     }
     let identity = std::cell::OnceCell::new();
@@ -199,10 +200,10 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
 /// What the program tells its service manager on; after `create` it is `start` that listens.
 fn listen(request: &Request, record: &Record) -> Result<Option<Notify>> {
     let Some(host) = &request.notify else { return Ok(None) };
-    notify::make_directory(&record.directory)?;
+    notify::make_directory(&*record.directory)?;
     match request.mode {
         Mode::Create => Ok(None),
-        _ => Notify::listen(&record.directory, host).map(Some),
+        _ => Notify::listen(&*record.directory, record.directory.path(), host).map(Some),
     }
 }
 
@@ -278,8 +279,8 @@ fn launch(
 fn start_means(request: &Request, record: &Record) -> Result<(StartPage, Option<OwnedFd>, Option<GoesOn>)> {
     let owner = request.plan.user_on_host.filter(|_| !request.plan.start_hooks.is_empty());
     if request.mode == Mode::Create {
-        let fifo = exec_fifo::make(&record.directory, owner)?;
-        return Ok((StartPage::create(&record.directory)?, Some(fifo), None));
+        let fifo = exec_fifo::make(&*record.directory, owner)?;
+        return Ok((StartPage::create(&*record.directory)?, Some(fifo), None));
     }
     let is_watched = !request.plan.start_hooks.is_empty() || request.plan.listener.is_some();
     let page = StartPage::unnamed(is_watched || request.plan.joins_pid_namespace)?;

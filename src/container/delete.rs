@@ -1,12 +1,13 @@
 //! `delete`, and undoing whatever there is of a container.
 
-use std::io::ErrorKind;
+use nix::errno::Errno;
 
 use super::boot::Boot;
+use super::directory::Purpose;
 use super::hooks::{self, Warn};
 use super::id::Id;
 use super::newer_format;
-use super::state::{self, Root, State, missing};
+use super::state::{self, Root, State};
 use super::status::{Status, status};
 use crate::cgroup;
 use crate::cgroup::resctrl::OwnDirectory;
@@ -21,11 +22,11 @@ use crate::sys::pidfd;
 /// A container that is not stopped, or (without `force`) that is not there. Without `force` also a unit that
 /// systemd does not end: then the container is still there.
 pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
-    let state = match root.find(id) {
+    let state = match root.find(id, Purpose::Act) {
         Ok(Some(state)) => state,
         // A directory without a state: ferrun was killed in the very first moment of a create.
         Ok(None) if force => return remove_directory(root, id).map(drop),
-        Ok(None) => return Err(missing(id)),
+        Ok(None) => return Err(root.missing(id)),
         Err(error) if force => return newer_format::delete(root, id, warn)?.ok_or(error),
         Err(error) => return Err(error),
     };
@@ -108,24 +109,22 @@ fn stop_unit(state: &State, kills: bool) -> Result<()> {
 /// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory. False: it was
 /// gone already.
 fn remove_directory(root: &Root, id: &Id) -> Result<bool> {
-    let directory = root.of(id);
-    let remove = |name: &str| match std::fs::remove_file(directory.join(name)) {
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(Error::io(format!("remove {name} of container {id}"), &error))
-        }
-        _ => Ok(()),
+    let Some(directory) = root.directory(id, Purpose::Act)? else { return Ok(false) };
+    let remove = |name: &str| match directory.remove(name) {
+        Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(()),
+        Err(errno) => Err(errno).what(|| format!("remove {name} of container {id}")),
     };
     let (first, others) = state::FILES.split_first().expect("there are some");
     remove(first)?;
     // Nearly always that was all.
-    let mut removed = std::fs::remove_dir(&directory);
-    if removed.as_ref().is_err_and(|error| error.kind() != ErrorKind::NotFound) {
+    let mut removed = directory.remove_itself();
+    if removed.is_err_and(|errno| errno != Errno::ENOENT) {
         others.iter().try_for_each(|name| remove(name))?;
-        let _ = std::fs::remove_dir(directory.join(notify::DIRECTORY));
-        removed = std::fs::remove_dir(&directory);
+        let _ = directory.remove_directory(notify::DIRECTORY);
+        removed = directory.remove_itself();
     }
     match removed {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        result => result.map(|()| true).what(|| format!("remove the state directory {directory:?}")),
+        Err(Errno::ENOENT) => Ok(false),
+        result => result.map(|()| true).what(|| format!("remove the state directory {:?}", directory.path())),
     }
 }

@@ -9,6 +9,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use serde::Serialize;
 
+use super::directory::Purpose;
 use super::id::Id;
 use super::state::{Root, State};
 use super::status::status;
@@ -49,7 +50,7 @@ pub type Tell<'a> = &'a mut dyn FnMut(&Event) -> bool;
 /// # Errors
 /// A container that is stopped, or has no cgroup.
 pub fn once(root: &Root, id: &Id, tell: Tell) -> Result<()> {
-    let state = root.load(id)?;
+    let state = root.load(id, Purpose::Look)?;
     status(&state)?.1.ok_or_else(|| not_running(id))?;
     tell(&Event::stats(&state)?);
     Ok(())
@@ -62,7 +63,7 @@ pub fn once(root: &Root, id: &Id, tell: Tell) -> Result<()> {
 pub fn watch(root: &Root, id: &Id, interval: Duration, tell: Tell) -> Result<()> {
     // This may go on for days.
     allocator::last();
-    let state = root.load(id)?;
+    let state = root.load(id, Purpose::Look)?;
     let init = status(&state)?.1.ok_or_else(|| not_running(id))?;
     let mut memory = Oom::watch(&state.cgroup)?;
     let mut next = Instant::now() + interval;

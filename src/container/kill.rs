@@ -5,6 +5,7 @@ use std::str::FromStr;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use super::directory::Purpose;
 use super::id::Id;
 use super::state::{Root, State};
 use super::status::{Status, status, waits_for_start};
@@ -42,7 +43,7 @@ pub fn parse_signal(text: &str) -> Result<i32> {
 /// # Errors
 /// "container not running", which engines match.
 pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
-    let state = root.load(id)?;
+    let state = root.load(id, Purpose::Act)?;
     let (status, init) = status(&state)?;
     // Before its program runs, the init has no handlers, and as pid 1 would ignore what should end it.
     let not_started = match status {

@@ -4,6 +4,7 @@ pub mod boot;
 mod console;
 pub mod create;
 pub mod delete;
+pub mod directory;
 pub mod events;
 pub mod hooks;
 pub mod id;

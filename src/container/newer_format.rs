@@ -2,26 +2,26 @@
 //!
 //! Nothing confirms these as the container's, so they are checked before anything is killed or removed.
 
-use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
 use super::boot::Boot;
+use super::directory::{Purpose, StateDirectory};
 use super::hooks::Warn;
 use super::id::Id;
 use super::state::{CREATED, CREATING, Root};
 use super::state_format::Newer;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::kill::{kill_and_wait, members, remove};
-use crate::cgroup::layout::{Hierarchy, Layout, is_at_or_below};
+use crate::cgroup::layout::{Layout, is_at_or_below};
 use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
 use crate::launch::notify;
-use crate::sys::fd::CWD;
-use crate::sys::file;
+use crate::sys::regular::Regular;
 
 /// Kills the processes in the container's cgroups, then removes the cgroups and the state directory. `None`: the
 /// container has no state of a newer format.
@@ -29,7 +29,8 @@ use crate::sys::file;
 /// # Errors
 /// Cgroups that can belong to others; processes that do not die; whatever cannot be removed.
 pub fn delete(root: &Root, id: &Id, warn: Warn) -> Result<Option<()>> {
-    let Some((file, newer)) = find(&root.of(id))? else { return Ok(None) };
+    let Some(directory) = root.directory(id, Purpose::Act)? else { return Ok(None) };
+    let Some((file, newer)) = find(&directory)? else { return Ok(None) };
     if Boot::of(newer.boot.as_ref())? != Boot::Other {
         let cgroup = checked(root, id, &newer)?;
         kill_and_wait(cgroup)?;
@@ -38,21 +39,18 @@ pub fn delete(root: &Root, id: &Id, warn: Warn) -> Result<Option<()>> {
         remove(cgroup, true).and(stopped)?;
     }
     // Another may have deleted the container meanwhile, and its id may be taken anew.
-    if file.metadata().is_ok_and(|file| file.nlink() > 0) {
-        remove_directory(&root.of(id))?;
+    if fstat(&file).what(|| "look at the state")?.st_nlink > 0 {
+        remove_directory(&directory)?;
         let left = format!("container {id} was created by a newer ferrun (format {} of the state)", newer.format);
         warn(&Error::new(left).detail("its poststop hooks are not run, and only its cgroups are removed"));
     }
     Ok(Some(()))
 }
 
-fn find(directory: &Path) -> Result<Option<(File, Newer)>> {
+fn find(directory: &StateDirectory) -> Result<Option<(OwnedFd, Newer)>> {
     for name in [CREATED, CREATING] {
-        let path = directory.join(name);
-        match file::open_and_read_at(CWD, &path) {
-            Ok((file, text)) => return Ok(Newer::parse(&text).map(|newer| (file.into(), newer))),
-            Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno).what(|| format!("read {path:?}")),
+        if let Some(Regular { file, text, .. }) = directory.read(name)? {
+            return Ok(Newer::parse(&text).map(|newer| (file, newer)));
         }
     }
     Ok(None)
@@ -68,7 +66,7 @@ fn checked<'a>(root: &Root, id: &Id, newer: &'a Newer) -> Result<&'a [Directory]
     let layout = Layout::probe()?;
     for Directory { path, .. } in cgroup {
         check_path(path, &layout).map_err(|reason| refused(format!("{path:?} {reason}")))?;
-        if let Some(other) = owner(root, id, path) {
+        if let Some(other) = owner(root, id, path)? {
             return Err(refused(format!("{path:?} is at, above or below the cgroup of container {other}")));
         }
     }
@@ -80,12 +78,8 @@ fn checked<'a>(root: &Root, id: &Id, newer: &'a Newer) -> Result<&'a [Directory]
 
 /// A cgroup below the root of a mounted hierarchy, without ferrun in it.
 fn check_path(path: &str, layout: &Layout) -> std::result::Result<(), &'static str> {
-    if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
-        return Err("is not a normal path");
-    }
-    let inside = |hierarchy: &Hierarchy| Some((hierarchy.own.clone(), hierarchy.relative(path)?.to_owned()));
-    let (own, inside) = layout.hierarchies().find_map(inside).ok_or("is not below a mounted cgroup hierarchy")?;
-    if is_at_or_below(&own, &inside) {
+    let (hierarchy, inside) = layout.find(path)?;
+    if is_at_or_below(&hierarchy.own, inside) {
         return Err("is the cgroup of this ferrun, or above it");
     }
     match statfs(path).map(|fs| fs.filesystem_type()) {
@@ -96,15 +90,20 @@ fn check_path(path: &str, layout: &Layout) -> std::result::Result<(), &'static s
 }
 
 /// The other container whose state names this cgroup, one above or one below.
-fn owner(root: &Root, id: &Id, path: &str) -> Option<Id> {
+///
+/// # Errors
+/// A root that cannot be read. (A state that cannot be understood names no cgroup.)
+fn owner(root: &Root, id: &Id, path: &str) -> Result<Option<Id>> {
     let overlaps = |other: &Directory| is_at_or_below(&other.path, path) || is_at_or_below(path, &other.path);
-    root.ids().into_iter().filter(|other| other != id).find(|other| {
-        let cgroup = match root.find(other) {
+    let newer =
+        |other: &Id| find(&root.directory(other, Purpose::Look).ok()??).ok()?.and_then(|(_, newer)| newer.cgroup);
+    Ok(root.ids()?.into_iter().filter(|other| other != id).find(|other| {
+        let cgroup = match root.find(other, Purpose::Look) {
             Ok(state) => state.map(|state| state.cgroup),
-            Err(_) => find(&root.of(other)).ok().flatten().and_then(|(_, newer)| newer.cgroup),
+            Err(_) => newer(other),
         };
         cgroup.iter().flatten().any(overlaps)
-    })
+    }))
 }
 
 /// Whether a process has another mount namespace or another root than ferrun, or is gone.
@@ -130,22 +129,21 @@ fn own_unit<'a>(newer: &'a Newer, cgroup: &[Directory]) -> Option<&'a Unit> {
 
 /// Removes the directory with its files, whose names only the newer ferrun knows. The state is the last of them, so
 /// that this can be tried again.
-fn remove_directory(directory: &Path) -> Result<()> {
-    let _ = std::fs::remove_file(directory.join(notify::SOCKET));
-    let what = || format!("remove the state directory {directory:?}");
-    for entry in std::fs::read_dir(directory).what(what)?.flatten() {
-        let is_state = [CREATED, CREATING].iter().any(|name| entry.file_name() == *name);
-        match entry.file_type().what(what)?.is_dir() {
-            true => std::fs::remove_dir(entry.path()),
-            false if is_state => Ok(()),
-            false => std::fs::remove_file(entry.path()),
+fn remove_directory(directory: &StateDirectory) -> Result<()> {
+    let _ = directory.remove(notify::SOCKET);
+    let what = || format!("remove the state directory {:?}", directory.path());
+    for (name, is_directory) in directory.entries().what(what)? {
+        match is_directory {
+            true => directory.remove_directory(&name),
+            false if [CREATED, CREATING].contains(&&*name) => Ok(()),
+            false => directory.remove(&name),
         }
-        .what(|| format!("remove {:?}", entry.path()))?;
+        .what(|| format!("remove {:?}", directory.path().join(&name)))?;
     }
     for name in [CREATED, CREATING] {
-        let _ = std::fs::remove_file(directory.join(name));
+        let _ = directory.remove(name);
     }
-    std::fs::remove_dir(directory).what(what)
+    directory.remove_itself().what(what)
 }
 
 #[cfg(test)]

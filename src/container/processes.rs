@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::process::Command;
 
 use super::boot::Boot;
+use super::directory::Purpose;
 use super::id::Id;
 use super::state::Root;
 use crate::cgroup::kill::members;
@@ -16,7 +17,7 @@ use crate::sys::program::default_sigchld;
 /// # Errors
 /// A container without cgroups; a boot id that cannot be read.
 pub fn pids(root: &Root, id: &Id) -> Result<Vec<i32>> {
-    let state = root.load(id)?;
+    let state = root.load(id, Purpose::Look)?;
     if state.cgroup.is_empty() {
         return Err(Error::new(format!("container {id} has no cgroup, which would tell its processes")));
     }

@@ -1,12 +1,13 @@
 //! `start`.
 
-use std::fs::File;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Pid;
 
 use super::delete::destroy;
+use super::directory::Purpose;
 use super::hooks::{Warn, poststart};
 use super::id::Id;
 use super::state::{Root, State};
@@ -25,12 +26,12 @@ use crate::process::hook::{Hook, Kind};
 /// A container in another state; a program that cannot be executed; a hook that fails, after which the
 /// container is gone, as runtime.md of the OCI runtime spec demands.
 pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
-    root.load(id)?;
+    let directory = Rc::new(root.directory(id, Purpose::Act)?.ok_or_else(|| root.missing(id))?);
     // Of two starts at once the second finds the container running.
-    let directory = File::open(root.of(id)).what(|| format!("open the state directory of {id}"))?;
-    let lock = Flock::lock(directory, FlockArg::LockExclusive)
+    let lockable = directory.lockable().what(|| format!("open the state directory of {id}"))?;
+    let lock = Flock::lock(lockable, FlockArg::LockExclusive)
         .map_err(|(_, errno)| Error::os("lock the state directory", errno))?;
-    let state: State = root.load(id)?;
+    let state = State::read(directory.clone(), id, Purpose::Act)?.ok_or_else(|| root.missing(id))?;
     let (status, process) = status(&state)?;
     match status {
         Status::Created => {}
@@ -42,8 +43,7 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     let (Some(init), Some(process)) = (state.init, process) else {
         return Err(Error::new(format!("cannot start a container that has stopped: {id}")));
     };
-    let directory = root.of(id);
-    let Some(page) = StartPage::open(&directory)? else {
+    let Some(page) = StartPage::open(&*directory)? else {
         let error = Error::new(format!("cannot start container {id}: an older ferrun has created it"));
         return Err(error.hint("start it with the ferrun that created it, or delete it and create it anew"));
     };
@@ -52,14 +52,14 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
         return Err(error.hint("delete the container with --force"));
     }
     // Only a container that was made for it has a place for the socket.
-    let notify = notify::wanted().filter(|_| directory.join(notify::DIRECTORY).exists());
-    let notify = notify.map(|host| Notify::listen(&directory, &host)).transpose()?;
+    let notify = notify::wanted().filter(|_| notify::has_directory(&*directory));
+    let notify = notify.map(|host| Notify::listen(&*directory, directory.path(), &host)).transpose()?;
     let hooks: Vec<Hook> = state.hooks.iter().filter(|hook| hook.kind == Kind::StartContainer).cloned().collect();
     let mut watch = Watch {
         pid: Pid::from_raw(init.pid),
         process: process.as_fd(),
         page: &page,
-        outlet: Some(exec_fifo::open_to_read(&directory)?),
+        outlet: Some(exec_fifo::open_to_read(&*directory)?),
         hooks: &hooks,
         denies_execve: state.denies_execve,
         interrupt: None,
@@ -74,8 +74,8 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
             let _ = destroy(root, id, &state, warn);
         }
     })?;
-    let _ = std::fs::remove_file(directory.join(exec_fifo::FIFO));
-    let _ = std::fs::remove_file(directory.join(start_page::FILE));
+    let _ = directory.remove(exec_fifo::FIFO);
+    let _ = directory.remove(start_page::FILE);
     // Others need not wait for the program.
     drop(lock);
     if let Some(notify) = notify {

@@ -5,29 +5,29 @@
 //! called `creating.json`: renaming it is the moment in which `create` succeeds.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
+use nix::dir::Type;
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use serde::{Deserialize, Serialize};
 
 use super::boot::{Boot, BootId};
+use super::directory::{self, Purpose, StateDirectory};
 use super::id::Id;
 pub use super::init_identity::Init;
 use super::state_format;
 use crate::cgroup::directory::Directory;
+use crate::cgroup::layout::{self, Layout};
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
 use crate::launch::{exec_fifo, notify, start_page};
 use crate::process::hook::Hook;
-use crate::sys::fd::CWD;
-use crate::sys::file;
 
 pub(super) const CREATING: &str = "creating.json";
 pub(super) const CREATED: &str = "state.json";
@@ -91,6 +91,9 @@ pub struct State {
     /// The file of this, open.
     #[serde(skip)]
     pub file: Option<Rc<File>>,
+    /// Its directory, open.
+    #[serde(skip)]
+    pub directory: Option<Rc<StateDirectory>>,
 }
 
 impl State {
@@ -130,95 +133,156 @@ impl State {
 
 /// The directory of the state directories.
 #[derive(Clone, Debug)]
-pub struct Root(pub PathBuf);
+pub struct Root {
+    path: PathBuf,
+    /// Whether the caller has named it.
+    given: bool,
+}
 
 impl Root {
-    /// A container's own directory.
+    /// The root that the caller names.
+    pub fn given(path: PathBuf) -> Root {
+        Root { path, given: true }
+    }
+
+    /// The root where none is named, which is created with the first container.
+    pub fn default(path: PathBuf) -> Root {
+        Root { path, given: false }
+    }
+
+    /// The path of a container's own directory.
     pub fn of(&self, id: &Id) -> PathBuf {
-        self.0.join(id.as_str())
+        self.path.join(id.as_str())
+    }
+
+    /// Opens a container's own directory. `None`: it, or the root, is missing.
+    ///
+    /// # Errors
+    /// To act: a directory that others can write to.
+    pub fn directory(&self, id: &Id, purpose: Purpose) -> Result<Option<StateDirectory>> {
+        match directory::open_root(&self.path, purpose)? {
+            Some(root) => StateDirectory::open(root, self.of(id), id, purpose),
+            None => Ok(None),
+        }
     }
 
     /// Reads a container's state.
     ///
     /// # Errors
     /// "does not exist", which engines match.
-    pub fn load(&self, id: &Id) -> Result<State> {
-        self.find(id)?.ok_or_else(|| missing(id))
+    pub fn load(&self, id: &Id, purpose: Purpose) -> Result<State> {
+        self.find(id, purpose)?.ok_or_else(|| self.missing(id))
     }
 
     /// Reads a container's state, if it has one.
     ///
     /// # Errors
-    /// One that cannot be read or understood: nobody knows what there is of the container.
-    pub fn find(&self, id: &Id) -> Result<Option<State>> {
-        let directory = self.of(id);
+    /// One that cannot be read or understood: nobody knows what there is of the container. To act: one that others can
+    /// have written.
+    pub fn find(&self, id: &Id, purpose: Purpose) -> Result<Option<State>> {
+        match self.directory(id, purpose)? {
+            Some(directory) => State::read(Rc::new(directory), id, purpose),
+            None => Ok(None),
+        }
+    }
+
+    /// The error for a container that is not there.
+    pub fn missing(&self, id: &Id) -> Error {
+        let error = Error::new(format!("container does not exist: {id}"));
+        match self.given && !self.path.exists() {
+            true => error.hint(format!("the state root {:?} does not exist", self.path)),
+            false => error,
+        }
+    }
+
+    /// The ids of all containers.
+    ///
+    /// # Errors
+    /// A root that cannot be read; one that the caller has named and that is missing.
+    pub fn ids(&self) -> Result<Vec<Id>> {
+        let what = || format!("read the state root {:?}", self.path);
+        let root = match directory::open_root(&self.path, Purpose::Look)? {
+            Some(root) => root,
+            None if self.given => return Err(Error::os(what(), Errno::ENOENT)),
+            None => return Ok(Vec::new()),
+        };
+        let entries = directory::entries(&root).what(what)?;
+        let directories = entries.into_iter().filter(|(_, kind)| kind.is_none_or(|kind| kind == Type::Directory));
+        let mut ids: Vec<Id> = directories.filter_map(|(name, _)| Id::new(name.to_str().ok()?).ok()).collect();
+        ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        Ok(ids)
+    }
+}
+
+impl State {
+    /// Reads the state in an open directory, if there is one.
+    pub(super) fn read(directory: Rc<StateDirectory>, id: &Id, purpose: Purpose) -> Result<Option<State>> {
         // The second look is for the container that is completed between the first two.
         for (name, complete) in [(CREATED, true), (CREATING, false), (CREATED, true)] {
-            match file::open_and_read_at(CWD, &directory.join(name)) {
-                // Not even the first line is written yet.
-                Ok((_, text)) if !complete && !text.contains(&b'\n') => {}
-                Ok((file, text)) => {
-                    let state = state_format::parse(&text, complete);
-                    let state = state.ok_or_else(|| state_format::unreadable(id, &directory, &text))?;
-                    return Ok(Some(State { file: Some(Rc::new(file.into())), ..state }));
-                }
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(Error::os(format!("read the state of container {id}"), errno)),
+            let Some(regular) = directory.read(name)? else { continue };
+            // Not even the first line is written yet.
+            if !complete && !regular.text.contains(&b'\n') {
+                continue;
             }
+            let state = state_format::parse(&regular.text, complete);
+            let state = state.ok_or_else(|| state_format::unreadable(id, directory.path(), &regular.text))?;
+            state.check_cgroups(id, purpose)?;
+            let file = Some(Rc::new(regular.file.into()));
+            return Ok(Some(State { file, directory: Some(directory), ..state }));
         }
         Ok(None)
     }
 
-    /// The ids of all containers.
-    pub fn ids(&self) -> Vec<Id> {
-        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let mut ids: Vec<Id> = names.filter_map(|name| Id::new(&name).ok()).collect();
-        ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-        ids
+    /// Refuses directories that are no cgroups: what is in them would be read, killed or removed.
+    fn check_cgroups(&self, id: &Id, purpose: Purpose) -> Result<()> {
+        let wrong = |path: &str, reason: &str| {
+            let error = Error::new(format!("read the state of container {id}: the cgroup {path:?} {reason}"));
+            error.hint("somebody has changed the state: end the container's processes by hand, then remove it")
+        };
+        if self.cgroup.is_empty() {
+            return Ok(());
+        }
+        let layout = match purpose {
+            Purpose::Act if self.which_boot()? != Boot::Other => Some(Layout::probe()?),
+            _ => None,
+        };
+        self.cgroup.iter().try_for_each(|Directory { path, .. }| {
+            let checked = match &layout {
+                Some(layout) => layout.find(path).map(drop),
+                None => layout::check_below_mount_point(path),
+            };
+            checked.map_err(|reason| wrong(path, reason))
+        })
     }
-}
-
-/// The error for a container that is not there.
-pub fn missing(id: &Id) -> Error {
-    Error::new(format!("container does not exist: {id}"))
 }
 
 /// The state directory of a container that is being created.
 pub struct Record {
     /// The directory.
-    pub directory: PathBuf,
+    pub directory: Rc<StateDirectory>,
     /// The file of the state.
     pub file: Rc<File>,
 }
 
 impl Record {
-    /// Makes the directory: the container's id is taken from now on.
+    /// Creates the directory: the container's id is taken from now on.
     ///
     /// # Errors
-    /// An id that is in use.
+    /// An id that is in use; a root that others can write to.
     pub fn begin(root: &Root, id: &Id) -> Result<Record> {
-        let directory = root.of(id);
-        match make_directory(&directory) {
-            Err(Errno::ENOENT) => {
-                // Whoever may write there may have containers deleted: root alone, whatever the umask.
-                let made = DirBuilder::new().recursive(true).mode(0o700).create(&root.0);
-                made.what(|| format!("make the state directory {:?}", root.0))?;
-                make_directory(&directory)
-            }
-            result => result,
-        }
-        .map_err(|errno| match errno {
-            Errno::EEXIST => Error::new(format!("container with given ID already exists: {id}")),
-            _ => Error::os(format!("make the state directory {directory:?}"), errno),
-        })?;
-        match File::create_new(directory.join(CREATING)) {
-            Ok(file) => Ok(Record { directory, file: Rc::new(file) }),
-            Err(error) => {
-                let _ = std::fs::remove_dir_all(&directory);
-                Err(Error::io(format!("write the state of container {id}"), &error))
+        let directory = StateDirectory::create(&root.path, id)?;
+        match directory.create_file(CREATING) {
+            Ok(file) => Ok(Record { directory: Rc::new(directory), file: Rc::new(file) }),
+            Err(errno) => {
+                let _ = directory.remove_itself();
+                Err(errno).what(|| format!("write the state of container {id}"))
             }
         }
+    }
+
+    /// Gives the id back, before anything else is there.
+    pub fn withdraw(&self) {
+        let _ = self.directory.remove(CREATING).and_then(|()| self.directory.remove_itself());
     }
 
     /// Writes the first line.
@@ -236,11 +300,6 @@ impl Record {
 
     /// Marks the container as created.
     pub fn complete(&self) -> Result<()> {
-        let rename = std::fs::rename(self.directory.join(CREATING), self.directory.join(CREATED));
-        rename.what(|| "complete the container's state")
+        self.directory.rename(CREATING, CREATED).what(|| "complete the container's state")
     }
-}
-
-fn make_directory(path: &Path) -> nix::Result<()> {
-    DirBuilder::new().mode(0o700).create(path).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
 }

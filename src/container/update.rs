@@ -1,5 +1,6 @@
 //! `update`: other limits for a container that is there.
 
+use super::directory::Purpose;
 use super::id::Id;
 use super::state::Root;
 use super::status::status;
@@ -21,7 +22,7 @@ use crate::sys::{file, pidfd};
 /// # Errors
 /// "container not running", which engines match. A limit that is refused: then all are as before.
 pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String]) -> Result<Vec<Error>> {
-    let state = root.load(id)?;
+    let state = root.load(id, Purpose::Act)?;
     let not_running = || Error::new(format!("container not running: {id}"));
     let init = status(&state)?.1.filter(|_| state.complete).ok_or_else(not_running)?;
     let view = View::of(&state.cgroup)?;
@@ -43,7 +44,7 @@ pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String
     if !schemata.is_empty() && pidfd::is_gone(&init) {
         return Err(not_running());
     }
-    let devices = Change::new(root, id, &state, &view, &resources)?;
+    let devices = Change::new(&state, &view, &resources)?;
     if let (Some(told), Some(devices)) = (&mut told, &devices) {
         told.devices(&devices.access, &view);
     }

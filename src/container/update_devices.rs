@@ -3,10 +3,10 @@
 //! Engines that change one limit give all resources of the container again, its device rules too. Those
 //! that it has already are left alone: someone else may have added to them, as those do who hand out GPUs.
 
-use std::path::PathBuf;
+use std::rc::Rc;
 
-use super::id::Id;
-use super::state::{DEVICES, Root, State};
+use super::directory::StateDirectory;
+use super::state::{DEVICES, State};
 use crate::bundle;
 use crate::bundle::resources::Resources;
 use crate::cgroup::device_access::{Conflict, DeviceAccess};
@@ -15,7 +15,6 @@ use crate::cgroup::device_rules::{DEFAULT, Rule};
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::cgroup::view::View;
 use crate::error::{Context, Error, Result};
-use crate::sys::file;
 
 const FROM: &str = "/linux/resources/devices";
 
@@ -24,7 +23,8 @@ pub struct Change {
     step: Step,
     /// What the rules come to.
     pub access: DeviceAccess,
-    note: PathBuf,
+    /// The state directory, in which the rules are noted.
+    state: Rc<StateDirectory>,
     rules: Vec<Rule>,
     /// The rules in effect, as far as anybody can tell.
     old: Option<Vec<Rule>>,
@@ -46,29 +46,28 @@ impl Change {
     ///
     /// # Errors
     /// Rules that cannot be put into effect.
-    pub fn new(root: &Root, id: &Id, state: &State, view: &View, resources: &Resources) -> Result<Option<Change>> {
+    pub fn new(state: &State, view: &View, resources: &Resources) -> Result<Option<Change>> {
         let rules = &resources.devices;
         if rules.is_empty() {
             return Ok(None);
         }
-        let note = root.of(id).join(DEVICES);
-        let old = now(&note, state);
+        let Some(directory) = state.directory.clone() else { return Ok(None) };
+        let old = now(&directory, state)?;
         if old.as_ref() == Some(rules) {
             return Ok(None);
         }
         let wrong = |message: String| Error::new(message).from_property(FROM);
         let access = access(rules).map_err(|conflict| wrong(conflict.to_string()))?;
-        let directory = view.with("devices").map(Into::into);
-        let directory =
-            directory.ok_or_else(|| wrong("devices: the container has no cgroup for devices".to_owned()))?;
+        let cgroup = view.with("devices").map(Into::into);
+        let cgroup = cgroup.ok_or_else(|| wrong("devices: the container has no cgroup for devices".to_owned()))?;
         let step = match view {
-            View::V2(_) => Step::V2(DevicesV2 { directory, program: device_filter::program(&access) }),
+            View::V2(_) => Step::V2(DevicesV2 { directory: cgroup, program: device_filter::program(&access) }),
             View::V1(_) => {
                 let access = access.clone().for_v1().map_err(|conflict| wrong(conflict.to_string()))?;
-                Step::V1(DevicesV1 { directory, access })
+                Step::V1(DevicesV1 { directory: cgroup, access })
             }
         };
-        Ok(Some(Change { step, access, note, rules: rules.clone(), old }))
+        Ok(Some(Change { step, access, state: directory, rules: rules.clone(), old }))
     }
 
     /// Puts the rules into effect, notes them, and does what is last: at no moment is more or less allowed than
@@ -78,14 +77,15 @@ impl Change {
     /// Rules that the kernel refuses; a note that cannot be written; those of what is last. Then the old rules
     /// are in effect again, and noted.
     pub fn all_or_nothing(&self, last: impl FnOnce() -> Result<()>) -> Result<()> {
+        let noted = self.state.read(DEVICES)?;
         let before = self.put()?;
-        let noted = file::read(&self.note).ok();
         let text = serde_json::json!({ "devices": self.rules.iter().map(spelled).collect::<Vec<_>>() });
-        let note = std::fs::write(&self.note, text.to_string()).what(|| format!("write {:?}", self.note));
+        let note = self.state.write(DEVICES, text.to_string().as_bytes());
+        let note = note.what(|| format!("write {:?}", self.state.path().join(DEVICES)));
         note.and_then(|()| last()).map_err(|error| {
             let _ = match noted {
-                Some(text) => std::fs::write(&self.note, text),
-                None => std::fs::remove_file(&self.note),
+                Some(noted) => self.state.write(DEVICES, &noted.text),
+                None => self.state.remove(DEVICES).map_err(Into::into),
             };
             match self.put_back(before) {
                 Ok(()) => error,
@@ -139,11 +139,14 @@ fn access(rules: &[Rule]) -> std::result::Result<DeviceAccess, Conflict> {
 }
 
 /// The rules in effect: those of the last update, or of the config. None: nobody can tell.
-fn now(note: &std::path::Path, state: &State) -> Option<Vec<Rule>> {
-    if let Ok(text) = file::read(note) {
-        return bundle::read_resources(&text, "devices").ok().map(|resources| resources.devices);
-    }
-    bundle::load(&state.bundle).ok().map(|bundle| bundle.spec.linux.resources.devices)
+///
+/// # Errors
+/// A note that cannot be read.
+fn now(directory: &StateDirectory, state: &State) -> Result<Option<Vec<Rule>>> {
+    Ok(match directory.read(DEVICES)? {
+        Some(note) => bundle::read_resources(&note.text, "devices").ok().map(|resources| resources.devices),
+        None => bundle::load(&state.bundle).ok().map(|bundle| bundle.spec.linux.resources.devices),
+    })
 }
 
 /// As a config has it.

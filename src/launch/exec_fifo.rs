@@ -4,14 +4,11 @@
 //! end is closed, which execve(2) does, tells `start` to look whether the program runs. Whoever reopens it by
 //! /proc/PID/fd, writes to it, or keeps it open changes what an error says, or makes `start` look a little later.
 
-use std::fs::{File, OpenOptions};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::{Uid, fchown, mkfifo, pipe2};
+use nix::unistd::{Uid, fchown, mkfifoat, pipe2};
 
 use crate::error::{Context, Error, Result};
 
@@ -20,11 +17,10 @@ pub const FIFO: &str = "exec.fifo";
 
 /// Makes the fifo in a state directory, for hooks that run as this user of the host. It is open for both directions, so
 /// that neither side must be there for the other.
-pub fn make(state: &Path, owner: Option<u32>) -> Result<OwnedFd> {
-    let path = state.join(FIFO);
-    mkfifo(&path, Mode::from_bits_truncate(0o600)).what(|| format!("mkfifo {path:?}"))?;
-    let file = OpenOptions::new().read(true).write(true).open(&path).what(|| format!("open {path:?}"))?;
-    give(file.into(), owner)
+pub fn make(state: impl AsFd, owner: Option<u32>) -> Result<OwnedFd> {
+    mkfifoat(&state, FIFO, Mode::from_bits_truncate(0o600)).what(|| format!("mkfifo {FIFO:?}"))?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    give(openat(&state, FIFO, flags, Mode::empty()).what(|| format!("open {FIFO:?}"))?, owner)
 }
 
 /// The same without a name, for `run`: the init's end, and the one that is read.
@@ -45,13 +41,13 @@ fn give(file: OwnedFd, owner: Option<u32>) -> Result<OwnedFd> {
 }
 
 /// Opens the reader's end of a created container's fifo.
-pub fn open_to_read(state: &Path) -> Result<OwnedFd> {
-    let path = state.join(FIFO);
-    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
-    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(&path).what(|| format!("open {path:?}"))?;
-    let stat = fstat(&file).what(|| format!("look at {path:?}"))?;
+pub fn open_to_read(state: impl AsFd) -> Result<OwnedFd> {
+    let what = || format!("open {FIFO:?} of the container");
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(state, FIFO, flags, Mode::empty()).what(what)?;
+    let stat = fstat(&file).what(what)?;
     match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO {
-        true => Ok(file.into()),
-        false => Err(Error::new(format!("{path:?} is no fifo"))),
+        true => Ok(file),
+        false => Err(Error::new(format!("{}: not a fifo", what()))),
     }
 }

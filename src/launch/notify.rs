@@ -2,19 +2,18 @@
 //! socket of its own for that, and ferrun passes on the one word that counts, with the pid of whoever said it.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, Permissions, set_permissions};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, pipe2};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstatat, mkdirat};
+use nix::unistd::{Pid, UnlinkatFlags, pipe2, unlinkat};
 
 use crate::bundle::Spec;
 use crate::bundle::text::Text;
@@ -63,10 +62,18 @@ pub fn disown(error: Error, spec: &Spec) -> Error {
 }
 
 /// Makes the directory that is mounted, for any user of the container.
-pub fn make_directory(state: &Path) -> Result<()> {
-    let path = state.join(DIRECTORY);
-    DirBuilder::new().mode(0o755).create(&path).what(|| format!("mkdir {path:?}"))?;
-    set_permissions(&path, Permissions::from_mode(0o755)).what(|| format!("chmod {path:?}"))
+pub fn make_directory(state: impl AsFd) -> Result<()> {
+    let mode = Mode::from_bits_truncate(0o755);
+    mkdirat(&state, DIRECTORY, mode).what(|| format!("mkdir {DIRECTORY:?} for NOTIFY_SOCKET"))?;
+    // Whatever the umask.
+    fchmodat(&state, DIRECTORY, mode, FchmodatFlags::FollowSymlink)
+        .what(|| format!("chmod {DIRECTORY:?} for NOTIFY_SOCKET"))
+}
+
+/// Whether a state directory has one.
+pub fn has_directory(state: impl AsFd) -> bool {
+    fstatat(state, DIRECTORY, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .is_ok_and(|there| there.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
 
 /// A socket that the container's program tells its state on.
@@ -76,13 +83,14 @@ pub struct Notify {
 }
 
 impl Notify {
-    /// Listens for the program; `host` is the manager's socket.
-    pub fn listen(state: &Path, host: &OsString) -> Result<Notify> {
-        let path = state.join(SOCKET);
+    /// Listens for the program; `host` is the manager's socket. The path of the state directory is only bound to.
+    pub fn listen(state: impl AsFd, path: &Path, host: &OsString) -> Result<Notify> {
+        let path = path.join(SOCKET);
         // One that a killed ferrun left.
-        let _ = std::fs::remove_file(&path);
+        let _ = unlinkat(&state, SOCKET, UnlinkatFlags::NoRemoveDir);
         let socket = UnixDatagram::bind(&path).what(|| format!("make the socket {path:?}"))?;
-        set_permissions(&path, Permissions::from_mode(0o777)).what(|| format!("chmod {path:?}"))?;
+        let mode = Mode::from_bits_truncate(0o777);
+        fchmodat(&state, SOCKET, mode, FchmodatFlags::FollowSymlink).what(|| format!("chmod {path:?}"))?;
         socket.set_nonblocking(true).what(|| format!("open {path:?}"))?;
         let address = match host.as_bytes().strip_prefix(b"@") {
             Some(name) => SocketAddr::from_abstract_name(name),

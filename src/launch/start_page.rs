@@ -7,22 +7,23 @@
 //! As soon as code of the image can run beside the init, what is read here is hostile: a process that may trace the init
 //! may write to its memory. All that can come of that is that this container starts, or fails with other words.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 
 use crate::error::{Context, Error, Result};
+use crate::escape;
 use crate::sys::shared::{self, SharedMemory};
 
 /// The name of its file.
@@ -91,28 +92,27 @@ impl StartPage {
     }
 
     /// The page of a container that `start` finds by its state directory.
-    pub fn create(state: &Path) -> Result<StartPage> {
-        let path = state.join(FILE);
-        let what = || format!("create the start page {path:?}");
-        let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = options.what(what)?;
+    pub fn create(state: impl AsFd) -> Result<StartPage> {
+        let what = || "create the start page";
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let mut file = openat(state, FILE, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from).what(what)?;
         // Not its length alone: a page that the file system has no room for would end the init by SIGBUS.
         file.write_all(&[0; SIZE]).what(what)?;
         StartPage::of_file(file.into()).what(what)
     }
 
     /// The page of a created container; `None` if it has none.
-    pub fn open(state: &Path) -> Result<Option<StartPage>> {
-        let path = state.join(FILE);
-        let what = || format!("open the start page {path:?}");
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    pub fn open(state: impl AsFd) -> Result<Option<StartPage>> {
+        let what = || "open the start page";
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = match openat(state, FILE, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
             opened => opened.what(what)?,
         };
-        match file.metadata().what(what)?.is_file() {
-            true => StartPage::of_file(file.into()).map(Some).what(what),
-            false => Err(Error::new(format!("{path:?} is no regular file"))),
+        let mode = fstat(&file).what(what)?.st_mode;
+        match SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFREG {
+            true => StartPage::of_file(file).map(Some).what(what),
+            false => Err(Error::new(format!("open the start page: {FILE} is another kind of file"))),
         }
     }
 
@@ -283,13 +283,9 @@ fn cut(error: &Error) -> Error {
 
 /// An error that others may have forged: what is printed of it can do no harm to a terminal.
 fn harmless(error: Error) -> Error {
-    let escape = |text: &str| -> String {
-        let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-        text.chars().map(escaped).collect()
-    };
-    let part = |part: Option<Box<str>>| part.map(|text| Box::<str>::from(escape(&text)));
+    let part = |part: Option<Box<str>>| part.map(|text| Box::<str>::from(escape::part(&text)));
     Error {
-        message: escape(&error.message),
+        message: escape::part(&error.message).into_owned(),
         errno: if (0..4096).contains(&error.errno) { error.errno } else { 0 },
         detail: part(error.detail),
         pointer: part(error.pointer).filter(|pointer| pointer.starts_with('/')),
@@ -300,8 +296,6 @@ fn harmless(error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use nix::errno::Errno;
-
     use super::*;
 
     #[test]

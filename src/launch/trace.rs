@@ -1,16 +1,19 @@
 //! `--trace FILE`: the time of each step as a Chrome trace, which Perfetto and chrome://tracing open.
 
-use std::cell::RefCell;
-use std::fs::{File, OpenOptions};
+use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use crate::error::{Context, Result};
+use crate::escape;
 use crate::plan::Step;
 use crate::sys::program::nanoseconds;
+use crate::sys::regular;
 
 /// The name of ferrun's own lane.
 pub const PARENT: &str = "parent";
@@ -29,24 +32,27 @@ pub struct Trace {
     /// Print a table at the end instead of keeping the file.
     table: bool,
     events: RefCell<Vec<u8>>,
+    /// The first failure to write.
+    failed: Cell<Option<Errno>>,
 }
 
 impl Trace {
-    /// Begins a trace in a new file; `-` for a table on standard error.
+    /// Begins a trace in a file, which is emptied and must be a regular one; `-` for a table on standard error.
+    ///
+    /// # Errors
+    /// A link, a device or a fifo; a file that cannot be written.
     pub fn begin(path: &Path) -> Result<Trace> {
         let table = path.as_os_str() == "-";
         let file = match table {
             true => nix::sys::memfd::memfd_create(c"trace", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
                 .map(File::from)
                 .what(|| "make a trace")?,
-            false => {
-                std::fs::write(path, "").what(|| format!("make trace {path:?}"))?;
-                OpenOptions::new().append(true).read(true).open(path).what(|| format!("open trace {path:?}"))?
-            }
+            false => regular::create(path).what(|| format!("create trace {path:?}"))?,
         };
-        let trace = Trace { file, table, events: RefCell::default() };
+        let trace = Trace { file, table, events: RefCell::default(), failed: Cell::default() };
         trace.events.borrow_mut().extend_from_slice(b"[\n");
         trace.flush();
+        trace.check()?;
         Ok(trace)
     }
 
@@ -85,9 +91,17 @@ impl Trace {
         self.events.take();
     }
 
-    /// Writes what this process has gathered.
+    /// Writes what this process has gathered. A failure is kept for the end.
     pub fn flush(&self) {
-        let _ = (&self.file).write_all(&self.events.take());
+        if let Err(error) = (&self.file).write_all(&self.events.take()) {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+            self.failed.set(self.failed.get().or(Some(errno)));
+        }
+    }
+
+    /// The first failure to write.
+    fn check(&self) -> Result<()> {
+        self.failed.get().map_or(Ok(()), |errno| Err(errno).what(|| "write the trace"))
     }
 
     /// Ends the trace; the file is valid JSON then.
@@ -95,6 +109,7 @@ impl Trace {
         let total = json!({ "ph": "M", "name": "process_name", "pid": 1, "args": { "name": "ferrun" } });
         self.events.borrow_mut().extend_from_slice(format!("{total}\n]\n").as_bytes());
         self.flush();
+        self.check()?;
         if self.table { self.print_table() } else { Ok(()) }
     }
 
@@ -108,7 +123,11 @@ impl Trace {
         for event in steps {
             let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let (lane, name, what) = (word(&event["tid"]), word(&event["name"]), word(&event["args"]["what"]));
-            let line = format!("{:>10.1} µs  {lane:<7} {name:<9} {what}\n", event["dur"].as_f64().unwrap_or(0.0));
+            let line = format!(
+                "{:>10.1} µs  {lane:<7} {name:<9} {}\n",
+                event["dur"].as_f64().unwrap_or(0.0),
+                escape::part(&what)
+            );
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
         Ok(())

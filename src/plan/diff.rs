@@ -1,6 +1,7 @@
 //! What differs between two plans: the steps that only one of them has, or has otherwise.
 
 use super::{Plan, Step};
+use crate::escape;
 
 /// The steps of both plans in order: `- ` before what only the first does, `+ ` before what only the second
 /// does, `~ ` before what both do with other details, which the words do not say: a mount's options, a
@@ -25,8 +26,9 @@ pub fn diff(one: &Plan, other: &Plan) -> String {
             if mark == ' ' && step.action == other[column].action {
                 continue;
             }
-            let from = step.from.map_or_else(String::new, |pointer| format!("  {pointer}"));
-            text.push_str(&format!("{} {words}{from}\n", if mark == ' ' { '~' } else { mark }));
+            let from =
+                step.from.map_or_else(String::new, |pointer| format!("  {}", escape::part(&pointer.to_string())));
+            text.push_str(&format!("{} {}{from}\n", if mark == ' ' { '~' } else { mark }, escape::part(words)));
         }
     }
     text

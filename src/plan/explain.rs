@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Action, Plan, Step};
 use crate::bundle::Positions;
+use crate::escape;
 
 /// Column at which the pointers stand, if the text before leaves room.
 const FROM_COLUMN: usize = 72;
@@ -31,11 +32,12 @@ pub fn text(plan: &Plan, positions: &Positions) -> String {
             Action::Ready(_) | Action::Mounted(_) => " ◀─",
             _ => "",
         };
-        let line = format!("{number:4}  {:indent$}{:<9} {}{arrow}", "", step.action.verb(), step.action);
+        let action = step.action.to_string();
+        let line = format!("{number:4}  {:indent$}{:<9} {}{arrow}", "", step.action.verb(), escape::part(&action));
         let pad = FROM_COLUMN.saturating_sub(line.chars().count()).max(2);
         let _ = match from(step, positions) {
-            Some((pointer, Some(place))) => writeln!(text, "{line}{:pad$}{pointer} :{place}", ""),
-            Some((pointer, None)) => writeln!(text, "{line}{:pad$}{pointer}", ""),
+            Some((pointer, Some(place))) => writeln!(text, "{line}{:pad$}{} :{place}", "", escape::part(&pointer)),
+            Some((pointer, None)) => writeln!(text, "{line}{:pad$}{}", "", escape::part(&pointer)),
             None => writeln!(text, "{line}"),
         };
     }

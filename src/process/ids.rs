@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::error::{Error, Result};
 
 /// Ranges that a namespace may have: UID_GID_MAP_MAX_EXTENTS of linux/user_namespace.h.
-const MOST_RANGES: usize = 340;
+pub const MOST_RANGES: usize = 340;
 /// The kernel takes the text in one write of less than a page.
 const LONGEST_TEXT: usize = 4095;
 

@@ -1,7 +1,7 @@
 //! The option `tmpcopyup`: a tmpfs begins with what its mount point holds. The tmpfs is still detached
 //! while it is filled, so that nothing sees it half full and no path leads there.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -28,27 +28,61 @@ pub(super) fn copy_up(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     let from = openat(from, c".", DIRECTORY, Mode::empty()).what(|| "open the mount point")?;
     let to = openat(to, c".", DIRECTORY, Mode::empty()).what(|| "open the new tmpfs")?;
     // The top's own mode and owner are options of the tmpfs.
-    let attributes = copy_attributes(&from, &to).what(|| "copy extended attributes of the mount point");
-    attributes.and_then(|()| copy_entries(from, &to))
-}
-
-fn copy_entries(from: OwnedFd, to: &OwnedFd) -> Result<()> {
-    if is_kernels_own(&fstatfs(&from).what(|| "look at the mount point")?) {
-        return Err(Error::new("there is a file system of the kernel's own, which cannot be copied"));
-    }
-    let mut from = Dir::from_fd(from).what(|| "read the mount point")?;
-    let mut names = Vec::new();
-    for entry in from.iter() {
-        let name = entry.what(|| "read the mount point")?.file_name().to_owned();
-        if !matches!(name.to_bytes(), b"." | b"..") {
-            names.push(name);
+    copy_attributes(&from, &to).what(|| "copy extended attributes of the mount point")?;
+    // A list, and no recursion: the image decides how deep its directories are. Each keeps its descriptors, as `..` of
+    // one that was moved meanwhile would lead elsewhere.
+    let mut open = vec![Directory::open(from, to, None)?];
+    while let Some(deepest) = open.last_mut() {
+        match deepest.names.pop() {
+            Some(name) => {
+                let below = copy_entry(&deepest.from, &deepest.to, name)?;
+                open.extend(below);
+            }
+            None => open.pop().map_or(Ok(()), |done| done.finish())?,
         }
     }
-    names.iter().try_for_each(|name| copy_entry(&from, to, name))
+    Ok(())
 }
 
-fn copy_entry(from: &Dir, to: &OwnedFd, name: &CStr) -> Result<()> {
+/// A directory that is being copied.
+struct Directory {
+    from: Dir,
+    to: OwnedFd,
+    /// What is left of it.
+    names: Vec<CString>,
+    /// Its name and attributes; `None` for the top.
+    own: Option<(CString, FileStat)>,
+}
+
+impl Directory {
+    fn open(from: OwnedFd, to: OwnedFd, own: Option<(CString, FileStat)>) -> Result<Directory> {
+        // Whose files have no end, and no contents of their own.
+        if is_kernels_own(&fstatfs(&from).what(|| "look at the mount point")?) {
+            return Err(Error::new("there is a file system of the kernel's own, which cannot be copied"));
+        }
+        let mut from = Dir::from_fd(from).what(|| "read the mount point")?;
+        let mut names = Vec::new();
+        for entry in from.iter() {
+            let name = entry.what(|| "read the mount point")?.file_name().to_owned();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                names.push(name);
+            }
+        }
+        Ok(Directory { from, to, names, own })
+    }
+
+    /// Times and mode, which what is created in it would change or need.
+    fn finish(self) -> Result<()> {
+        let Some((name, stat)) = &self.own else { return Ok(()) };
+        finish_open(&self.to, stat).what(|| format!("copy {name:?} to the tmpfs"))
+    }
+}
+
+/// Copies one entry; of a directory only itself.
+fn copy_entry(from: &Dir, to: &OwnedFd, name: CString) -> Result<Option<Directory>> {
+    let what = || format!("copy {name:?} to the tmpfs");
     let copied = || -> nix::Result<Option<(OwnedFd, OwnedFd, FileStat)>> {
+        let name = name.as_c_str();
         let stat = fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         match stat.st_mode & libc::S_IFMT {
             libc::S_IFDIR => {
@@ -71,10 +105,9 @@ fn copy_entry(from: &Dir, to: &OwnedFd, name: &CStr) -> Result<()> {
         }
         Ok(None)
     };
-    let Some((source, made, stat)) = copied().what(|| format!("copy {name:?} to the tmpfs"))? else { return Ok(()) };
-    copy_attributes(&source, &made).what(|| format!("copy {name:?} to the tmpfs"))?;
-    copy_entries(source, &made)?;
-    finish_open(&made, &stat).what(|| format!("copy {name:?} to the tmpfs"))
+    let Some((source, made, stat)) = copied().what(what)? else { return Ok(None) };
+    copy_attributes(&source, &made).what(what)?;
+    Directory::open(source, made, Some((name, stat))).map(Some)
 }
 
 fn copy_file(from: &Dir, to: &OwnedFd, name: &CStr) -> nix::Result<()> {

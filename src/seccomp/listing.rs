@@ -9,6 +9,7 @@ use super::profile::{Action, Profile, Rule};
 use super::ranges::{Range, Reason};
 use super::syscalls::{self, Call};
 use super::{Filter, Section, mux};
+use crate::escape;
 use crate::sys::seccomp::Insn;
 
 /// The program as the kernel takes it.
@@ -35,7 +36,7 @@ pub fn text(filter: &Filter, profile: &Profile) -> String {
     }
     for (index, rule) in profile.rules.iter().enumerate() {
         for (place, name) in &rule.unknown {
-            let _ = writeln!(text, "\nunknown: {name}  /linux/seccomp/syscalls/{index}/names/{place}");
+            let _ = writeln!(text, "\nunknown: {}  /linux/seccomp/syscalls/{index}/names/{place}", escape::part(name));
         }
     }
     text

@@ -1,7 +1,7 @@
 //! Small files in few calls. The standard library's way costs two more each: musl's open sets
 //! close-on-exec once again, and the size is asked for, which files of /proc and cgroups do not have.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::NixPath;
 use nix::errno::Errno;
@@ -27,19 +27,28 @@ pub fn read_at(directory: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Res
 /// The same with the file, which stays open.
 pub fn open_and_read_at(directory: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Result<(OwnedFd, Vec<u8>)> {
     let file = openat(directory, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let text = read_open(&file, usize::MAX)?.unwrap_or_default();
+    Ok((file, text))
+}
+
+/// Reads an open file to its end. `None`: it has more bytes than `most`.
+pub fn read_open(file: impl AsFd, most: usize) -> nix::Result<Option<Vec<u8>>> {
     // Room that is not written to costs nothing, and the allocator takes it back (bump.rs).
     let mut text = Vec::with_capacity(ROOM);
-    while read_more(&file, &mut text)? {
+    while read_more(file.as_fd(), &mut text)? {
+        if text.len() > most {
+            return Ok(None);
+        }
         if text.len() == text.capacity() {
             text.reserve(text.len());
         }
     }
     text.shrink_to_fit();
-    Ok((file, text))
+    Ok(Some(text))
 }
 
 /// Reads behind what is there, as much as there is room for. False: that was the end.
-fn read_more(file: &OwnedFd, text: &mut Vec<u8>) -> nix::Result<bool> {
+fn read_more(file: BorrowedFd, text: &mut Vec<u8>) -> nix::Result<bool> {
     let room = text.spare_capacity_mut();
     // SAFETY: the kernel writes at most as many bytes as there is room for.
     let length = unsafe { libc::read(file.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };

@@ -20,6 +20,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod pidfd;
 pub mod program;
+pub mod regular;
 pub mod seccomp;
 pub mod shared;
 pub mod socket;

@@ -95,6 +95,13 @@ pub fn end_on_panic() {
     }));
 }
 
+/// Makes a write above RLIMIT_FSIZE fail with EFBIG instead of ending this process by SIGXFSZ: setrlimit(2). Programs
+/// and hooks get the default action again.
+pub fn ignore_file_size_signal() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// The exit status after a panic, which is no other program's.
 const PANIC: i32 = 1;
 

@@ -1,0 +1,269 @@
+//! States that another user can have written. Who acts on them refuses; who only looks reads them, follows no link and
+//! waits for nothing.
+
+mod common;
+
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::Bundle;
+use serde_json::{Value, json};
+
+/// A created container whose poststop hook leaves a file.
+struct Target {
+    bundle: Bundle,
+    marker: PathBuf,
+}
+
+impl Target {
+    fn new() -> Target {
+        let bundle = Bundle::new(&["sleep", "1000"]);
+        let marker = bundle.dir.join("hook-ran");
+        let hook = json!([{ "path": "/bin/touch", "args": ["touch", marker] }]);
+        let bundle = bundle.set("/hooks/poststop", hook);
+        bundle.create().ok();
+        Target { bundle, marker }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.bundle.state_root().join(&self.bundle.id)
+    }
+
+    /// Checks that nothing that acts does so, and that what looks does.
+    #[track_caller]
+    fn assert_refused(&self, words: &str) {
+        let id = &*self.bundle.id;
+        for args in [
+            &["delete", id][..],
+            &["delete", "--force", id],
+            &["kill", id, "KILL"],
+            &["kill", "--all", id, "KILL"],
+            &["pause", id],
+            &["resume", id],
+            &["start", id],
+            &["update", "--pids-limit", "7", id],
+        ] {
+            self.bundle.bounded(args).refused(words);
+        }
+        assert!(!self.marker.exists(), "a hook of an untrusted state was run");
+        assert_eq!(self.bundle.status(), "created");
+        assert_eq!(self.bundle.ferrun(&["list", "--quiet"]).ok(), id);
+        assert_ne!(self.bundle.ferrun(&["ps", "--format", "json", id]).ok(), "null");
+    }
+
+    fn assert_deleted(&self) {
+        self.bundle.delete_force().ok();
+        assert!(self.marker.exists(), "its hook runs once the state is trusted");
+        self.bundle.assert_nothing_left("delete --force");
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_state_that_another_user_owns_is_only_looked_at() {
+    need_root!();
+    let target = Target::new();
+    for path in [target.bundle.state_root(), target.directory(), target.directory().join("state.json")] {
+        chown(&path, Some(1000), None).unwrap();
+        target.assert_refused("user 1000 owns it");
+        chown(&path, Some(0), None).unwrap();
+    }
+    target.assert_deleted();
+}
+
+#[test]
+fn a_state_that_others_can_write_to_is_only_looked_at() {
+    need_root!();
+    let target = Target::new();
+    for path in [target.bundle.state_root(), target.directory()] {
+        let before = std::fs::metadata(&path).unwrap().permissions().mode();
+        for mode in [0o777, 0o1777, 0o770, 0o702] {
+            set_mode(&path, mode);
+            target.assert_refused("others can write to it");
+        }
+        set_mode(&path, before);
+    }
+    // What nobody else can reach may have any mode, as with a umask of 0.
+    set_mode(&target.directory().join("state.json"), 0o666);
+    set_mode(&target.directory(), 0o711);
+    target.assert_refused("others can write to it");
+    set_mode(&target.directory(), 0o700);
+    target.assert_deleted();
+}
+
+#[test]
+fn roots_as_engines_make_them_are_trusted() {
+    need_root!();
+    for mode in [0o700, 0o711, 0o755, 0o1700] {
+        let bundle = Bundle::new(&["sleep", "1000"]);
+        std::fs::create_dir(bundle.state_root()).unwrap();
+        set_mode(&bundle.state_root(), mode);
+        bundle.create().ok();
+        set_mode(&bundle.state_root().join(&bundle.id), mode & 0o777);
+        bundle.start().ok();
+        bundle.delete_force().ok();
+        bundle.assert_nothing_left("delete --force");
+    }
+}
+
+#[test]
+fn the_bundle_may_be_anybodys() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    chown(&bundle.dir, Some(1000), None).unwrap();
+    chown(bundle.dir.join("config.json"), Some(1000), None).unwrap();
+    set_mode(&bundle.dir.join("config.json"), 0o666);
+    bundle.run().ok();
+}
+
+#[test]
+fn nothing_is_created_in_a_root_that_others_can_write_to() {
+    need_root!();
+    for (uid, mode) in [(1000, 0o700), (0, 0o777), (0, 0o1777), (0, 0o770)] {
+        let bundle = Bundle::new(&["true"]);
+        std::fs::create_dir(bundle.state_root()).unwrap();
+        chown(bundle.state_root(), Some(uid), None).unwrap();
+        set_mode(&bundle.state_root(), mode);
+        bundle.create().refused("trust the state directory");
+        bundle.run().refused("trust the state directory");
+        bundle.assert_nothing_left("a refused create");
+    }
+}
+
+/// Changes the first line of a state.
+fn tamper(target: &Target, change: impl FnOnce(&mut Value)) {
+    let path = target.directory().join("state.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (first, init) = text.split_once('\n').unwrap();
+    let mut state: Value = serde_json::from_str(first).unwrap();
+    change(&mut state);
+    std::fs::write(path, format!("{state}\n{init}")).unwrap();
+}
+
+#[test]
+fn what_is_no_cgroup_is_neither_read_nor_removed() {
+    need_root!();
+    let target = Target::new();
+    let text = std::fs::read(target.directory().join("state.json")).unwrap();
+    let tree = target.bundle.dir.join("tree");
+    for path in [tree.to_str().unwrap(), "/..", "/", "/sys/fs/cgroup", "/sys/fs/cgroup/../../../etc", "relative", ""] {
+        std::fs::create_dir_all(tree.join("of/empty/directories")).unwrap();
+        tamper(&target, |state| state["cgroup"] = json!([{ "path": path }]));
+        let id = &*target.bundle.id;
+        for args in [
+            &["ps", "--format", "json", id][..],
+            &["state", id],
+            &["kill", "--all", id, "KILL"],
+            &["delete", id],
+            &["delete", "--force", id],
+        ] {
+            target.bundle.bounded(args).refused("the cgroup");
+        }
+        assert!(tree.join("of/empty/directories").is_dir(), "{path}");
+        assert!(!target.marker.exists());
+        std::fs::write(target.directory().join("state.json"), &text).unwrap();
+        assert_eq!(target.bundle.status(), "created", "{path}");
+    }
+    target.assert_deleted();
+}
+
+/// Runs the commands that read the state of a container in which one file is strange.
+#[track_caller]
+fn assert_unread(bundle: &Bundle, words: &str) {
+    let other = Bundle::new(&["true"]);
+    bundle.ferrun(&["run", "--keep", "--bundle", other.dir.to_str().unwrap(), &other.id]).ok();
+    for verb in ["state", "ps", "kill", "start", "pause", "delete"] {
+        bundle.bounded(&[verb, "strange"]).refused(words);
+    }
+    let list = bundle.bounded(&["list", "--quiet"]);
+    assert!(list.stderr.contains(words), "{list:?}");
+    assert_eq!(list.stdout.trim(), other.id);
+    bundle.ferrun(&["delete", &other.id]).ok();
+}
+
+#[test]
+fn a_state_that_is_no_regular_file_is_not_opened() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let strange = bundle.state_root().join("strange");
+    std::fs::create_dir_all(&strange).unwrap();
+    let state = strange.join("state.json");
+    for (make, words) in [
+        ("mkfifo", "not a regular file"),
+        ("ln -s /dev/zero", "too many symbolic links"),
+        ("ln -s /etc/passwd", "too many symbolic links"),
+        ("mkdir", "is a directory"),
+        ("truncate -s 5M", "longer than 4 MiB"),
+    ] {
+        let mut words_of = make.split(' ').chain(state.to_str());
+        assert!(Command::new(words_of.next().unwrap()).args(words_of).status().unwrap().success());
+        assert_unread(&bundle, words);
+        match state.is_dir() {
+            true => std::fs::remove_dir(&state).unwrap(),
+            false => std::fs::remove_file(&state).unwrap(),
+        }
+    }
+    std::fs::remove_dir(strange).unwrap();
+}
+
+#[test]
+fn a_state_directory_that_is_a_link_is_not_followed() {
+    need_root!();
+    let target = Target::new();
+    symlink(&target.bundle.id, target.bundle.state_root().join("link")).unwrap();
+    for verb in ["state", "kill", "delete", "start", "ps"] {
+        target.bundle.ferrun(&[verb, "link"]).refused("not a directory");
+    }
+    target.bundle.ferrun(&["delete", "--force", "link"]).refused("not a directory");
+    assert_eq!(target.bundle.ferrun(&["list", "--quiet"]).ok(), target.bundle.id);
+    std::fs::remove_file(target.bundle.state_root().join("link")).unwrap();
+    target.assert_deleted();
+}
+
+#[test]
+fn a_config_that_is_no_regular_file_is_not_opened() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let config = bundle.dir.join("config.json");
+    let dir = bundle.dir.to_str().unwrap();
+    std::fs::rename(&config, bundle.dir.join("elsewhere.json")).unwrap();
+    for (make, words) in [
+        ("mkfifo", "not a regular file"),
+        ("ln -s /dev/zero", "not a regular file"),
+        ("ln -s /dev/tty", "config.json"),
+        ("truncate -s 17M", "longer than 16 MiB"),
+    ] {
+        let mut words_of = make.split(' ').chain(config.to_str());
+        assert!(Command::new(words_of.next().unwrap()).args(words_of).status().unwrap().success());
+        for args in [
+            &["run", "--bundle", dir, &bundle.id][..],
+            &["create", "--bundle", dir, &bundle.id],
+            &["check", "--bundle", dir],
+            &["explain", "--bundle", dir],
+            &["seccomp", "--bundle", dir],
+        ] {
+            bundle.bounded(args).refused(words);
+        }
+        std::fs::remove_file(&config).unwrap();
+    }
+    // A link to a regular file is one.
+    symlink("elsewhere.json", &config).unwrap();
+    bundle.run().ok();
+}
+
+#[test]
+fn a_named_file_without_an_end_does_not_take_all_memory() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.create().ok();
+    bundle.bounded(&["update", "--resources", "/dev/zero", &bundle.id]).refused("longer than 16 MiB");
+    bundle.bounded(&["seccomp", "--profile", "/dev/zero"]).refused("longer than 16 MiB");
+    bundle
+        .bounded(&["explain", "--bundle", bundle.dir.to_str().unwrap(), "--host", "/dev/zero"])
+        .refused("longer than 16 MiB");
+    bundle.delete_force().ok();
+}
