@@ -435,7 +435,7 @@ fn without_room_for_the_thread_that_installs_the_filter_no_hook_runs() {
 fn a_state_directory_without_room_is_an_error() {
     need_root!();
     let bundle = Bundle::new(&["true"]);
-    let script = "mkdir -p $state && mount -t tmpfs -o size=16k tmpfs $state && exec $ferrun --root $state create \
+    let script = "mkdir -p $state && mount -t tmpfs -o size=16k,mode=700 tmpfs $state && exec $ferrun --root $state create \
                   --bundle $bundle $id";
     let mut command = std::process::Command::new("unshare");
     command.args(["--mount", "sh", "-c", script]).env("ferrun", common::ferrun_binary());

@@ -189,6 +189,8 @@ fn a_create_whose_container_is_deleted_meanwhile_leaves_nothing() {
 fn state_and_list_never_fail_while_containers_come_and_go() {
     need_root!();
     let bundle = Bundle::new(&["sleep", "1000"]);
+    // A root that is given and missing is an error.
+    std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(bundle.state_root()).unwrap();
     let (over, seen) = (AtomicBool::new(false), AtomicU32::new(0));
     let statuses: Vec<BTreeSet<String>> = at_once(4, |number| {
         let _over = SetAtEnd(&over);

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::stat::{FileStat, Mode, fstat, makedev};
 use nix::unistd::ftruncate;
 
 use super::fd::CWD;
@@ -82,6 +82,10 @@ pub fn create(path: &(impl NixPath + ?Sized)) -> Result<File, Unreadable> {
     let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = openat(CWD, path, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
     let stat = fstat(&file)?;
+    if stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == makedev(1, 3) {
+        // Nothing can be in /dev/null.
+        return Ok(file.into());
+    }
     // Another name of a file elsewhere is as good as a link.
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_nlink > 1 {
         return Err(Unreadable::NotRegular);
