@@ -396,3 +396,15 @@ fn of_environment_entries_of_one_name_the_last_counts() {
     lines.sort_unstable();
     assert_eq!(lines, ["A=3", "PATH=/bin"]);
 }
+
+/// The caller's affinity binds ferrun, not the container, which has the CPUs of its cgroup.
+#[test]
+fn the_callers_cpus_do_not_bind_the_container() {
+    need_root!();
+    let bundle = Bundle::sh("grep Cpus_allowed_list /proc/self/status");
+    let all = bundle.run().ok();
+    if !all.contains(['-', ',']) {
+        return common::skip("this test needs two CPUs");
+    }
+    assert_eq!(bundle.run_after("taskset --pid --cpu-list 0 $$ > /dev/null").ok(), all);
+}
