@@ -84,10 +84,8 @@ fn map(length: usize, flags: i32, file: i32) -> nix::Result<SharedMemory> {
 /// # Errors
 /// EAGAIN: the word holds another value. ETIMEDOUT. EINTR.
 pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) -> nix::Result<()> {
-    let timeout = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs() as _,
-        tv_nsec: timeout.subsec_nanos() as _,
-    });
+    let timeout =
+        timeout.map(|timeout| libc::timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ });
     let timeout = timeout.as_ref().map_or(null(), std::ptr::from_ref);
     // SAFETY: the word and the timeout outlive the call, which writes to neither.
     check(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, timeout) }).map(drop)
