@@ -76,7 +76,7 @@ pub struct State {
     /// Whether its processes share the caller's pid namespace, so that they outlive the init.
     #[serde(default)]
     pub shared_pid_namespace: bool,
-    /// The hooks that later commands run: poststart and poststop.
+    /// The hooks that later commands run, poststart and poststop, and those that `start` watches, startContainer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
     /// Whether the seccomp profile does not allow the program to be executed.

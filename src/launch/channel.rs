@@ -1,5 +1,5 @@
-//! The socket between parent and init. Its closing is a message, too: the init's end closes when it
-//! executes the program or dies, the parent's when ferrun dies.
+//! The socket between parent and init. Its closing is a hint: the init closes its end when it is set up and code of the
+//! image can look, else when it executes the program, or when it dies; the parent's closes when ferrun dies.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 

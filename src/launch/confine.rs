@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use super::start_page::{Phase, StartPage};
 use crate::error::{Context, Error, Result};
 use crate::process::identity::Capabilities;
-use crate::seccomp::own_calls::{DROP_CAPABILITY, END_THREAD, OwnCall, WAIT_FOR_START, WAKE};
+use crate::seccomp::own_calls::{CLOSE_LISTENER, DROP_CAPABILITY, END_THREAD, OwnCall, WAIT_FOR_START, WAKE};
 use crate::seccomp::step::Install;
 use crate::sys::helper_thread::{self, Job};
 use crate::sys::{self, shared};
@@ -65,7 +65,7 @@ impl Confine<'_> {
 
     fn alone(&self, filter: &Install) -> Result<()> {
         if let Some(listener) = filter.run().map_err(from_profile)? {
-            self.hand_over(listener.into_raw_fd(), filter.closes);
+            self.hand_over(listener.into_raw_fd(), may_close(filter));
         }
         self.drop_kept()
     }
@@ -96,7 +96,7 @@ impl Confine<'_> {
             flags: filter.bits(),
             listener: page.listener_word(),
             patience: LISTENER_PATIENCE,
-            closes: filter.closes,
+            closes: may_close(filter),
             done: self.waits.then(|| (page.phase_word(), Phase::Waiting as u32)),
             exits: END_THREAD.choice(filter).is_some(),
             failed: AtomicU32::new(0),
@@ -132,6 +132,11 @@ impl Confine<'_> {
             page.wait_while(Phase::Waiting, None);
         }
     }
+}
+
+/// Whether close(2) does no harm under the filter: its agent may be asked.
+fn may_close(filter: &Install) -> bool {
+    CLOSE_LISTENER.usable(Some(filter)).is_some()
 }
 
 fn from_profile(error: Error) -> Error {

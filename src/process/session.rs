@@ -10,9 +10,9 @@ use nix::unistd::setsid;
 use crate::error::{Context, Result};
 use crate::sys;
 
-/// Hides the process from ptrace(2) and /proc until it has executed the container's program, so that
-/// nothing in the container reaches ferrun's memory and descriptors (CVE-2016-9962); makes it the leader
-/// of a session of its own; and clears the caller's file mode mask, so that modes are what the steps say.
+/// Hides the process from ptrace(2) and /proc until it has executed the container's program (CVE-2016-9962), from all
+/// but those with CAP_SYS_PTRACE, against whom docs/security.md has other measures; makes it the leader of a session of
+/// its own; and clears the caller's file mode mask, so that modes are what the steps say.
 #[derive(PartialEq)]
 pub struct Isolate;
 

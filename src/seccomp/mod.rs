@@ -37,8 +37,7 @@ use crate::pointer::Pointer;
 use crate::sys::seccomp::Insn;
 use calls::Calls;
 use code::Code;
-use graph::{Graph, Target};
-use syscalls::Call;
+use graph::Graph;
 
 /// The most instructions that the kernel takes (`BPF_MAXINSNS`).
 const LONGEST: usize = 4096;
@@ -54,18 +53,6 @@ pub struct Filter {
     pub names: usize,
     /// How many of these no architecture has.
     pub unknown: usize,
-}
-
-impl Filter {
-    /// What is done with a call of the machine's own architecture, if its arguments do not matter.
-    fn action(&self, call: Call) -> Option<Action> {
-        let own = self.sections.first()?;
-        let number = own.arch.number(call)?;
-        match own.ranges.iter().take_while(|range| range.start <= number).last()?.target {
-            Target::Act(action) => Some(action),
-            Target::Test(_) => None,
-        }
-    }
 }
 
 /// What the program does with the calls of one kind of process, as the kernel tells these apart.

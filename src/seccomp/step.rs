@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::evaluate::{Data, evaluate};
 use super::profile::{Flags, Listener};
 use super::verdict::{Verdict, verdict};
-use super::{Action, Filter, Profile, syscalls};
+use super::{Filter, Profile};
 use crate::error::{Error, Result};
 use crate::sys::seccomp::{self, Insn};
 
@@ -21,8 +21,6 @@ pub struct Install {
     pub flags: Flags,
     /// Who answers; none: nothing asks.
     pub listener: Option<Listener>,
-    /// Whether close(2) does no harm under the filter.
-    pub closes: bool,
     /// The profile, whose rules a verdict names.
     profile: Rc<Profile>,
     names: usize,
@@ -33,10 +31,8 @@ impl Install {
     /// A compiled filter as a step.
     pub fn new(filter: Filter, profile: Rc<Profile>) -> Install {
         let (flags, listener) = (profile.flags, profile.listener.clone());
-        let close = syscalls::named("close").and_then(|call| filter.action(call));
-        let closes = close.is_some_and(|action| [Action::ALLOW, Action::LOG, Action::NOTIFY].contains(&action));
         let Filter { program, names, unknown, .. } = filter;
-        Install { program, flags, listener, closes, profile, names, unknown }
+        Install { program, flags, listener, profile, names, unknown }
     }
 
     /// Whether the filter allows a call of ferrun's own with these arguments. False where this architecture has no
