@@ -128,6 +128,8 @@ impl Watch<'_> {
             // In this order: what is dead may have executed the program just before, and its pid may be another's.
             let executed = has_executed(self.pid);
             if self.has_exited()? {
+                // What was printed between the last look and the end.
+                self.listen(&mut printed);
                 return if self.had_executed() { Ok(()) } else { Err(self.failure(&printed)) };
             }
             if executed? {
