@@ -2,7 +2,11 @@
 
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# A relative one is meant from where the caller is.
+[ -z "${CARGO_TARGET_DIR-}" ] || CARGO_TARGET_DIR=$(realpath -m "$CARGO_TARGET_DIR")
 cd "$top"
+# On a terminal cargo shows how far it is.
+[ -t 2 ] || export CARGO_TERM_QUIET=${CARGO_TERM_QUIET:-true}
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }

@@ -37,3 +37,7 @@ pub mod process;
 pub mod rootfs;
 pub mod seccomp;
 pub mod sys;
+
+#[cfg(test)]
+#[path = "../tests/common/skip.rs"]
+mod skip;

@@ -301,6 +301,7 @@ mod tests {
     use super::super::device_rules::DEFAULT;
     use super::super::device_rules::tests::list;
     use super::*;
+    use crate::skip::skip;
 
     fn compile(rules: &[Rule]) -> Vec<Insn> {
         program(&DeviceAccess::from_rules(rules).unwrap())
@@ -389,12 +390,12 @@ mod tests {
                     .is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
             };
             if !nix::unistd::geteuid().is_root() {
-                eprintln!("SKIPPED {name}: not root");
+                skip(&format!("{name}: this test needs root"));
                 return None;
             }
             let Some(root) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].iter().copied().find(|path| is_v2(path))
             else {
-                eprintln!("SKIPPED {name}: no cgroup2 at /sys/fs/cgroup or /sys/fs/cgroup/unified");
+                skip(&format!("{name}: this test needs cgroup v2"));
                 return None;
             };
             let path = Path::new(root).join(format!("ferrun-test-{name}-{}", std::process::id()));

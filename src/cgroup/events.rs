@@ -63,13 +63,14 @@ mod tests {
 
     use super::*;
     use crate::cgroup::layout::Layout;
+    use crate::skip::skip;
 
     #[test]
     fn the_end_of_the_last_process_is_an_event() {
-        let Some(v2) = Layout::probe().unwrap().unified else { return eprintln!("SKIPPED: no cgroup v2") };
+        let Some(v2) = Layout::probe().unwrap().unified else { return skip("there is no cgroup v2") };
         let directory = format!("{}/ferrun-events-{}", v2.mount_point, std::process::id());
         if std::fs::create_dir(&directory).is_err() {
-            return eprintln!("SKIPPED: no cgroup can be made");
+            return skip("this test needs to create a cgroup");
         }
         let events = Events::open(&directory, "cgroup.events").unwrap();
         assert_eq!((events.value("populated"), events.value("nonsense")), (Ok(0), Ok(0)));

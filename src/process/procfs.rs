@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn nothing_leads_out_of_it() {
         if !nix::unistd::geteuid().is_root() {
-            return;
+            return crate::skip::skip("this test needs root");
         }
         let (all, processes) = (Procfs::new().unwrap(), Procfs::of_processes().unwrap());
         assert!(all.open(c"sys/kernel/ostype", OFlag::O_RDONLY).is_ok());

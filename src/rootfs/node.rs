@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_mode_of_a_handle_can_be_changed_without_fchmodat2() {
         if !nix::unistd::geteuid().is_root() {
-            return;
+            return crate::skip::skip("this test needs root");
         }
         let path = std::env::temp_dir().join(format!("ferrun-node-{}", std::process::id()));
         std::fs::write(&path, "").unwrap();

@@ -4,6 +4,7 @@
 pub mod limits;
 pub mod observe;
 pub mod running;
+mod skip;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -12,19 +13,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Value, json};
+pub use skip::skip;
 
 /// The binary under test: $FERRUN (hack/test sets it to the release binary), else the one that cargo built.
 pub fn ferrun_binary() -> PathBuf {
     std::env::var_os("FERRUN").map_or_else(|| env!("CARGO_BIN_EXE_ferrun").into(), PathBuf::from)
-}
-
-/// Says loudly that a test was skipped and why; hack/test gathers and counts these lines.
-pub fn skip(why: &str) {
-    eprintln!("SKIPPED: {why}");
-    if let Some(path) = std::env::var_os("FERRUN_SKIPS") {
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-        std::io::Write::write_all(&mut file, format!("{why}\n").as_bytes()).unwrap();
-    }
 }
 
 /// Returns from a test, loudly, unless it can be root on a host with busybox.
