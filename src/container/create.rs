@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::SigSet;
 
 use super::boot::BootId;
 use super::console::Ends;
@@ -68,8 +67,6 @@ pub struct Request<'a> {
     pub console_socket: Option<PathBuf>,
     /// How the command goes on.
     pub mode: Mode,
-    /// The signal mask of the program.
-    pub signal_mask: SigSet,
     /// Where each step's time is written.
     pub trace: Option<&'a Trace>,
     /// A failure that a test asks for.
@@ -242,7 +239,6 @@ fn launch(
         page,
         outlet: outlet.into(),
         goes_on,
-        signal_mask: request.signal_mask,
         trace: request.trace,
         fault: request.fault,
         interrupt,

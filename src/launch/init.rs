@@ -308,7 +308,7 @@ impl<'a> Init<'a> {
             // The engine's environment is not the container's to read.
             sys::program::forget_arguments();
         }
-        signals::restore(&self.launch.signal_mask).what(|| "set the signal mask")?;
+        signals::unblock_all().what(|| "set the signal mask")?;
         self.close_all_but_the_one()?;
         if !self.is_watched() {
             return Ok(());
