@@ -207,7 +207,7 @@ fn listen(request: &Request, record: &Record) -> Result<Option<Notify>> {
 /// Those that this command, or one after it, runs or watches outside of the lanes.
 fn later_hooks(plan: &Plan) -> Vec<Hook> {
     // Of those of the container it is known here how long they may take; what they need is the init's to know.
-    let watched = plan.start_hooks.iter().map(|hook| Hook { args: Vec::new(), env: Vec::new(), ..hook.clone() });
+    let watched = plan.start_hooks.iter().map(|hook| Hook { args: Vec::new(), env: None, ..hook.clone() });
     let hook = |step: &Step| match &step.action {
         Action::Hook(hook) => Some((**hook).clone()),
         _ => None,

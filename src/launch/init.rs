@@ -259,11 +259,11 @@ impl<'a> Init<'a> {
     /// A hook of `startContainer` without an environment gets the program's, with the HOME that was looked up,
     /// as by runc, on which people rely (the spec does not say so).
     fn with_environment(&self, hook: &Hook) -> Hook {
-        let mut hook = hook.clone();
-        if let (true, Some(program)) = (hook.env.is_empty(), self.planned_program()) {
-            hook.env.extend(program.env.iter().cloned().chain(self.home.map(CStr::to_owned)));
-        }
-        hook
+        let programs = || {
+            let env = self.planned_program().map_or_else(Vec::new, |program| program.env.clone());
+            env.into_iter().chain(self.home.map(CStr::to_owned)).collect()
+        };
+        Hook { env: Some(hook.env.clone().unwrap_or_else(programs)), ..hook.clone() }
     }
 
     fn planned_program(&self) -> Option<&'a Program> {
