@@ -32,7 +32,9 @@ impl Compiler<'_> {
     /// namespace; setdomainname(2) asks for a capability over the uts namespace. Later than `domainname`, as by runc.
     fn domain_parameter(&mut self) {
         let mut parameters = self.spec.linux.sysctl.iter();
-        let Some((name, value)) = parameters.find(|(name, _)| sysctl::file(name) == sysctl::DOMAIN_NAME) else { return };
+        let Some((name, value)) = parameters.find(|(name, _)| sysctl::file(name) == sysctl::DOMAIN_NAME) else {
+            return;
+        };
         let from = match name.contains('/') {
             true => Pointer::new("/linux/sysctl/kernel~1domainname"),
             false => Pointer::new("/linux/sysctl/kernel.domainname"),

@@ -165,7 +165,14 @@ mod tests {
     fn hook(script: &str) -> Hook {
         let text = |text: &str| CString::new(text).unwrap();
         let args = ["sh", "-c", script].map(text).to_vec();
-        Hook { kind: Kind::Poststop, index: 2, path: text("/bin/sh"), args, env: Some(vec![text("ä=1")]), timeout: Some(7) }
+        Hook {
+            kind: Kind::Poststop,
+            index: 2,
+            path: text("/bin/sh"),
+            args,
+            env: Some(vec![text("ä=1")]),
+            timeout: Some(7),
+        }
     }
 
     #[test]
