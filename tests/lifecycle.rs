@@ -550,3 +550,51 @@ fn the_exit_status_is_told_when_something_cannot_be_removed() {
     std::fs::remove_file(alien).unwrap();
     bundle.delete_force().ok();
 }
+
+/// runtime.md: `create` applies all but `process`, and `start` MUST generate an error if it was not set.
+#[test]
+fn a_container_without_a_process_can_be_created_but_not_started() {
+    need_root!();
+    let filter =
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]});
+    for seccomp in [json!(null), filter] {
+        let bundle =
+            Bundle::new(&[]).set("/linux/seccomp", seccomp).set("/root/readonly", json!(false)).with(|config| {
+                config.as_object_mut().unwrap().remove("process");
+                let note = |name: &str| json!([{"path": "/bin/busybox", "args": ["touch", name]}]);
+                config["hooks"] =
+                    json!({"createRuntime": note("rootfs/tmp/created"), "poststart": note("rootfs/tmp/started")});
+            });
+        let check = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+        assert!(check.stdout.contains("process is missing"), "{check:?}");
+        check.ok();
+        bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+        let done = bundle.run();
+        done.refused("process must be set");
+        done.refused("/process");
+        assert!(!bundle.rootfs().join("tmp/created").exists(), "nothing has begun");
+        bundle.assert_nothing_left("run");
+
+        bundle.create().ok();
+        assert!(bundle.rootfs().join("tmp/created").exists());
+        assert_eq!(bundle.status(), "created");
+        let pid = bundle.state()["pid"].as_i64().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{set}: {status}");
+        }
+        assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+        for _ in 0..2 {
+            bundle.start().refused("process must be set");
+            assert_eq!((bundle.status().as_str(), bundle.state()["pid"].as_i64()), ("created", Some(pid)));
+        }
+        assert!(!bundle.rootfs().join("tmp/started").exists());
+        bundle.on("kill", &["KILL"]).ok();
+        bundle.wait_for("stopped");
+        bundle.on("delete", &[]).ok();
+        bundle.assert_nothing_left("delete");
+        bundle.create().ok();
+        bundle.delete_force().ok();
+        bundle.assert_nothing_left("delete --force");
+    }
+}

@@ -154,6 +154,7 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
         shared_pid_namespace: !has_new_pid_namespace(request.bundle),
         hooks: later_hooks(request.plan),
         denies_execve: request.plan.denies_execve,
+        no_process: request.bundle.spec.process.is_none(),
         init: None,
         complete: false,
         file: None,
