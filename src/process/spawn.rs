@@ -120,7 +120,7 @@ impl Command<'_> {
         };
         match prepare() {
             Ok(()) => {
-                let env = self.env.map_or_else(sys::program::environment, |env| Strings::new(env));
+                let env = self.env.map_or_else(sys::program::environment, Strings::new);
                 sys::program::execve(self.path, &Strings::new(self.args), &env)
             }
             Err(errno) => errno,
