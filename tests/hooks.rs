@@ -137,20 +137,22 @@ fn each_kind_has_its_namespaces_directory_and_state() {
 }
 
 #[test]
-fn a_hook_has_its_own_environment_and_that_of_startcontainer_defaults_to_the_containers() {
+fn a_hook_without_an_environment_has_ferruns_and_one_of_startcontainer_the_programs() {
     need_root!();
     let own = json!(["A=1", "no value", "B=", "A=2"]);
     for kind in KINDS {
-        let both = [None, Some(&own)].map(|env| {
+        let seen = [None, Some(&Value::Null), Some(&json!([])), Some(&own)].map(|env| {
             let bundle = Bundle::new(&["true"]).set("/process/env", json!(["PATH=/bin", "FROM=container"]));
             let mut hook = looking(&bundle, kind);
             env.iter().for_each(|env| hook["env"] = (*env).clone());
             let bundle = with_hooks(bundle, kind, &[hook]);
-            bounded_run(&bundle).ok();
+            let mut run = bundle.command(&run_args(&bundle).each_ref().map(String::as_str));
+            bounded(run.env_clear().env("PATH", "/bin").env("FROM", "caller").env("FERRUN_COPY", "1:4")).ok();
             written(&bundle, &format!("{kind}.env"))
         });
-        let default = if kind == "startContainer" { "PATH=/bin\nFROM=container\nHOME=/root\n" } else { "" };
-        assert_eq!(both, [default, "A=1\nno value\nB=\nA=2\n"], "{kind}");
+        let inside = kind == "startContainer";
+        let default = if inside { "PATH=/bin\nFROM=container\nHOME=/root\n" } else { "FROM=caller\nPATH=/bin\n" };
+        assert_eq!(seen, [default, default, "", "A=1\nno value\nB=\nA=2\n"], "{kind}");
     }
 }
 

@@ -208,3 +208,16 @@ fn an_agent_that_takes_nothing_is_not_waited_for_forever() {
         bundle.assert_nothing_left_soon("run");
     }
 }
+
+#[test]
+fn the_path_of_an_agent_may_be_longer_than_an_address() {
+    need_root!();
+    let (bundle, listener) = bundle(&["personality"], "echo ran");
+    let long = bundle.dir.join("a".repeat(120));
+    std::fs::rename(bundle.dir.join("agent.sock"), &long).unwrap();
+    let bundle = bundle.set("/linux/seccomp/listenerPath", json!(long));
+    let agent = std::thread::spawn(move || accept(&listener));
+    assert_eq!(run(&bundle).ok(), "ran");
+    drop(agent.join().unwrap());
+    bundle.assert_nothing_left_soon("run");
+}

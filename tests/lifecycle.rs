@@ -339,13 +339,58 @@ fn a_foreground_run_passes_every_real_time_signal_on() {
     assert_eq!(run.status(), 137);
 }
 
+/// Lets a command block every signal and ignore some, as careless callers do.
+fn blocking_all(mut command: Command) -> Command {
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe {
+        command.pre_exec(|| {
+            for ignored in [Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGHUP] {
+                nix::sys::signal::signal(ignored, SigHandler::SigIgn)?;
+            }
+            Ok(ferrun::sys::program::all_signals().thread_set_mask()?)
+        })
+    };
+    command
+}
+
 /// ferrun itself blocks signals while it waits.
 #[test]
-fn the_program_blocks_the_signals_that_its_caller_does() {
+fn the_program_and_hooks_have_no_signal_blocked_or_ignored_whatever_their_caller_does() {
     need_root!();
-    let look = ["grep", "-E", "^SigBlk:", "/proc/self/status"];
-    let here = Done::new(Command::new("/bin/busybox").args(look).output().unwrap()).ok();
-    assert_eq!(Bundle::new(&look).run().ok(), here);
+    // A second command, lest the shell itself be grep, which ignores SIGQUIT.
+    let look = "grep -E '^Sig(Blk|Ign):' /proc/self/status; true";
+    let none = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
+    for kind in ["createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        let bundle = Bundle::sh(look).set("/root/readonly", json!(false));
+        let inside = if kind == "startContainer" { "/tmp".into() } else { bundle.rootfs().join("tmp") };
+        let script = format!("{{ {look}; }} > {}/hook", inside.display());
+        let bundle =
+            bundle.set(&format!("/hooks/{kind}"), json!([{"path": "/bin/busybox", "args": ["sh", "-c", script]}]));
+        let run = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        let done = bounded(&mut blocking_all(run));
+        assert_eq!(done.ok() + "\n", none, "{kind}");
+        assert_eq!(std::fs::read_to_string(bundle.rootfs().join("tmp/hook")).unwrap(), none, "{kind}");
+    }
+    let bundle = Bundle::sh(&format!("{{ {look}; }} > /tmp/program")).set("/root/readonly", json!(false));
+    let create = bundle.command(&["create", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    bounded(&mut blocking_all(create)).ok();
+    bundle.start().ok();
+    bundle.wait_for("stopped");
+    assert_eq!(std::fs::read_to_string(bundle.rootfs().join("tmp/program")).unwrap(), none);
+}
+
+#[test]
+fn a_foreground_run_passes_signals_on_that_its_caller_blocks() {
+    need_root!();
+    let bundle = Bundle::sh(&format!("trap 'exit 4' TERM; {WAIT}"));
+    let run = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    let mut child = blocking_all(run).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut run = Foreground { child, lines };
+    assert_eq!(run.line(), "ready");
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.status(), 4);
+    bundle.assert_nothing_left("run");
 }
 
 #[test]
@@ -504,4 +549,52 @@ fn the_exit_status_is_told_when_something_cannot_be_removed() {
     assert!(done.stderr.contains("warning") && done.stderr.contains("directory not empty"), "{done:?}");
     std::fs::remove_file(alien).unwrap();
     bundle.delete_force().ok();
+}
+
+/// runtime.md: `create` applies all but `process`, and `start` MUST generate an error if it was not set.
+#[test]
+fn a_container_without_a_process_can_be_created_but_not_started() {
+    need_root!();
+    let filter =
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]});
+    for seccomp in [json!(null), filter] {
+        let bundle =
+            Bundle::new(&[]).set("/linux/seccomp", seccomp).set("/root/readonly", json!(false)).with(|config| {
+                config.as_object_mut().unwrap().remove("process");
+                let note = |name: &str| json!([{"path": "/bin/busybox", "args": ["touch", name]}]);
+                config["hooks"] =
+                    json!({"createRuntime": note("rootfs/tmp/created"), "poststart": note("rootfs/tmp/started")});
+            });
+        let check = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+        assert!(check.stdout.contains("process is missing"), "{check:?}");
+        check.ok();
+        bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+        let done = bundle.run();
+        done.refused("process must be set");
+        done.refused("/process");
+        assert!(!bundle.rootfs().join("tmp/created").exists(), "nothing has begun");
+        bundle.assert_nothing_left("run");
+
+        bundle.create().ok();
+        assert!(bundle.rootfs().join("tmp/created").exists());
+        assert_eq!(bundle.status(), "created");
+        let pid = bundle.state()["pid"].as_i64().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{set}: {status}");
+        }
+        assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+        for _ in 0..2 {
+            bundle.start().refused("process must be set");
+            assert_eq!((bundle.status().as_str(), bundle.state()["pid"].as_i64()), ("created", Some(pid)));
+        }
+        assert!(!bundle.rootfs().join("tmp/started").exists());
+        bundle.on("kill", &["KILL"]).ok();
+        bundle.wait_for("stopped");
+        bundle.on("delete", &[]).ok();
+        bundle.assert_nothing_left("delete");
+        bundle.create().ok();
+        bundle.delete_force().ok();
+        bundle.assert_nothing_left("delete --force");
+    }
 }

@@ -194,3 +194,28 @@ fn what_fails_of_the_socket_is_no_property_of_the_config() {
         assert!(!done.stderr.contains("/mounts"), "{done:?}");
     }
 }
+
+/// An address has room for 107 bytes; an id alone may have 64 digits.
+#[test]
+fn the_state_root_may_be_longer_than_an_address() {
+    need_root!();
+    let Some(bundle) = python() else { return };
+    let root = bundle.dir.join("r".repeat(120));
+    let manager = Manager::at(&bundle);
+    let args = |verb: &'static str| {
+        let mut command = Command::new(common::ferrun_binary());
+        command.arg("--root").arg(&root).arg(verb).stdout(Stdio::null()).env("NOTIFY_SOCKET", path(&bundle));
+        command
+    };
+    let run = args("run").arg("--bundle").arg(&bundle.dir).arg(&bundle.id).status().unwrap();
+    assert_eq!((run.code(), manager.hears().as_str()), (Some(6), "READY=1\n"));
+    assert!(manager.hears().starts_with("MAINPID="));
+    assert!(args("create").arg("--bundle").arg(&bundle.dir).arg(&bundle.id).status().unwrap().success());
+    let mut start = args("start").arg(&bundle.id).spawn().unwrap();
+    assert_eq!(manager.hears(), "READY=1\n");
+    assert!(manager.hears().starts_with("MAINPID="));
+    drop(manager.barrier());
+    assert!(start.wait().unwrap().success());
+    assert!(args("delete").args(["--force", &bundle.id]).status().unwrap().success());
+    bundle.assert_nothing_left_soon("delete");
+}

@@ -986,3 +986,75 @@ fn explain_tells_where_a_warning_stands() {
     let said = bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).stderr;
     assert!(said.contains(&format!("config.json:{line} /process/capabilities/ambient")), "{said}");
 }
+
+/// Docker's runtimeArgs and Podman's --runtime-flag are added to what the engine itself gives.
+#[test]
+fn of_an_option_given_twice_the_last_counts() {
+    let bundle = Bundle::new(&["true"]);
+    let (one, other) = (path(&bundle, "one.log"), path(&bundle, "other.log"));
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    for dashes in ["-", "--"] {
+        let option = |name: &str| format!("{dashes}{name}");
+        let [log, format, debug] = ["log", "log-format", "debug"].map(option);
+        let [systemd, root, rootless] = ["systemd-cgroup", "root", "rootless"].map(option);
+        let args = [
+            &*log,
+            &one,
+            &format,
+            "text",
+            &debug,
+            &systemd,
+            &root,
+            "/nowhere",
+            &rootless,
+            "true",
+            &log,
+            &other,
+            &format,
+            "json",
+            &debug,
+            &systemd,
+            &root,
+            &path(&bundle, "state"),
+            &rootless,
+            "auto",
+            "state",
+            "missing",
+        ];
+        let done = ferrun(&args);
+        done.refused("");
+        assert!(!Path::new(&one).exists(), "{done:?}");
+        let message = json_of(&read(&other))["msg"].clone();
+        assert!(message.as_str().unwrap().starts_with("container does not exist"), "{message}");
+        std::fs::remove_file(&other).unwrap();
+        // A command line that cannot be understood is reported there as well.
+        let done = ferrun(&[&log, &one, &log, &other, &format, "json", "state", "--no-such-flag"]);
+        done.refused("");
+        assert!(!Path::new(&one).exists(), "{done:?}");
+        assert!(json_of(&read(&other))["msg"].as_str().unwrap().contains("--no-such-flag"));
+        std::fs::remove_file(&other).unwrap();
+        let [quiet, table] = ["quiet", "format"].map(option);
+        let done = ferrun(&["list", &table, "json", &quiet, &format!("{table}=table"), &quiet]);
+        assert!(done.status == 0 && !done.stdout.contains("null"), "{done:?}");
+    }
+    assert_eq!(ferrun(&["list", "-f", "table", "-f", "json", "--quiet", "--quiet=false"]).ok(), "null");
+}
+
+#[test]
+fn an_option_that_there_is_not_is_named() {
+    for (args, option, hint) in [
+        (&["--log-level", "debug", "list"][..], "--log-level", ""),
+        (&["--log-level=debug", "list"], "--log-level", ""),
+        (&["-rot", "/x", "list"], "-rot", "did you mean --root?"),
+        (&["--debgu", "list"], "--debgu", "did you mean --debug?"),
+        (&["list", "-qiet"], "-qiet", "did you mean --quiet?"),
+        (&["run", "-it", "c"], "-it", ""),
+        (&["create", "-bundel=x", "c"], "-bundel", "did you mean --bundle?"),
+        (&["create", "--bundel=x", "c"], "--bundel", ""),
+    ] {
+        let done = ferrun(args);
+        done.refused(&format!("unexpected argument '{option}' found"));
+        assert!(done.stderr.contains(hint), "{done:?}");
+    }
+    assert_eq!(ferrun(&["frobnicate"]).status, 3);
+}

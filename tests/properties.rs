@@ -290,6 +290,16 @@ fn how_the_process_is_scheduled() {
             prints("busybox ionice -p $$", "best-effort: prio 6"),
         ),
         (
+            "ioPriority without a priority",
+            vec![("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_BE" }))],
+            prints("busybox ionice -p $$", "best-effort: prio 0"),
+        ),
+        (
+            "ioPriority with a priority of null",
+            vec![("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_BE", "priority": null }))],
+            prints("busybox ionice -p $$", "best-effort: prio 0"),
+        ),
+        (
             "execCPUAffinity",
             vec![("/process/execCPUAffinity", json!({ "initial": "0", "final": "0" }))],
             prints("grep Cpus_allowed_list /proc/self/status | cut -f2", own_status("Cpus_allowed_list")),

@@ -672,3 +672,24 @@ fn in_a_dev_that_is_bound_nothing_is_made() {
         assert!(!Path::new(&dev).join("null").exists());
     }
 }
+
+#[test]
+fn the_path_of_the_console_socket_may_be_longer_than_an_address() {
+    need_root!();
+    let bundle = Bundle::sh("echo shown; sleep 100").set("/process/terminal", json!(true));
+    let mut console = Console::of(&bundle);
+    let long = bundle.dir.join("c".repeat(120));
+    std::fs::create_dir(&long).unwrap();
+    for place in [long.join("console"), bundle.dir.join("s".repeat(200))] {
+        std::fs::rename(&console.path, &place).unwrap();
+        console.path = place;
+        bundle.create_with(&console.flag()).ok();
+        let mut screen = console.screen();
+        bundle.start().ok();
+        screen.wait_for("shown");
+        bundle.delete_force().ok();
+    }
+    let missing = long.join("missing");
+    bundle.create_with(&["--console-socket", missing.to_str().unwrap()]).refused("no such file or directory");
+    bundle.assert_nothing_left("create");
+}

@@ -612,3 +612,25 @@ fn a_joined_user_namespace_that_denies_setgroups() {
     assert_eq!(text.ok(), "0\n0\ndeny");
     with_groups.refused("set the supplementary groups: operation not permitted");
 }
+
+/// What `docker --domainname` writes: the parameter's file belongs to the host's root.
+#[test]
+fn the_domain_name_can_be_set_as_a_parameter() {
+    need_root!();
+    let host = std::fs::read_to_string("/proc/sys/kernel/domainname").unwrap();
+    for name in ["kernel.domainname", "kernel/domainname"] {
+        let bundle = mapped("hostname; cat /proc/sys/kernel/domainname").set("/hostname", json!("inside"));
+        let bundle = bundle.set("/linux/sysctl", json!({ name: "example.org", "net.ipv4.ip_forward": "1" }));
+        assert_eq!(bundle.run().ok(), "inside\nexample.org", "{name}");
+        // Both at once: the parameter is set last.
+        let done = bundle.set("/domainname", json!("other.example")).run();
+        assert!(done.stderr.contains("domainname has another value"), "{done:?}");
+        assert_eq!(done.ok(), "inside\nexample.org", "{name}");
+        let long = mapped("true").set("/linux/sysctl", json!({ name: "x".repeat(65) }));
+        let done = long.run();
+        done.refused("a name of 65 bytes, of which Linux takes 64");
+        done.refused(&format!("/linux/sysctl/{}", name.replace('/', "~1")));
+        long.assert_nothing_left("run");
+    }
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/domainname").unwrap(), host);
+}

@@ -17,7 +17,7 @@ use crate::seccomp::profile::{Profile, Rule};
 pub fn check(spec: &Spec, found: &mut Problems) {
     match &spec.process {
         Some(process) => check_process(process, found),
-        None => found.error(wrong("/process", "process must not be empty")),
+        None => found.warning(wrong("/process", "process is missing: the container can be created but not started")),
     }
     match &spec.root {
         Some(root) if root.path.is_empty() => found.error(wrong("/root/path", "root.path must not be empty")),

@@ -34,9 +34,8 @@ pub struct Hook {
     /// Its arguments, its name among them; none: the path alone.
     #[serde(default, deserialize_with = "or_default")]
     pub args: Vec<Text>,
-    /// Its environment.
-    #[serde(default, deserialize_with = "or_default")]
-    pub env: Vec<Text>,
+    /// Its environment; absent: that of whoever runs it, while an empty list is an empty environment.
+    pub env: Option<Vec<Text>>,
     /// Seconds that it may take; absent: as many as it wants.
     pub timeout: Option<i64>,
 }

@@ -10,7 +10,7 @@ use crate::process::ids::{MOST_RANGES, Mappings};
 use crate::process::net_device::pointer;
 
 /// Longest name of a host or domain: `__NEW_UTS_LEN` of linux/utsname.h.
-const LONGEST_HOST: usize = 64;
+pub(super) const LONGEST_HOST: usize = 64;
 
 /// Longest name of a network link: IFNAMSIZ of linux/if.h, less the NUL.
 const LONGEST_LINK: usize = 15;

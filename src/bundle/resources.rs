@@ -146,7 +146,8 @@ pub struct ThrottleDevice {
     pub major: u32,
     /// The other half.
     pub minor: u32,
-    /// Bytes or operations in a second; 0 means without limit.
+    /// Bytes or operations in a second; 0, or absent as the specification's schema allows: without limit.
+    #[serde(default, deserialize_with = "or_default")]
     pub rate: u64,
 }
 

@@ -42,7 +42,8 @@ pub struct IoPriority {
     /// The class.
     #[serde(deserialize_with = "name")]
     pub class: IoClass,
-    /// From 0 to 7.
+    /// From 0 to 7; absent: 0, as runc and crun.
+    #[serde(default, deserialize_with = "or_default")]
     pub priority: i32,
 }
 

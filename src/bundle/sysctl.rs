@@ -2,6 +2,7 @@
 
 use super::Spec;
 use super::linux::NamespaceKind;
+use super::namespaces::LONGEST_HOST;
 use super::problems::Problems;
 use super::problems::wrong;
 use crate::error::Error;
@@ -18,6 +19,9 @@ const IPC: &[&str] = &[
     "kernel/shmmax",
     "kernel/shmmni",
 ];
+
+/// The file of `kernel.domainname`, which has a property of its own as well.
+pub const DOMAIN_NAME: &str = "kernel/domainname";
 
 /// The file of a parameter below /proc/sys. What separates names is whichever of `.` and `/` comes first;
 /// the other then stands for itself, a dot in a name: `net/ipv4/conf/eno2.100/rp_filter` is
@@ -47,13 +51,14 @@ pub fn namespace(file: &str) -> Option<NamespaceKind> {
         _ if IPC.contains(&file) || file.starts_with("fs/mqueue/") => Some(NamespaceKind::Ipc),
         ("net", _) => Some(NamespaceKind::Network),
         ("user", _) => Some(NamespaceKind::User),
-        ("kernel", "domainname") => Some(NamespaceKind::Uts),
+        _ if file == DOMAIN_NAME => Some(NamespaceKind::Uts),
         _ => None,
     }
 }
 
 /// Refuses what would change the host.
 pub(super) fn check(spec: &Spec, found: &mut Problems) {
+    check_domain_name(spec, found);
     let mut seen: Vec<String> = Vec::new();
     for name in spec.linux.sysctl.keys() {
         let file = file(name);
@@ -63,6 +68,19 @@ pub(super) fn check(spec: &Spec, found: &mut Problems) {
             found.error(wrong(pointer(name), format!("{name:?} is listed twice, in two spellings")));
         }
         seen.push(file);
+    }
+}
+
+/// The domain name of the uts namespace has two properties, and the kernel takes only so many bytes.
+fn check_domain_name(spec: &Spec, found: &mut Problems) {
+    let mut parameters = spec.linux.sysctl.iter();
+    let Some((name, value)) = parameters.find(|(name, _)| file(name) == DOMAIN_NAME) else { return };
+    let length = value.bytes().split(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
+    if length > LONGEST_HOST {
+        found.error(wrong(pointer(name), format!("a name of {length} bytes, of which Linux takes {LONGEST_HOST}")));
+    }
+    if !spec.domainname.is_empty() && spec.domainname != *value {
+        found.warning(wrong(pointer(name), "domainname has another value, which this one replaces"));
     }
 }
 

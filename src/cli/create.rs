@@ -12,7 +12,7 @@ use crate::container::create::{Created, Mode, Request, create, plan};
 use crate::error::{Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::trace::Trace;
-use crate::launch::{notify, self_exe, signals};
+use crate::launch::{notify, self_exe};
 use crate::plan::Options;
 
 /// Flags of `create` and `run`.
@@ -78,7 +78,6 @@ impl Flags {
         report::warnings(&plan.warnings, globals);
         trace.iter().for_each(|trace| trace.phase("plan", begin));
         let (pid_file, console_socket, fault) = (self.pid_file, self.console_socket, self.fault);
-        let signal_mask = signals::current_mask()?;
         let trace = trace.as_ref();
         let request = Request {
             root: &root,
@@ -88,7 +87,6 @@ impl Flags {
             pid_file,
             console_socket,
             mode,
-            signal_mask,
             trace,
             fault,
             notify,

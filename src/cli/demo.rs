@@ -13,7 +13,7 @@ use crate::container::create::{Mode, Request, plan};
 use crate::container::id::Id;
 use crate::container::run::run;
 use crate::error::{Context, Result};
-use crate::launch::{self_exe, signals};
+use crate::launch::self_exe;
 use crate::plan::Options;
 
 /// Runs a first container.
@@ -47,7 +47,6 @@ fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
     let plan = plan(&bundle, &options)?;
     report::warnings(&plan.warnings, globals);
     let root = globals.root()?;
-    let signal_mask = signals::current_mask()?;
     let request = Request {
         root: &root,
         id,
@@ -56,7 +55,6 @@ fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
         pid_file: None,
         console_socket: None,
         mode: Mode::Foreground,
-        signal_mask,
         trace: None,
         fault: None,
         notify: None,

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
 
-use super::switches;
+use super::{dashes, switches};
 use crate::cgroup::Manager;
 use crate::container::id::Id;
 use crate::container::state::Root;
 use crate::error::{Context, Error, Result};
 
 /// Those that are followed by a value; the command word is looked for behind them.
-pub const TAKE_A_VALUE: &[&str] = &["--cgroup-manager", "--log", "--log-format", "--root", "--rootless"];
+pub const TAKE_A_VALUE: &[&str] = &["cgroup-manager", "log", "log-format", "root", "rootless"];
+/// The others, with those of one letter.
+pub const SWITCHES: &[&str] = &["debug", "h", "help", "systemd-cgroup", "v", "version"];
 
 /// Options of every command.
 #[derive(Args, Debug)]
@@ -73,12 +75,14 @@ impl Globals {
     /// Those of a command line that cannot be understood as a whole, as far as they can.
     pub fn of_this_process() -> Globals {
         let parser = Globals::augment_args(clap::Command::new("ferrun")).disable_version_flag(true).ignore_errors(true);
-        let parser = switches::with_values(parser);
+        let parser = switches::with_values(parser.args_override_self(true));
+        let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+        let arguments = dashes::doubled(arguments.clone(), &parser).unwrap_or(arguments);
         let read = |arguments: Vec<std::ffi::OsString>| {
             let matches = parser.clone().try_get_matches_from(arguments)?;
             Globals::from_arg_matches(&matches)
         };
-        let globals = read(std::env::args_os().collect()).or_else(|_| read(vec!["ferrun".into()]));
+        let globals = read(arguments).or_else(|_| read(vec!["ferrun".into()]));
         globals.expect("every option has a default")
     }
 

@@ -7,6 +7,7 @@
 mod check;
 mod cost;
 mod create;
+mod dashes;
 mod delete;
 mod demo;
 mod duration;
@@ -102,7 +103,10 @@ pub fn main() -> i32 {
     if arguments.get(1).is_some_and(|first| first == "--version" || first == "-v") {
         return done(version::print(), &Globals::of_this_process());
     }
-    let word = command_word(&arguments[1..]);
+    let word = match command_word(&arguments[1..]) {
+        Ok(word) => word,
+        Err(error) => return report::failure(&error, &Globals::of_this_process()),
+    };
     let known = word.and_then(|word| COMMANDS.iter().find(|entry| word == entry.name));
     // Before anything else, since all before it is done twice.
     if known.is_some_and(|entry| entry.sealed)
@@ -119,6 +123,11 @@ pub fn main() -> i32 {
             return NO_SUCH_COMMAND;
         }
     };
+    let doubled = dashes::are_single(&arguments).then(|| dashes::doubled(arguments.clone(), &parser));
+    let arguments = match doubled.unwrap_or(Ok(arguments)) {
+        Ok(arguments) => arguments,
+        Err(error) => return report::failure(&error, &Globals::of_this_process()),
+    };
     let parser = if switches::have_values(&arguments) { switches::with_values(parser) } else { parser };
     // The process ends with the command: to take these apart would only touch their pages once more.
     match ManuallyDrop::new(parser).try_get_matches_from_mut(&arguments).map(ManuallyDrop::new) {
@@ -129,7 +138,11 @@ pub fn main() -> i32 {
 
 fn top() -> Parser {
     let about = "A low-level OCI container runtime: runs the bundle that an engine or you prepared";
-    Globals::augment_args(Parser::new("ferrun")).about(about).disable_version_flag(true).arg_required_else_help(true)
+    Globals::augment_args(Parser::new("ferrun"))
+        .about(about)
+        .disable_version_flag(true)
+        .arg_required_else_help(true)
+        .args_override_self(true)
 }
 
 /// Takes the values out of the matches, which by reference would be copied first.
@@ -180,18 +193,26 @@ fn usage(error: &clap::Error) -> i32 {
 }
 
 /// The first argument that is no global option and no value of one.
-fn command_word(arguments: &[OsString]) -> Option<&OsString> {
+///
+/// # Errors
+/// An option that there is not: what follows it may be its value or the command word.
+fn command_word(arguments: &[OsString]) -> Result<Option<&OsString>> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let text = argument.to_str().unwrap_or_default();
-        if !text.starts_with('-') {
-            return Some(argument);
+        if argument == "--" {
+            return Ok(rest.next());
         }
-        if globals::TAKE_A_VALUE.contains(&text) {
+        let Some(name) = dashes::name(argument) else { return Ok(Some(argument)) };
+        let is = |known: &[&str]| known.contains(&name);
+        if !is(globals::TAKE_A_VALUE) && !is(globals::SWITCHES) {
+            let known = [globals::TAKE_A_VALUE, globals::SWITCHES].concat();
+            return Err(dashes::unknown(&argument.to_string_lossy(), name, known.into_iter()));
+        }
+        if is(globals::TAKE_A_VALUE) && !argument.as_encoded_bytes().contains(&b'=') {
             rest.next();
         }
     }
-    None
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -202,10 +223,11 @@ mod tests {
     fn the_command_word_is_found_behind_the_global_options() {
         let word = |line: &str| {
             let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            command_word(&arguments).map(|word| word.to_str().unwrap().to_owned())
+            command_word(&arguments).unwrap().map(|word| word.to_str().unwrap().to_owned())
         };
         assert_eq!(word("--root /r --log=/l --debug state c1").as_deref(), Some("state"));
         assert_eq!(word("--log-format json --systemd-cgroup --rootless true create").as_deref(), Some("create"));
+        assert_eq!(word("-root /r -log=/l -debug state c1").as_deref(), Some("state"));
         assert_eq!(word("--help"), None);
     }
 
@@ -239,9 +261,47 @@ mod tests {
         let with_value = |argument: &clap::Arg| argument.get_action().takes_values();
         let parser = top();
         let named = parser.get_arguments().filter(|argument| with_value(argument)).filter_map(clap::Arg::get_long);
-        let mut names: Vec<String> = named.map(|name| format!("--{name}")).collect();
-        names.sort();
+        let mut names: Vec<&str> = named.collect();
+        names.sort_unstable();
         assert_eq!(names, globals::TAKE_A_VALUE);
+        let switches = parser.get_arguments().filter(|argument| !with_value(argument));
+        let mut names: Vec<String> = switches
+            .flat_map(|switch| [switch.get_long().map(str::to_owned), switch.get_short().map(String::from)])
+            .flatten()
+            .chain(["h".to_owned(), "help".to_owned()])
+            .collect();
+        names.sort();
+        assert_eq!(names, globals::SWITCHES);
+    }
+
+    #[test]
+    fn every_option_may_be_given_twice_with_either_number_of_dashes() {
+        let conflicts = |before: &[&str], parser: Parser, option: &str| {
+            let words = before.iter().copied().chain([option, option]).map(OsString::from).collect();
+            let words = dashes::doubled(words, &parser).unwrap();
+            // What else is wrong (a value, an id that is missing) does not count here.
+            let error = parser.try_get_matches_from(words).err().map(|error| (error.kind(), error.to_string()));
+            assert!(
+                !error
+                    .as_ref()
+                    .is_some_and(|(kind, _)| matches!(kind, ErrorKind::ArgumentConflict | ErrorKind::UnknownArgument)),
+                "{before:?} {option}: {error:?}"
+            );
+        };
+        let spelled = |argument: &clap::Arg| {
+            let value = if argument.get_action().takes_values() { "=1" } else { "" };
+            let long = argument.get_long().into_iter();
+            let long = long.flat_map(move |name| [format!("--{name}{value}"), format!("-{name}{value}")]);
+            long.chain(argument.get_short().map(|letter| format!("-{letter}{value}"))).collect::<Vec<_>>()
+        };
+        for option in top().get_arguments().flat_map(spelled) {
+            conflicts(&["ferrun"], top(), &option);
+        }
+        for entry in COMMANDS {
+            for option in (entry.parser)().get_arguments().flat_map(spelled) {
+                conflicts(&["ferrun", entry.name], top().subcommand((entry.parser)()), &option);
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::error::{Context, Error, Result};
 use crate::launch::relay;
 use crate::process::terminal::Console;
 use crate::sys::fd;
+use crate::sys::socket::Reachable;
 
 /// What the init sends the terminal over, and ferrun's own end of that.
 #[derive(Default)]
@@ -29,7 +30,8 @@ impl Ends {
         let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
         match (socket, terminal, detached) {
             (Some(path), true, true) => {
-                let socket = UnixStream::connect(path).what(|| format!("connect to console socket {path:?}"))?;
+                let what = || format!("connect to console socket {path:?}");
+                let socket = UnixStream::connect(&*Reachable::new(path).what(what)?).what(what)?;
                 let init = Console { socket: socket.into(), size: None, plain: false };
                 Ok(Ends { init: Some(init), own: None })
             }

@@ -6,8 +6,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::SigSet;
-
 use super::boot::BootId;
 use super::console::Ends;
 use super::delete::undo;
@@ -68,8 +66,6 @@ pub struct Request<'a> {
     pub console_socket: Option<PathBuf>,
     /// How the command goes on.
     pub mode: Mode,
-    /// The signal mask of the program.
-    pub signal_mask: SigSet,
     /// Where each step's time is written.
     pub trace: Option<&'a Trace>,
     /// A failure that a test asks for.
@@ -158,6 +154,7 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
         shared_pid_namespace: !has_new_pid_namespace(request.bundle),
         hooks: later_hooks(request.plan),
         denies_execve: request.plan.denies_execve,
+        no_process: request.bundle.spec.process.is_none(),
         init: None,
         complete: false,
         file: None,
@@ -210,7 +207,7 @@ fn listen(request: &Request, record: &Record) -> Result<Option<Notify>> {
 /// Those that this command, or one after it, runs or watches outside of the lanes.
 fn later_hooks(plan: &Plan) -> Vec<Hook> {
     // Of those of the container it is known here how long they may take; what they need is the init's to know.
-    let watched = plan.start_hooks.iter().map(|hook| Hook { args: Vec::new(), env: Vec::new(), ..hook.clone() });
+    let watched = plan.start_hooks.iter().map(|hook| Hook { args: Vec::new(), env: None, ..hook.clone() });
     let hook = |step: &Step| match &step.action {
         Action::Hook(hook) => Some((**hook).clone()),
         _ => None,
@@ -242,7 +239,6 @@ fn launch(
         page,
         outlet: outlet.into(),
         goes_on,
-        signal_mask: request.signal_mask,
         trace: request.trace,
         fault: request.fault,
         interrupt,

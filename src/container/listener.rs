@@ -14,7 +14,7 @@ use super::state::State;
 use crate::error::{Error, Result};
 use crate::seccomp::profile::Listener;
 use crate::sys::fd;
-use crate::sys::socket::connect_within;
+use crate::sys::socket::{Reachable, connect_within};
 
 /// How long an agent may take to accept the connection, or to read on. A message can be two calls, and the init
 /// waits longer than for both.
@@ -42,7 +42,7 @@ pub fn hand_over(state: &State, pid: Pid, descriptor: &OwnedFd, to: &Listener) -
         message["metadata"] = json!(to.metadata);
     }
     let text = message.to_string();
-    let connected = UnixAddr::new(to.path.as_str()).and_then(|address| connect_within(PATIENCE, &address));
+    let connected = Reachable::new(to.path.as_ref()).and_then(|path| connect_within(PATIENCE, &UnixAddr::new(&*path)?));
     let mut socket = UnixStream::from(connected.map_err(|errno| failed("connect", to, errno))?);
     let what = "send the container process state";
     let sent = fd::send_with(&socket, text.as_bytes(), descriptor).map_err(|errno| failed(what, to, errno))?;

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::create::{Created, Mode, Request, create};
 use super::delete::destroy;
 use super::hooks::poststart;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::launch::relay;
 use crate::launch::signals::{self, Interrupt};
 
@@ -14,6 +14,9 @@ use crate::launch::signals::{self, Interrupt};
 /// # Errors
 /// The step that failed.
 pub fn run(request: &Request) -> Result<i32> {
+    if request.bundle.spec.process.is_none() {
+        return Err(Error::new("cannot run the container: process must be set").from_property("/process"));
+    }
     if request.mode.is_detached() {
         let Created { process, notify, .. } = create_and_start(request, None)?;
         notify.iter().for_each(|notify| notify.wait(process.pid, process.fd.as_fd()));

@@ -40,6 +40,10 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
         Status::Paused => return Err(Error::new(format!("cannot start a container in the paused state: {id}"))),
         Status::Stopped => return Err(Error::new(format!("cannot start a container that has stopped: {id}"))),
     }
+    if state.no_process {
+        let error = Error::new(format!("cannot start container {id}: process must be set"));
+        return Err(error.hint("delete the container and create it from a config with process"));
+    }
     let (Some(init), Some(process)) = (state.init, process) else {
         return Err(Error::new(format!("cannot start a container that has stopped: {id}")));
     };

@@ -82,6 +82,9 @@ pub struct State {
     /// Whether the seccomp profile does not allow the program to be executed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub denies_execve: bool,
+    /// Whether the config has no `process`: then there is nothing to start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_process: bool,
     /// The init, once there is one.
     #[serde(skip)]
     pub init: Option<Init>,

@@ -259,11 +259,11 @@ impl<'a> Init<'a> {
     /// A hook of `startContainer` without an environment gets the program's, with the HOME that was looked up,
     /// as by runc, on which people rely (the spec does not say so).
     fn with_environment(&self, hook: &Hook) -> Hook {
-        let mut hook = hook.clone();
-        if let (true, Some(program)) = (hook.env.is_empty(), self.planned_program()) {
-            hook.env.extend(program.env.iter().cloned().chain(self.home.map(CStr::to_owned)));
-        }
-        hook
+        let programs = || {
+            let env = self.planned_program().map_or_else(Vec::new, |program| program.env.clone());
+            env.into_iter().chain(self.home.map(CStr::to_owned)).collect()
+        };
+        Hook { env: Some(hook.env.clone().unwrap_or_else(programs)), ..hook.clone() }
     }
 
     fn planned_program(&self) -> Option<&'a Program> {
@@ -308,7 +308,7 @@ impl<'a> Init<'a> {
             // The engine's environment is not the container's to read.
             sys::program::forget_arguments();
         }
-        signals::restore(&self.launch.signal_mask).what(|| "set the signal mask")?;
+        signals::unblock_all().what(|| "set the signal mask")?;
         self.close_all_but_the_one()?;
         if !self.is_watched() {
             return Ok(());

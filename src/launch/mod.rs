@@ -26,7 +26,6 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::CloneFlags;
-use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 use crate::cgroup::directory::Directory;
@@ -67,8 +66,6 @@ pub struct Launch<'a> {
     pub outlet: Cell<Option<OwnedFd>>,
     /// Its other end, where the init goes on to the program at once; `None`: it waits for `start`.
     pub goes_on: Option<GoesOn>,
-    /// The signal mask of the container's program.
-    pub signal_mask: SigSet,
     /// Where each step's time is written.
     pub trace: Option<&'a Trace>,
     /// A failure that a test asks for.

@@ -20,6 +20,7 @@ use crate::bundle::text::Text;
 use crate::error::{Context, Error, Result};
 use crate::pointer::Pointer;
 use crate::sys::fd;
+use crate::sys::socket::through;
 
 /// The directory of the socket, in that of the state.
 pub const DIRECTORY: &str = "notify";
@@ -83,12 +84,14 @@ pub struct Notify {
 }
 
 impl Notify {
-    /// Listens for the program; `host` is the manager's socket. The path of the state directory is only bound to.
+    /// Listens for the program; `host` is the manager's socket. The path of the state directory is for errors.
     pub fn listen(state: impl AsFd, path: &Path, host: &OsString) -> Result<Notify> {
         let path = path.join(SOCKET);
+        // The root and the id may be longer than an address.
+        let short = through(&state).join(SOCKET);
         // One that a killed ferrun left.
         let _ = unlinkat(&state, SOCKET, UnlinkatFlags::NoRemoveDir);
-        let socket = UnixDatagram::bind(&path).what(|| format!("make the socket {path:?}"))?;
+        let socket = UnixDatagram::bind(short).what(|| format!("make the socket {path:?}"))?;
         let mode = Mode::from_bits_truncate(0o777);
         fchmodat(&state, SOCKET, mode, FchmodatFlags::FollowSymlink).what(|| format!("chmod {path:?}"))?;
         socket.set_nonblocking(true).what(|| format!("open {path:?}"))?;

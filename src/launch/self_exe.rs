@@ -26,14 +26,10 @@ use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, MountedFile, attr};
-use crate::sys::program::execute_file;
+use crate::sys::program::{COPY, execute_file};
 
 const SELF: &CStr = c"/proc/self/exe";
 const SELF_PATH: &str = "/proc/self/exe";
-
-/// `PID:FD`: the process that re-executed itself, and its descriptor of the mount. The pid tells a variable
-/// that the caller had in its environment from one that this process has set.
-const COPY: &str = "FERRUN_COPY";
 
 /// Closes the descriptors that the caller left open, except the standard streams and `preserved` after them: a
 /// path such as /proc/self/fd/7 in an image must not lead anywhere (CVE-2024-21626).

@@ -12,16 +12,9 @@ use super::notify::Notify;
 use crate::error::{Context, Error, Result};
 use crate::sys::{self, pidfd};
 
-/// Gives the container's program the signal mask that ferrun was started with.
-pub(super) fn restore(mask: &SigSet) -> nix::Result<()> {
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None)
-}
-
-/// The mask that ferrun was started with.
-pub fn current_mask() -> Result<SigSet> {
-    let mut mask = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut mask)).what(|| "read the signal mask")?;
-    Ok(mask)
+/// Unblocks every signal for the container's program, whatever ferrun or its caller blocks.
+pub(super) fn unblock_all() -> nix::Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
 /// Holds back every signal that can be passed on; they wait in the descriptor.

@@ -2,15 +2,16 @@
 
 use super::step::{AwaitMounts, Mounted, Release, Wait};
 use super::{Compiler, Step};
+use crate::bundle::text::Text;
 use crate::process::hook::{Hook, Kind};
 
 impl Compiler<'_> {
     fn hooks_of(&self, kind: Kind) -> Vec<Hook> {
-        let strings = |list: &[crate::bundle::text::Text]| list.iter().map(|text| text.0.clone()).collect();
+        let strings = |list: &[Text]| list.iter().map(|text| text.0.clone()).collect();
         let hooks = self.spec.hooks.of(kind).iter().enumerate().map(|(index, hook)| {
             let args = if hook.args.is_empty() { vec![hook.path.0.clone()] } else { strings(&hook.args) };
             let timeout = hook.timeout.map(i64::unsigned_abs);
-            Hook { kind, index, path: hook.path.0.clone(), args, env: strings(&hook.env), timeout }
+            Hook { kind, index, path: hook.path.0.clone(), args, env: hook.env.as_deref().map(strings), timeout }
         });
         hooks.collect()
     }

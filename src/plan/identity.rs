@@ -47,7 +47,7 @@ impl Compiler<'_> {
     /// From most to least privileged: each step still may do what it does. `filter`: a filter of system
     /// calls is still to be installed.
     pub(super) fn identity(&mut self, filter: bool) {
-        let Some(process) = &self.spec.process else { return };
+        let Some(process) = &self.spec.process else { return self.without_process() };
         self.init(None, Stdio { uid: process.user.uid, own_terminal: process.terminal });
         self.home(process);
         self.exec_labels(process);
@@ -68,6 +68,14 @@ impl Compiler<'_> {
             self.init(Some(Pointer::new("/process/noNewPrivileges")), NoNewPrivileges);
         }
         self.init(Some(Pointer::new("/process/user/umask")), Umask(process.user.umask.unwrap_or(0o022)));
+    }
+
+    /// An init that will never execute a program needs no rights while it waits.
+    fn without_process(&mut self) {
+        const PROCESS: Option<Pointer> = Some(Pointer::new("/process"));
+        self.init(PROCESS, BoundingSet(0));
+        self.init(PROCESS, Capabilities { sets: Sets::default(), ambient: 0, keep: 0 });
+        self.init(PROCESS, NoNewPrivileges);
     }
 
     /// HOME, where the environment has none: nothing is looked up where it has. An empty one counts as none,

@@ -7,6 +7,7 @@ use super::Compiler;
 use crate::bundle::process::Process;
 use crate::bundle::sysctl;
 use crate::pointer::Pointer;
+use crate::process::namespaces::DomainName;
 use crate::process::scheduling::{IoPriority, MemoryPolicy, Personality, Scheduler};
 use crate::process::sysctl::{Setting, Sysctl};
 
@@ -14,15 +15,33 @@ impl Compiler<'_> {
     /// The parameters, once the namespaces are complete (links may have been moved into them) and before
     /// anything of /proc is covered, which a user namespace needs to make a procfs.
     pub(super) fn sysctl(&mut self) {
+        self.domain_parameter();
         let setting = |(name, value): (&String, &crate::bundle::text::Text)| {
             // One with a NUL has been refused before, if this is a start.
             let file = CString::new(format!("sys/{}", sysctl::file(name))).ok()?;
             Some(Setting { pointer: sysctl::pointer(name), file, value: value.0.clone() })
         };
-        let settings: Vec<Setting> = self.spec.linux.sysctl.iter().filter_map(setting).collect();
+        let parameters = self.spec.linux.sysctl.iter().filter(|(name, _)| sysctl::file(name) != sysctl::DOMAIN_NAME);
+        let settings: Vec<Setting> = parameters.filter_map(setting).collect();
         if !settings.is_empty() {
             self.init(Some(Pointer::new("/linux/sysctl")), Sysctl(settings));
         }
+    }
+
+    /// `kernel.domainname`, which Docker writes for `--domainname`. Its file belongs to the host's root whatever the user
+    /// namespace; setdomainname(2) asks for a capability over the uts namespace. Later than `domainname`, as by runc.
+    fn domain_parameter(&mut self) {
+        let mut parameters = self.spec.linux.sysctl.iter();
+        let Some((name, value)) = parameters.find(|(name, _)| sysctl::file(name) == sysctl::DOMAIN_NAME) else {
+            return;
+        };
+        let from = match name.contains('/') {
+            true => Pointer::new("/linux/sysctl/kernel~1domainname"),
+            false => Pointer::new("/linux/sysctl/kernel.domainname"),
+        };
+        // The file would take no more than a line.
+        let line = value.bytes().split(|byte| *byte == b'\n').next().unwrap_or_default();
+        self.init(Some(from), DomainName(CString::new(line).expect("a part of a string without NUL")));
     }
 
     /// What takes privileges, and neither descriptors nor files.

@@ -73,9 +73,9 @@ pub struct Hook {
     /// Its arguments, the first of which is its name.
     #[serde(serialize_with = "texts")]
     pub args: Vec<CString>,
-    /// All of its environment.
-    #[serde(serialize_with = "texts")]
-    pub env: Vec<CString>,
+    /// All of its environment. `None`: ferrun's own, and for a hook of `startContainer` the program's.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "texts_if_given")]
+    pub env: Option<Vec<CString>>,
     /// Seconds that it may take.
     pub timeout: Option<u64>,
 }
@@ -86,7 +86,7 @@ impl Hook {
     pub fn run(&self, state: &[u8], directory: Option<&Path>, interrupt: Option<BorrowedFd>) -> Result<()> {
         let Hook { path, args, env, .. } = self;
         let timeout = self.timeout.map(Duration::from_secs);
-        let command = Command { path, args, env, directory, timeout, interrupt };
+        let command = Command { path, args, env: env.as_deref(), directory, timeout, interrupt };
         match command.run(state) {
             Ok((End::Exited(0), _)) => Ok(()),
             Ok((end, said)) => {
@@ -154,6 +154,10 @@ fn texts<S: Serializer>(strings: &[CString], to: S) -> std::result::Result<S::Ok
     to.collect_seq(strings.iter().map(|string| string.to_string_lossy()))
 }
 
+fn texts_if_given<S: Serializer>(strings: &Option<Vec<CString>>, to: S) -> std::result::Result<S::Ok, S::Error> {
+    texts(strings.as_deref().unwrap_or_default(), to)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +165,14 @@ mod tests {
     fn hook(script: &str) -> Hook {
         let text = |text: &str| CString::new(text).unwrap();
         let args = ["sh", "-c", script].map(text).to_vec();
-        Hook { kind: Kind::Poststop, index: 2, path: text("/bin/sh"), args, env: vec![text("ä=1")], timeout: Some(7) }
+        Hook {
+            kind: Kind::Poststop,
+            index: 2,
+            path: text("/bin/sh"),
+            args,
+            env: Some(vec![text("ä=1")]),
+            timeout: Some(7),
+        }
     }
 
     #[test]
@@ -181,5 +192,9 @@ mod tests {
         let json = serde_json::to_string(&before).unwrap();
         assert!(json.contains(r#""kind":"poststop""#) && json.contains(r#""env":["ä=1"]"#), "{json}");
         assert_eq!(serde_json::from_str::<Hook>(&json).unwrap(), before);
+        let inheriting = Hook { env: None, ..before };
+        let json = serde_json::to_string(&inheriting).unwrap();
+        assert!(!json.contains("env"), "{json}");
+        assert_eq!(serde_json::from_str::<Hook>(&json).unwrap(), inheriting);
     }
 }

@@ -54,8 +54,11 @@ impl MoveLink {
         // The kernel drops them on the way.
         let addresses = here.addresses(link).what(|| what("read the addresses of"))?;
         // The kernel renames after the move: too late to refuse it.
-        if there.link(&self.inside).is_ok() {
-            return Err(self.not_moved(Errno::EEXIST));
+        match there.link(&self.inside) {
+            Ok(_) => return Err(self.not_moved(Errno::EEXIST)),
+            // A pattern such as eth%d is no name that could be found.
+            Err(Errno::ENODEV | Errno::EINVAL) => {}
+            Err(errno) => return Err(errno).what(|| format!("look for a network device {:?}", self.inside)),
         }
         let before = there.links().what(|| "list the container's network devices")?;
         here.move_link(link, namespace, &self.inside).map_err(|errno| self.not_moved(errno))?;

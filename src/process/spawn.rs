@@ -31,8 +31,8 @@ pub struct Command<'a> {
     pub path: &'a CStr,
     /// Its arguments, the first of which is its name.
     pub args: &'a [CString],
-    /// All of its environment.
-    pub env: &'a [CString],
+    /// All of its environment; `None`: the caller's.
+    pub env: Option<&'a [CString]>,
     /// Its working directory; none: the caller's.
     pub directory: Option<&'a Path>,
     /// How long it may take.
@@ -119,7 +119,10 @@ impl Command<'_> {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         };
         match prepare() {
-            Ok(()) => sys::program::execve(self.path, &Strings::new(self.args), &Strings::new(self.env)),
+            Ok(()) => {
+                let env = self.env.map_or_else(sys::program::environment, Strings::new);
+                sys::program::execve(self.path, &Strings::new(self.args), &env)
+            }
             Err(errno) => errno,
         }
     }
@@ -223,7 +226,7 @@ mod tests {
         let command = Command {
             path: c"/bin/sh",
             args: &args,
-            env: &env,
+            env: Some(&env),
             directory: Some(Path::new("/")),
             timeout,
             interrupt: None,
@@ -274,7 +277,7 @@ mod tests {
     #[test]
     fn a_missing_program_is_told() {
         let command =
-            Command { path: c"/nowhere", args: &[], env: &[], directory: None, timeout: None, interrupt: None };
+            Command { path: c"/nowhere", args: &[], env: Some(&[]), directory: None, timeout: None, interrupt: None };
         assert_eq!(command.run(b"").unwrap_err(), Errno::ENOENT);
     }
 }

@@ -39,7 +39,7 @@ impl StartHook<'static> {
     /// Prepares a hook; it is kept for the rest of the process.
     pub fn new(hook: Hook, state: Vec<u8>) -> StartHook<'static> {
         let hook: &'static Hook = Box::leak(Box::new(hook));
-        StartHook { hook, args: Strings::new(&hook.args), env: Strings::new(&hook.env), state }
+        StartHook { hook, args: Strings::new(&hook.args), env: Strings::new(hook.env.iter().flatten()), state }
     }
 }
 

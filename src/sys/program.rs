@@ -28,6 +28,30 @@ impl<'a> Strings<'a> {
     }
 }
 
+/// The variable by which ferrun tells itself, across its re-execution, where its protected copy is: `PID:FD`, the process
+/// that re-executed itself, and its descriptor of the mount. The pid tells a variable that the caller had in its
+/// environment from one that this process has set.
+pub const COPY: &str = "FERRUN_COPY";
+
+/// This process's own environment, as it stands in memory, without [`COPY`].
+pub fn environment<'a>() -> Strings<'a> {
+    let mut pointers = Vec::new();
+    // SAFETY: the C library's `environ` is null or a null-terminated array of pointers to NUL-terminated strings, and
+    // nothing changes it meanwhile: there is one thread. No comparison reads beyond the end of either.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            let is_named = libc::strncmp(*entry, COPY.as_ptr().cast(), COPY.len()) == 0;
+            if !(is_named && *(*entry).add(COPY.len()) == b'=' as c_char) {
+                pointers.push(*entry);
+            }
+            entry = entry.add(1);
+        }
+    }
+    pointers.push(null());
+    Strings { pointers, strings: PhantomData }
+}
+
 /// Replaces this process; returns only the reason why that failed. Allocates nothing.
 pub fn execve(path: &CStr, args: &Strings, env: &Strings) -> Errno {
     // SAFETY: `path` and both null-terminated arrays point at NUL-terminated strings that outlive the call.
@@ -35,28 +59,22 @@ pub fn execve(path: &CStr, args: &Strings, env: &Strings) -> Errno {
     Errno::last()
 }
 
-/// Replaces this process by the program that `file` is open on. It has this one's environment, as it stands
-/// in memory, with `entry` (`NAME=value`) in place of others of that name.
-pub fn execute_file(file: impl AsFd, args: &[CString], entry: &CStr) -> Errno {
-    let name = entry.to_bytes().iter().take_while(|byte| **byte != b'=').count() + 1;
-    let mut env = vec![entry.as_ptr()];
-    // SAFETY: the C library's `environ` is null or a null-terminated array of pointers to NUL-terminated
-    // strings, and nothing changes it meanwhile: there is one thread. No comparison reads beyond an end.
-    unsafe {
-        let mut others = environ;
-        while !others.is_null() && !(*others).is_null() {
-            if libc::strncmp(*others, entry.as_ptr(), name) != 0 {
-                env.push(*others);
-            }
-            others = others.add(1);
-        }
-    }
-    env.push(null());
-    let args = Strings::new(args);
+/// Replaces this process by the program that `file` is open on. It has this one's environment with `copy`, the entry
+/// of [`COPY`].
+pub fn execute_file(file: impl AsFd, args: &[CString], copy: &CStr) -> Errno {
+    let (args, mut env) = (Strings::new(args), environment());
+    env.pointers.insert(0, copy.as_ptr());
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: as above; the path is the empty string.
     unsafe {
-        libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.pointers.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH)
+        libc::syscall(
+            libc::SYS_execveat,
+            fd,
+            c"".as_ptr(),
+            args.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
     };
     Errno::last()
 }

@@ -1,11 +1,53 @@
-//! Unix sockets whose other end may have too many waiting already.
+//! Unix sockets: paths of any length, and other ends that may have too many waiting already.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::stat::Mode;
 use nix::sys::time::{TimeVal, TimeValLike};
+
+use super::fd::CWD;
+
+/// What an address has room for, with the byte that ends it: unix(7).
+const ROOM: usize = 108;
+
+/// A path of a socket that an address has room for.
+pub struct Reachable {
+    path: PathBuf,
+    /// What the path leads through.
+    _held: Option<OwnedFd>,
+}
+
+impl Reachable {
+    /// A socket that is there; one with a long path is reached through a descriptor.
+    ///
+    /// # Errors
+    /// A long path on which nothing is found.
+    pub fn new(path: &Path) -> nix::Result<Reachable> {
+        if path.as_os_str().len() < ROOM {
+            return Ok(Reachable { path: path.to_owned(), _held: None });
+        }
+        let held = openat(CWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        Ok(Reachable { path: through(&held), _held: Some(held) })
+    }
+}
+
+impl Deref for Reachable {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The path that leads to what a descriptor is open on.
+pub fn through(descriptor: impl AsFd) -> PathBuf {
+    format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd()).into()
+}
 
 /// A connection on which neither connect(2) nor a write waits for longer than that: SO_SENDTIMEO, unix(7).
 ///

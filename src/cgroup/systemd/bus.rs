@@ -15,7 +15,7 @@ use nix::sys::socket::{MsgFlags, UnixAddr, recv, send};
 use super::message::{self, Call, FIXED, Message};
 use super::value::Value;
 use crate::error::{Error, Result};
-use crate::sys::socket::connect_within;
+use crate::sys::socket::{Reachable, connect_within};
 
 /// How long a conversation may take in all.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,8 +73,7 @@ impl Bus {
             let address = String::from_utf8_lossy(address);
             Error::os(format!("connect to systemd at {address}"), errno)
         };
-        let address = parse_address(address).map_err(failed)?;
-        let socket = connect_within(patience, &address).map_err(failed)?;
+        let socket = connect(address, patience).map_err(failed)?;
         let (deadline, systemd) = (Instant::now() + patience, String::new());
         let mut bus = Bus { socket, direct, deadline, serial: 0, unsent: Vec::new(), received: Vec::new(), systemd };
         bus.authenticate()?;
@@ -236,15 +235,16 @@ fn address() -> Result<(Vec<u8>, bool)> {
     Ok(([b"unix:path=", runtime.as_bytes(), b"/bus"].concat(), true))
 }
 
-/// "Server Addresses": the first of a list that is a Unix socket's, by path or abstract.
-fn parse_address(list: &[u8]) -> nix::Result<UnixAddr> {
+/// "Server Addresses": connects to the first of a list that is a Unix socket's, by path or abstract.
+fn connect(list: &[u8], patience: Duration) -> nix::Result<OwnedFd> {
     let addresses = list.split(|byte| *byte == b';').filter_map(|address| address.strip_prefix(b"unix:"));
     for option in addresses.flat_map(|options| options.split(|byte| *byte == b',')) {
         if let Some(path) = option.strip_prefix(b"path=") {
-            return UnixAddr::new(OsStr::from_bytes(&unescape(path)));
+            let path = Reachable::new(OsStr::from_bytes(&unescape(path)).as_ref())?;
+            return connect_within(patience, &UnixAddr::new(&*path)?);
         }
         if let Some(name) = option.strip_prefix(b"abstract=") {
-            return UnixAddr::new_abstract(&unescape(name));
+            return connect_within(patience, &UnixAddr::new_abstract(&unescape(name))?);
         }
     }
     Err(Errno::EAFNOSUPPORT)
