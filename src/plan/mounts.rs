@@ -24,7 +24,7 @@ impl Compiler<'_> {
             // Without a slash at the end, which would make the kernel follow a link.
             let path: std::path::PathBuf = self.on_host(&root.path).components().collect();
             let path = c_path(&path);
-            let propagation = self.spec.linux.rootfs_propagation;
+            let propagation = self.spec.linux.rootfs_propagation.unwrap_or(Propagation::DEFAULT);
             let tree = match (self.joins_mount_namespace(), self.inherits_mount_namespace()) {
                 (true, _) => Tree::Joined,
                 (_, true) => Tree::None,
