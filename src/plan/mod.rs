@@ -11,6 +11,7 @@ mod identity;
 mod kernel;
 mod mounts;
 mod namespaces;
+mod paths;
 mod resctrl;
 pub mod resources;
 mod seccomp;

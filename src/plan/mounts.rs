@@ -207,15 +207,18 @@ impl Compiler<'_> {
 
     /// What is hidden, and what becomes read-only once everything is in its place.
     pub(super) fn paths(&mut self) {
-        let read_only = &self.spec.linux.readonly_paths;
-        for (index, path) in read_only.iter().enumerate().filter(|(_, path)| !is_root(path)) {
-            self.init(Some(Pointer::at("/linux/readonlyPaths/#", index)), ReadOnlyPath(path.0.clone()));
+        let mut read_only_root = None;
+        for (index, path) in self.read_only_paths() {
+            let from = Pointer::at("/linux/readonlyPaths/#", index);
+            match *path == *c"/" {
+                // On the root directory, a process would see no mount.
+                true => read_only_root = Some(from),
+                false => self.init(Some(from), ReadOnlyPath(path)),
+            }
         }
-        for (index, path) in self.spec.linux.masked_paths.iter().enumerate() {
-            self.init(
-                Some(Pointer::at("/linux/maskedPaths/#", index)),
-                Mask { path: path.0.clone(), label: self.mount_label() },
-            );
+        for (index, path) in self.hidden_paths() {
+            let label = self.mount_label();
+            self.init(Some(Pointer::at("/linux/maskedPaths/#", index)), Mask { path, label });
         }
         for (index, entry) in self.spec.mounts.iter().enumerate() {
             if seals_later(entry) {
@@ -224,8 +227,8 @@ impl Compiler<'_> {
             }
         }
         self.working_directory();
-        if let Some(index) = read_only.iter().position(|path| is_root(path)) {
-            self.init(Some(Pointer::at("/linux/readonlyPaths/#", index)), ReadOnlyRoot { with_mounts: true });
+        if let Some(from) = read_only_root {
+            self.init(Some(from), ReadOnlyRoot { with_mounts: true });
         } else if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
             self.init(Some(Pointer::new("/root/readonly")), ReadOnlyRoot { with_mounts: false });
         }
@@ -244,11 +247,6 @@ fn maps(entry: &Entry, index: usize) -> Result<Maps> {
     let uid = entry.uid_mappings.text().map_err(at("/mounts/#/uidMappings"))?;
     let gid = entry.gid_mappings.text().map_err(at("/mounts/#/gidMappings"))?;
     Ok(Maps { uid, gid })
-}
-
-/// Whether a path is the root directory, on which a process sees no mount.
-fn is_root(path: &CStr) -> bool {
-    *clean(path) == *c"/"
 }
 
 /// Whether a path is another one or below it.
