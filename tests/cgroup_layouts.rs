@@ -356,6 +356,109 @@ fn containers_live_and_leave_nothing_without_cgroups() {
     limited.assert_nothing_left("a refused limit");
 }
 
+fn add_cgroup2(config: &mut Value, options: &[&str]) {
+    let mount = json!({ "destination": "/cg", "type": "cgroup2", "source": "cgroup2", "options": options });
+    config["root"]["readonly"] = json!(false);
+    config["mounts"].as_array_mut().unwrap().push(mount);
+}
+
+fn cgroup2_inside(layout: Layout, own_namespace: bool, user: bool, options: &[&str]) {
+    let what = format!("{}, cgroup namespace {own_namespace}, user {user}, {options:?}", layout.name);
+    let script = "grep -qx 1 /cg/cgroup.procs && echo it is me; ls -d /cg/../etc /cg/tasks /cg/memory 2>/dev/null
+                  mkdir /cg/below && rmdir /cg/below && echo writable; echo --; cat /proc/self/mountinfo";
+    let bundle = Bundle::sh(script).with(|config| {
+        add_cgroup2(config, options);
+        if user {
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+            for ids in ["uidMappings", "gidMappings"] {
+                config["linux"][ids] = json!([{ "containerID": 0, "hostID": 0, "size": 1000 }]);
+            }
+        }
+    });
+    let bundle = if own_namespace { bundle } else { without_namespace(bundle, "cgroup") };
+    let done = layout.launch(&bundle, "run", &[]);
+    assert_eq!(done.status, 0, "{what}: {done:?}");
+    let (said, table) = done.stdout.split_once("--\n").unwrap();
+    let writable = if options.contains(&"ro") { "" } else { "writable\n" };
+    assert_eq!(said, format!("it is me\n/cg/../etc\n{writable}"), "{what}: {done:?}");
+    let mounts = common::mount_lines(table);
+    let mount = common::mounted_on(&mounts, "/cg");
+    let root = if own_namespace { "/".to_owned() } else { format!("/ferrun-{}", bundle.id) };
+    assert_eq!((&*mount.kind, &mount.root), ("cgroup2", &root), "{what}");
+    assert!(["nosuid", "nodev", "noexec"].iter().all(|flag| mount.has(flag)), "{what}: {mount:?}");
+    bundle.assert_nothing_left(&what);
+}
+
+/// Nothing above is visible, with or without a cgroup namespace.
+#[test]
+fn a_mount_of_type_cgroup2_is_the_containers_own_part_of_v2() {
+    need_layout!(HYBRID);
+    for user in [false, true] {
+        for options in [&[][..], &["ro"]] {
+            for own_namespace in [true, false] {
+                cgroup2_inside(HYBRID, own_namespace, user, options);
+            }
+            if V2.is_here() {
+                cgroup2_inside(V2, true, user, options);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_start_that_fails_after_cgroup2_leaves_no_cgroup() {
+    need_layout!(HYBRID);
+    let bundle = Bundle::new(&["no-such-program"]).with(|config| add_cgroup2(config, &[]));
+    HYBRID.launch(&bundle, "run", &[]).refused("no-such-program");
+    bundle.assert_nothing_left("a failed start");
+    let bundle = bundle.set("/process/args", json!(["sleep", "1000"]));
+    HYBRID.launch(&bundle, "create", &[]).ok();
+    let own = format!("/ferrun-{}", bundle.id);
+    assert!(cgroups_of(&bundle.state()["pid"]).contains(&(String::new(), own)));
+    HYBRID.ferrun(&bundle, &["delete", "--force", &bundle.id]).ok();
+    bundle.assert_nothing_left("delete --force");
+}
+
+#[test]
+fn cgroup2_is_refused_where_the_host_has_none() {
+    need_root!();
+    for layout in [V1, NONE].into_iter().filter(|layout| layout.is_here()) {
+        for namespace in [true, false] {
+            let bundle = Bundle::new(&["true"]).with(|config| add_cgroup2(config, &[]));
+            let bundle = if namespace { bundle } else { without_namespace(bundle, "cgroup") };
+            let done = layout.launch(&bundle, "run", &[]);
+            assert!(done.stderr.contains("/mounts/7/type"), "{done:?}");
+            done.refused(&format!("cgroup2 is not mounted on this host, which has {}", layout.name));
+            bundle.assert_nothing_left("a refused cgroup2");
+        }
+    }
+}
+
+/// Without a cgroup namespace the container sees the cgroups that it is in, though they are ferrun's own.
+#[test]
+fn without_cgroups_of_its_own_a_container_sees_those_that_it_is_in() {
+    need_root!();
+    for kind in ["cgroup", "cgroup2"] {
+        if kind == "cgroup2" && !HYBRID.is_here() {
+            continue;
+        }
+        let bundle = without_namespace(Bundle::sh("cat /proc/self/mountinfo"), "cgroup").with(|config| {
+            config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "cgroup");
+            add_cgroup2(config, &["ro"]);
+            config["mounts"][6]["type"] = json!(kind);
+        });
+        let dir = bundle.dir.to_str().unwrap();
+        let done = bundle.bounded(&["--cgroup-manager", "disabled", "run", "--bundle", dir, &bundle.id]);
+        let mounts = common::mount_lines(&done.ok());
+        let shown: Vec<_> =
+            mounts.iter().filter(|mount| mount.kind == kind && mount.point.starts_with("/cg")).collect();
+        assert!(!shown.is_empty(), "{mounts:?}");
+        let own: Vec<String> = cgroups_of("self").into_iter().map(|(_, path)| path).collect();
+        assert!(shown.iter().all(|mount| own.contains(&mount.root)), "{shown:?}");
+        bundle.assert_nothing_left(kind);
+    }
+}
+
 #[test]
 fn with_the_cgroup_manager_disabled_no_cgroup_is_made() {
     need_root!();

@@ -204,6 +204,44 @@ fn masked_paths_are_empty_and_stay_so() {
 }
 
 #[test]
+fn a_path_that_is_listed_twice_is_mounted_on_once() {
+    need_root!();
+    let bundle =
+        Bundle::sh("cat /file /both/file; ls -A /dir; cat /proc/self/mountinfo").with(writable).with(|config| {
+            config["linux"]["maskedPaths"] =
+                json!(["/proc/cpuinfo", "/file", "/proc//cpuinfo", "/dir", "/./file", "/dir/", "//both", "/dir"]);
+            config["linux"]["readonlyPaths"] =
+                json!(["/proc/sys", "/ro", "/both", "/ro/", "/proc/./sys", "/dir", "/ro"]);
+        });
+    for name in ["dir/hidden", "both", "ro"] {
+        std::fs::create_dir_all(bundle.rootfs().join(name)).unwrap();
+    }
+    for name in ["file", "both/file"] {
+        std::fs::write(bundle.rootfs().join(name), "hidden").unwrap();
+    }
+    let done = bundle.run();
+    assert!(done.stderr.contains("/both/file': No such file"), "{done:?}");
+    let mounts = mount_lines(&done.stdout);
+    for path in ["/file", "/dir", "/both", "/ro", "/proc/cpuinfo", "/proc/sys"] {
+        assert_eq!(mounts.iter().filter(|mount| mount.point == path).count(), 1, "{path}: {done:?}");
+    }
+    assert!(mounted_on(&mounts, "/ro").has("ro") && mounted_on(&mounts, "/proc/sys").has("ro"), "{done:?}");
+}
+
+/// What is hidden first hides what is below it; below what is hidden later both stay, since a link may lead elsewhere.
+#[test]
+fn paths_below_others_are_masked_in_the_order_of_the_list() {
+    need_root!();
+    for (list, link_is_hidden) in [(json!(["/a", "/a/link"]), false), (json!(["/a/link", "/a"]), true)] {
+        let bundle = Bundle::sh("cat /elsewhere; ls -A /a").with(writable).set("/linux/maskedPaths", list);
+        std::fs::create_dir_all(bundle.rootfs().join("a")).unwrap();
+        std::os::unix::fs::symlink("/elsewhere", bundle.rootfs().join("a/link")).unwrap();
+        std::fs::write(bundle.rootfs().join("elsewhere"), "seen").unwrap();
+        assert_eq!(bundle.run().ok(), if link_is_hidden { "" } else { "seen" });
+    }
+}
+
+#[test]
 fn hundreds_of_paths_are_masked() {
     need_root!();
     let paths: Vec<String> = (0..150).flat_map(|n| [format!("/d/{n}"), format!("/f/{n}")]).collect();

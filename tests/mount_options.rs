@@ -224,13 +224,22 @@ fn what_binds_alone_changes_nothing() {
     let mounts = mounts(&[
         bind("restricted", "/m/bind", &["bind"]),
         bind("restricted", "/m/rbind", &["rbind"]),
+        bind("restricted", "/m/rbind-bind", &["rbind", "nosuid", "bind"]),
+        bind("restricted", "/m/bind-rbind", &["bind", "rbind"]),
         json!({ "destination": "/m/type", "type": "bind", "source": "odd" }),
         json!({ "destination": "/m/tmpfs", "type": "tmpfs", "source": "odd", "options": ["bind"] }),
     ]);
     let mut wrong = String::new();
-    for (path, base) in
-        [("bind", RESTRICTED), ("rbind", RESTRICTED), ("rbind/below", RESTRICTED), ("type", ODD), ("tmpfs", ODD)]
-    {
+    for (path, base) in [
+        ("bind", RESTRICTED),
+        ("rbind", RESTRICTED),
+        ("rbind/below", RESTRICTED),
+        ("rbind-bind", RESTRICTED),
+        ("rbind-bind/below", RESTRICTED),
+        ("bind-rbind/below", RESTRICTED),
+        ("type", ODD),
+        ("tmpfs", ODD),
+    ] {
         let path = format!("/m/{path}");
         compare(&mut wrong, &path, &mounted_on(&mounts, &path).options, &changed(base, ""));
     }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Bundle, Done, MountLine, mount_lines, mounted_on};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const VALUES: [&str; 9] =
     ["", "private", "rprivate", "rshared", "rslave", "runbindable", "shared", "slave", "unbindable"];
@@ -14,7 +14,7 @@ const VALUES: [&str; 9] =
 fn wanted_root(value: &str) -> &'static str {
     match value.trim_start_matches('r') {
         "shared" => "shared",
-        "slave" => "master",
+        "" | "slave" => "master",
         "unbindable" => "unbindable",
         _ => "",
     }
@@ -90,7 +90,7 @@ fn mounts_of_the_host_arrive_in_a_slave_alone() {
         mount -t tmpfs late $bundle/rootfs/late; touch $bundle/rootfs/late/in-root
         mount -t tmpfs late $bundle/host/late; touch $bundle/host/late/in-bind; touch $bundle/rootfs/go; wait $!";
     for (value, root, binds) in [
-        ("", false, 2),
+        ("", true, 2),
         ("private", false, 2),
         ("rprivate", false, 0),
         ("slave", true, 2),
@@ -107,6 +107,64 @@ fn mounts_of_the_host_arrive_in_a_slave_alone() {
         let said = on_shared_host(&bundle, script).ok();
         assert_eq!(said.contains("in-root"), root, "{value}: {said}");
         assert_eq!(said.matches("in-bind").count(), binds, "{value}: {said}");
+    }
+}
+
+fn with_user_namespace(config: &mut Value) {
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    for ids in ["uidMappings", "gidMappings"] {
+        config["linux"][ids] = json!([{ "containerID": 0, "hostID": 0, "size": 1000 }]);
+    }
+}
+
+fn joins(config: &mut Value) {
+    let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|one| one["type"] != "mount");
+    namespaces.push(json!({ "type": "mount", "path": "NAMESPACE" }));
+    // The joined namespace shows all of proc.
+    for key in ["maskedPaths", "readonlyPaths"] {
+        config["linux"].as_object_mut().unwrap().remove(key);
+    }
+}
+
+/// Without a value the root is a slave in every kind of tree that it is mounted in; what is named holds there as well.
+#[test]
+fn a_root_of_no_named_propagation_is_a_slave_everywhere() {
+    need_root!();
+    let wait = "cat /proc/self/mountinfo; i=0; while [ ! -e /go ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i+1)); done
+                echo -- $(ls /late /below/late)";
+    let script = "mkdir $bundle/rootfs/late $bundle/rootfs/below; mount -t tmpfs below $bundle/rootfs/below
+        mkdir $bundle/rootfs/below/late; unshare --mount --propagation unchanged sleep 60 & other=$!
+        ns=/proc/$other/ns/mnt; until [ $(readlink $ns) != $(readlink /proc/self/ns/mnt) ]; do :; done
+        sed -i s@NAMESPACE@$ns@ $bundle/config.json
+        $ferrun --root $bundle/state run FLAG --bundle $bundle --pid-file $bundle/pid c & run=$!
+        i=0; while [ ! -e $bundle/pid ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i+1)); done
+        mount -t tmpfs late $bundle/rootfs/late; touch $bundle/rootfs/late/in-root
+        mount -t tmpfs late $bundle/rootfs/below/late; touch $bundle/rootfs/below/late/in-mount
+        touch $bundle/rootfs/go; wait $run; kill $other";
+    type Change = fn(&mut Value);
+    let kinds: [(&str, &str, Change); 4] = [
+        ("plain", "", |_| {}),
+        ("moved", "--no-pivot", |_| {}),
+        ("user", "", with_user_namespace),
+        ("joined", "", joins),
+    ];
+    for (name, flag, change) in kinds {
+        for (value, arrives) in [("", true), ("rprivate", false)] {
+            if flag == "--no-pivot" && !arrives {
+                continue;
+            }
+            let bundle = bundle(wait, value);
+            let bundle = bundle.with(change);
+            let said = on_shared_host(&bundle, &script.replace("FLAG", flag)).ok();
+            let (table, late) = said.split_once("-- ").unwrap();
+            let wanted = if arrives { "/below/late: in-mount /late: in-root" } else { "/below/late: /late:" };
+            assert_eq!(late, wanted, "{name} {value}");
+            let mounts = mount_lines(table);
+            for path in ["/", "/below"] {
+                assert_eq!(kind(mounted_on(&mounts, path)), if arrives { "master" } else { "" }, "{name} {path}");
+            }
+        }
     }
 }
 

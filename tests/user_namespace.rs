@@ -189,6 +189,99 @@ fn the_devices_of_the_config_are_the_hosts_and_found_again() {
     bundle.run().refused("the container has another thing of that name");
 }
 
+/// Devices that the host has under other paths, or not at all: /dev/zero, /dev/full and a loop device without a disk.
+fn elsewhere(bundle: Bundle) -> Bundle {
+    bundle.with(|config| {
+        writable(config);
+        config["linux"]["devices"] = json!([
+            { "path": "/dev/other-zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 0, "gid": 7 },
+            { "path": "/opt/deep/full", "type": "u", "major": 1, "minor": 7, "fileMode": 0o100_604, "uid": 9 },
+            { "path": "/dev/zero", "type": "c", "major": 1, "minor": 5 },
+            { "path": "/dev/loop-far", "type": "b", "major": 7, "minor": 1000, "uid": COUNT, "gid": COUNT },
+            { "path": "/dev//other-zero", "type": "c", "major": 1, "minor": 5 },
+            { "path": "/dev/pipe", "type": "p" },
+        ]);
+    })
+}
+
+#[test]
+fn a_device_that_the_host_has_under_another_path_is_created_outside_and_bound() {
+    need_root!();
+    let script = "for d in /dev/other-zero /opt/deep/full /dev/zero /dev/loop-far /dev/pipe; do
+                      stat -c '%n %F %t:%T %a %u:%g' $d; done
+                  head -c 3 /dev/other-zero | wc -c; echo x >/opt/deep/full || echo full; cat /proc/self/mountinfo";
+    // Whatever the caller's umask is, and again where the files to mount on are there.
+    let bundle = elsewhere(mapped(script));
+    for umask in ["umask 077", "umask 0"] {
+        let done = bundle.run_after(umask);
+        let (devices, mounts) = done.stdout.split_once("3\nfull\n").unwrap_or_else(|| panic!("{done:?}"));
+        let wanted = "/dev/other-zero character special file 1:5 640 0:7
+/opt/deep/full character special file 1:7 604 9:0
+/dev/zero character special file 1:5 666 65534:65534
+/dev/loop-far block special file 7:3e8 666 65534:65534
+/dev/pipe fifo 0:0 666 0:0
+";
+        assert_eq!(devices, wanted, "{done:?}");
+        let mounts = mount_lines(mounts);
+        for path in ["/dev/other-zero", "/opt/deep/full", "/dev/zero", "/dev/null", "/dev/tty", "/dev/loop-far"] {
+            let mount = mounted_on(&mounts, path);
+            assert!(mount.has("nosuid") && mount.has("noexec") && !mount.has("nodev"), "{mount:?}");
+            assert_eq!(mounts.iter().filter(|other| other.point == path).count(), 1, "{mounts:?}");
+        }
+        assert_eq!(mounts.iter().filter(|mount| mount.point == "/").count(), 1, "{mounts:?}");
+        bundle.assert_nothing_left("run");
+    }
+}
+
+#[test]
+fn a_device_is_created_outside_of_joined_namespaces_as_well() {
+    need_root!();
+    let (_target, pid) = target();
+    let script = "stat -c '%t:%T %a %u:%g' /dev/other-zero; head -c 3 /dev/other-zero | wc -c";
+    let bundle =
+        elsewhere(join_user(Bundle::sh(script), pid)).with(|config| map(config, &json!([range(0, FIRST, COUNT)])));
+    assert_eq!(bundle.run().ok(), "1:5 640 0:7\n3");
+    bundle.assert_nothing_left("run");
+    let mut holder = Command::new("unshare");
+    holder.args(["--user", "--map-root-user", "--mount", "--propagation", "private", "sh", "-c"]);
+    let mut holder = holder.arg("echo ready && exec sleep 1000").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+    let bundle = elsewhere(Bundle::sh(script)).with(|config| {
+        for (kind, name) in [("user", "user"), ("mount", "mnt")] {
+            add_namespace(config, json!({ "type": kind, "path": format!("/proc/{}/ns/{name}", holder.id()) }));
+        }
+        map(config, &json!([range(0, 0, 1)]));
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == "proc");
+        // The host's /proc, whole, is in the namespace.
+        for key in ["maskedPaths", "readonlyPaths"] {
+            config["linux"][key] = json!([]);
+        }
+    });
+    let done = bundle.run();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    // The group is not mapped there and stays root's.
+    assert_eq!(done.ok(), "1:5 640 0:0\n3");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn without_the_right_to_create_devices_a_device_of_another_path_is_refused() {
+    need_root!();
+    let bundle = mapped("true").with(|config| {
+        writable(config);
+        config["linux"]["devices"] = json!([{ "path": "/etc/full", "type": "c", "major": 1, "minor": 7 }]);
+    });
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-mknod"]).arg(common::ferrun_binary());
+    command.arg("--root").arg(bundle.state_root()).args(["run", "--bundle"]).arg(&bundle.dir).arg(&bundle.id);
+    let done = Done::new(command.stdin(std::process::Stdio::null()).output().unwrap());
+    assert!(done.stderr.contains("/linux/devices/0"), "{done:?}");
+    done.refused("the host has no such device there");
+    bundle.assert_nothing_left("run");
+    assert!(!bundle.rootfs().join("etc/full").exists(), "no file to mount on is left");
+}
+
 #[test]
 fn capabilities_are_those_of_the_config_whatever_ferrun_has() {
     need_root!();

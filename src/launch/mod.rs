@@ -169,6 +169,7 @@ impl Launch<'_> {
         own.extend(self.guard.get().map(AsFd::as_fd));
         own.extend(self.trace.map(AsFd::as_fd));
         own.extend(self.plan.maps.iter().filter_map(|namespace| namespace.descriptor()));
+        own.extend(self.plan.nodes.as_ref().and_then(|store| store.descriptor()));
         let numbers = (0..3 + self.plan.preserved).chain(own.iter().map(AsRawFd::as_raw_fd)).collect();
         self.console.set(console);
         self.outlet.set(outlet);
@@ -213,6 +214,7 @@ impl Launch<'_> {
                 Ok(())
             }
             (Action::MakeUserNamespace(step), ..) => step.run(),
+            (Action::CreateNodes(step), ..) => step.run(),
             (Action::OpenSources(step), Ok(process), Ok(channel)) => sources::open(step, process.pid, channel),
             (Action::Record(_), Ok(process), _) => (self.record)(process.pid, process.fd.as_fd()),
             (Action::Release(_), _, Ok(channel)) => channel.release(),

@@ -1,5 +1,6 @@
 //! `linux.cgroupsPath` and `linux.resources`.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Compiler;
@@ -13,7 +14,7 @@ use crate::cgroup::device_rules;
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::cgroup::directory::{Directory, MakeV1, MakeV2};
 use crate::cgroup::join::Join;
-use crate::cgroup::layout::{Hierarchy, MOUNT_POINT};
+use crate::cgroup::layout::{Hierarchy, MOUNT_POINT, is_outside};
 use crate::cgroup::limit::Limit;
 use crate::cgroup::owner::GiveCgroup;
 use crate::cgroup::write::{Write, property};
@@ -42,6 +43,14 @@ impl Compiler<'_> {
     pub(super) fn v1(&self) -> impl Iterator<Item = (&Hierarchy, &Directory)> {
         let layout = &self.host.cgroups;
         layout.v1.iter().zip(&self.directories[usize::from(layout.unified.is_some())..])
+    }
+
+    /// The cgroup of a hierarchy that the container's processes are in: its own, or ferrun's where none is created.
+    pub(super) fn joined<'a>(&self, hierarchy: &Hierarchy, directory: &'a Directory) -> Cow<'a, str> {
+        match self.options.manager == Manager::Disabled && !is_outside(&hierarchy.own) {
+            true => format!("{}{}", hierarchy.mount_point, hierarchy.own).into(),
+            false => (&*directory.path).into(),
+        }
     }
 
     /// The container's directory in the v2 hierarchy.

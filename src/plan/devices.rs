@@ -1,5 +1,7 @@
 //! `linux.devices`, and the devices of every container.
 
+use std::rc::Rc;
+
 use nix::sys::stat::SFlag;
 
 use super::Compiler;
@@ -7,8 +9,38 @@ use crate::bundle::path::clean;
 use crate::pointer::Pointer;
 use crate::rootfs::devices::DefaultDevices;
 use crate::rootfs::node::Node;
+use crate::rootfs::node_store::{CreateNodes, NodeStore};
 
 impl Compiler<'_> {
+    /// What the parent does for the devices of a user namespace, before the init is cloned.
+    pub(super) fn create_nodes(&mut self) {
+        let linux = &self.spec.linux;
+        if !self.has_user_namespace() {
+            return;
+        }
+        let nodes = linux.devices.iter().enumerate().filter_map(|(index, device)| {
+            let node = Node {
+                path: clean(&device.path),
+                kind: device.kind,
+                number: device.number().filter(|_| device.kind != SFlag::S_IFIFO)?,
+                mode: device.file_mode.map(|mode| mode & !SFlag::S_IFMT.bits()),
+                uid: linux.uid_mappings.on_host(device.uid.unwrap_or(0)),
+                gid: linux.gid_mappings.on_host(device.gid.unwrap_or(0)),
+                bind: true,
+                store: None,
+            };
+            Some((index, node))
+        });
+        let nodes: Vec<_> = nodes.collect();
+        if nodes.is_empty() {
+            return;
+        }
+        let store = Rc::new(NodeStore::default());
+        self.plan.nodes = Some(store.clone());
+        let (elsewhere, label) = (self.joins_mount_namespace(), self.mount_label());
+        self.parent(Some(Pointer::new("/linux/devices")), CreateNodes { nodes, elsewhere, label, store });
+    }
+
     /// The default devices, then those of the config. Whether /dev is the container's own, so that they are created there,
     /// is asked of its mount when the steps run: a path tells nothing, for links of the image.
     pub(super) fn devices(&mut self) {
@@ -30,6 +62,7 @@ impl Compiler<'_> {
                 uid: device.uid,
                 gid: device.gid,
                 bind,
+                store: self.plan.nodes.clone().map(|store| (store, index)),
             };
             self.init(Some(Pointer::at("/linux/devices/#", index)), node);
         }

@@ -11,6 +11,7 @@ mod identity;
 mod kernel;
 mod mounts;
 mod namespaces;
+mod paths;
 mod resctrl;
 pub mod resources;
 mod seccomp;
@@ -40,6 +41,7 @@ use crate::process::affinity::AllCpus;
 use crate::process::hook::Hook;
 use crate::process::session::{Isolate, Keyring};
 use crate::rootfs::idmap::UserNamespace;
+use crate::rootfs::node_store::NodeStore;
 use crate::seccomp::profile::Listener;
 use step::{AwaitReady, Record, Release, Wait};
 
@@ -74,6 +76,8 @@ pub struct Plan {
     pub denies_execve: bool,
     /// The maps of mounts, each once.
     pub maps: Vec<Rc<UserNamespace>>,
+    /// The devices that the parent creates.
+    pub nodes: Option<Rc<NodeStore>>,
     /// For the hints of errors: what the container has of a user namespace.
     mapped: Option<user_namespace::Mapped>,
     /// The same: whether its root is mounted nowhere.
@@ -247,6 +251,7 @@ impl Compiler<'_> {
         self.note(cgroup);
         self.new_time();
         self.mapped_mounts();
+        self.create_nodes();
         self.clone();
         self.parent(None, Record);
         let mapped = self.user_namespace();

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::{Compiler, c_path};
 use crate::bundle::mount::Mount as Entry;
-use crate::bundle::path::clean;
+use crate::cgroup::layout::MOUNT_POINT;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::rootfs::cgroup::{CgroupMount, Hierarchy, View};
@@ -24,7 +24,7 @@ impl Compiler<'_> {
             // Without a slash at the end, which would make the kernel follow a link.
             let path: std::path::PathBuf = self.on_host(&root.path).components().collect();
             let path = c_path(&path);
-            let propagation = self.spec.linux.rootfs_propagation;
+            let propagation = self.spec.linux.rootfs_propagation.unwrap_or(Propagation::DEFAULT);
             let tree = match (self.joins_mount_namespace(), self.inherits_mount_namespace()) {
                 (true, _) => Tree::Joined,
                 (_, true) => Tree::None,
@@ -66,7 +66,12 @@ impl Compiler<'_> {
             return self.init(from, Remount { destination, options: entry.options.clone() });
         }
         if is_cgroup(entry) {
-            let (view, cut_off) = (self.cgroup_view(), self.shares_with_host());
+            let view = self.cgroup_view(entry.kind() == Some(c"cgroup2"));
+            let Some(view) = self.note(view.map_err(|error| error.from_property(Pointer::at("/mounts/#/type", index))))
+            else {
+                return;
+            };
+            let cut_off = self.shares_with_host();
             let (options, label) = (entry.options.clone(), self.mount_label());
             return self.init(from, CgroupMount { view, destination, options, cut_off, label });
         }
@@ -157,15 +162,22 @@ impl Compiler<'_> {
         Some(IdMap { namespace, recursive: entry.options.idmap == Some(true) })
     }
 
-    /// What a mount of type cgroup shows on this host.
-    fn cgroup_view(&self) -> View {
+    /// What a mount of type `cgroup` or `cgroup2` shows on this host. The former is whatever the host has; where
+    /// that is v1, the latter shows the v2 tree beside it, also without a cgroup namespace no more than the container's.
+    ///
+    /// # Errors
+    /// `cgroup2` without a v2 tree.
+    fn cgroup_view(&self, cgroup2: bool) -> Result<View> {
         let layout = &self.host.cgroups;
         let own_namespace = self.has_cgroup_namespace();
         let text = |text: &str| CString::new(text).expect("the kernel's names have no NUL");
-        if layout.is_v2() {
-            return match own_namespace {
-                true => View::V2,
-                false => View::HostV2(text(crate::cgroup::layout::MOUNT_POINT)),
+        if layout.is_v2() || cgroup2 {
+            return match (&layout.unified, self.unified()) {
+                (Some(_), _) if own_namespace => Ok(View::V2),
+                (Some(hierarchy), _) if layout.is_v2() => Ok(View::HostV2(text(&hierarchy.mount_point))),
+                (Some(hierarchy), Some(directory)) => Ok(View::OwnV2(text(&self.joined(hierarchy, directory)))),
+                _ => Err(Error::new(format!("cgroup2 is not mounted on this host, which has {}", layout.describe()))
+                    .hint(format!("it would be at {MOUNT_POINT} or {MOUNT_POINT}/unified"))),
             };
         }
         let hierarchies = self.v1().map(|(hierarchy, directory)| {
@@ -174,10 +186,11 @@ impl Compiler<'_> {
                 false => hierarchy.controllers.clone(),
             };
             // mount(2), which makes a view of v1, works in no tree that is mounted nowhere.
-            let bind = (!own_namespace || self.inherits_mount_namespace()).then(|| text(&directory.path));
+            let bind = !own_namespace || self.inherits_mount_namespace();
+            let bind = bind.then(|| text(&self.joined(hierarchy, directory)));
             Hierarchy { name: text(hierarchy.name()), bind, data: text(&data) }
         });
-        View::V1(hierarchies.collect())
+        Ok(View::V1(hierarchies.collect()))
     }
 
     /// Leaving the host's tree.
@@ -207,15 +220,18 @@ impl Compiler<'_> {
 
     /// What is hidden, and what becomes read-only once everything is in its place.
     pub(super) fn paths(&mut self) {
-        let read_only = &self.spec.linux.readonly_paths;
-        for (index, path) in read_only.iter().enumerate().filter(|(_, path)| !is_root(path)) {
-            self.init(Some(Pointer::at("/linux/readonlyPaths/#", index)), ReadOnlyPath(path.0.clone()));
+        let mut read_only_root = None;
+        for (index, path) in self.read_only_paths() {
+            let from = Pointer::at("/linux/readonlyPaths/#", index);
+            match *path == *c"/" {
+                // On the root directory, a process would see no mount.
+                true => read_only_root = Some(from),
+                false => self.init(Some(from), ReadOnlyPath(path)),
+            }
         }
-        for (index, path) in self.spec.linux.masked_paths.iter().enumerate() {
-            self.init(
-                Some(Pointer::at("/linux/maskedPaths/#", index)),
-                Mask { path: path.0.clone(), label: self.mount_label() },
-            );
+        for (index, path) in self.hidden_paths() {
+            let label = self.mount_label();
+            self.init(Some(Pointer::at("/linux/maskedPaths/#", index)), Mask { path, label });
         }
         for (index, entry) in self.spec.mounts.iter().enumerate() {
             if seals_later(entry) {
@@ -224,8 +240,8 @@ impl Compiler<'_> {
             }
         }
         self.working_directory();
-        if let Some(index) = read_only.iter().position(|path| is_root(path)) {
-            self.init(Some(Pointer::at("/linux/readonlyPaths/#", index)), ReadOnlyRoot { with_mounts: true });
+        if let Some(from) = read_only_root {
+            self.init(Some(from), ReadOnlyRoot { with_mounts: true });
         } else if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
             self.init(Some(Pointer::new("/root/readonly")), ReadOnlyRoot { with_mounts: false });
         }
@@ -244,11 +260,6 @@ fn maps(entry: &Entry, index: usize) -> Result<Maps> {
     let uid = entry.uid_mappings.text().map_err(at("/mounts/#/uidMappings"))?;
     let gid = entry.gid_mappings.text().map_err(at("/mounts/#/gidMappings"))?;
     Ok(Maps { uid, gid })
-}
-
-/// Whether a path is the root directory, on which a process sees no mount.
-fn is_root(path: &CStr) -> bool {
-    *clean(path) == *c"/"
 }
 
 /// Whether a path is another one or below it.

@@ -35,6 +35,7 @@ use crate::rootfs::idmap::MakeUserNamespace;
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
 use crate::rootfs::mount::{Mount, SealReadOnly};
 use crate::rootfs::node::Node;
+use crate::rootfs::node_store::CreateNodes;
 use crate::rootfs::propagation::PropagateRoot;
 use crate::rootfs::remount::Remount;
 use crate::rootfs::root::{BindRoot, EnterRoot, MoveRoot, Pivot, ReadOnlyRoot};
@@ -97,6 +98,8 @@ actions! {
     NewTime(NewTime) = "time",
     /// Maps for mounts.
     MakeUserNamespace(MakeUserNamespace) = "idmap",
+    /// Devices for a container in a user namespace.
+    CreateNodes(CreateNodes) = "dev",
     /// Makes the init.
     Clone(Clone) = "clone",
     /// The ids of a new user namespace.
@@ -156,7 +159,7 @@ actions! {
     /// The devices that every container has.
     Devices(DefaultDevices) = "dev",
     /// A device of `linux.devices`.
-    Node(Node) = "dev",
+    Node(Box<Node>) = "dev",
     /// Waits for the parent's [`Release`].
     Wait(Wait) = "wait",
     /// Tells the parent that it is time for its hooks.
@@ -239,6 +242,7 @@ boxed! {
     Mount(Mount),
     Remount(Remount),
     CgroupMount(CgroupMount),
+    Node(Node),
     Seccomp(Install),
 }
 

@@ -1,4 +1,4 @@
-//! A mount of type `cgroup`: the container's view of its own cgroup.
+//! A mount of type `cgroup` or `cgroup2`: the container's view of its own cgroup.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -40,7 +40,9 @@ pub enum View {
     V1(Vec<Hierarchy>),
     /// The cgroup v2 tree, rooted at the container's cgroup by its cgroup namespace.
     V2,
-    /// The host's cgroup v2 tree, for a container without a cgroup namespace.
+    /// The container's directory of that tree on the host, for a container without a cgroup namespace.
+    OwnV2(CString),
+    /// The host's cgroup v2 tree, for such a container where there is no other.
     HostV2(CString),
 }
 
@@ -75,7 +77,7 @@ impl CgroupMount {
                 )));
             }
             View::V1(_) => tmpfs(self.label.as_deref()).what(|| format!("mount {self}"))?,
-            View::HostV2(path) => {
+            View::OwnV2(path) | View::HostV2(path) => {
                 mount::open_tree(CWD, path, mount::OPEN_TREE_CLONE).what(|| format!("mount {self}"))?
             }
         };
@@ -151,6 +153,7 @@ impl fmt::Display for CgroupMount {
                 write!(f, "cgroup v1 on {destination}: {}", names.join(" "))
             }
             View::V2 => write!(f, "cgroup2 on {destination}"),
+            View::OwnV2(path) => write!(f, "cgroup2 {} on {destination}", path.to_string_lossy()),
             View::HostV2(_) => write!(f, "the host's cgroup2 on {destination}"),
         }
     }

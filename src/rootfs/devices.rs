@@ -48,11 +48,20 @@ impl DefaultDevices {
         for (name, major, minor) in NODES {
             let path = CString::new([b"/dev/", name.to_bytes()].concat()).expect("joined from strings without NUL");
             let number = makedev(*major, *minor);
-            let node = Node { path, kind: SFlag::S_IFCHR, number, mode: None, uid: None, gid: None, bind: self.bind };
+            let node = Node {
+                path,
+                kind: SFlag::S_IFCHR,
+                number,
+                mode: None,
+                uid: None,
+                gid: None,
+                bind: self.bind,
+                store: None,
+            };
             match self.bind {
-                true => node.bind(&dev, name)?,
+                true => node.bind(rootfs, &dev, name)?,
                 false => {
-                    if make_node(&dev, name, &node)? {
+                    if make_node(rootfs, &dev, name, &node)? {
                         created.push(*name);
                     }
                 }
@@ -71,13 +80,13 @@ impl DefaultDevices {
 }
 
 /// Returns whether it was created.
-fn make_node(dev: &OwnedFd, name: &CStr, node: &Node) -> Result<bool> {
+fn make_node(rootfs: &Rootfs, dev: &OwnedFd, name: &CStr, node: &Node) -> Result<bool> {
     match mknodat(dev, name, node.kind, Mode::from_bits_truncate(0o666), node.number) {
         Err(Errno::EEXIST) => match node.there(dev, name)? {
             There::Same(_) => Ok(false),
             There::Other(_) => Err(node.taken()),
         },
-        Err(Errno::EPERM) => node.bind(dev, name).map(|()| false),
+        Err(Errno::EPERM) => node.bind(rootfs, dev, name).map(|()| false),
         result => result.what(|| format!("mknod {node}")).map(|()| true),
     }
 }

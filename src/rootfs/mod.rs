@@ -13,6 +13,7 @@ pub mod mask;
 pub mod mount;
 mod mount_table;
 pub mod node;
+pub mod node_store;
 pub mod options;
 pub mod propagation;
 pub mod remount;

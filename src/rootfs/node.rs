@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -10,12 +11,14 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, majo
 use nix::unistd::{Gid, Uid, fchownat};
 
 use super::mount::attach;
+use super::node_store::NodeStore;
 use super::propagation::SLAVE;
 use super::{Rootfs, split};
 use crate::error::{Context, Error, Result};
 use crate::process::procfs::Procfs;
 use crate::sys::fd::CWD;
-use crate::sys::{file, mount};
+use crate::sys::file;
+use crate::sys::mount::{self, MountAttr, attr};
 
 /// Creates a device node or a named pipe. One that was there before is kept as it is if it is the same device.
 #[derive(PartialEq)]
@@ -34,6 +37,8 @@ pub struct Node {
     pub gid: Option<u32>,
     /// In a user namespace, which may make no devices.
     pub bind: bool,
+    /// In a user namespace: where it may be, and under which index, if the host does not have it under its path.
+    pub store: Option<(Rc<NodeStore>, usize)>,
 }
 
 /// What is already where a device shall be.
@@ -47,6 +52,9 @@ pub(super) enum There {
 fn is_empty_file(stat: &FileStat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_size == 0
 }
+
+/// Whatever the root's propagation is, the container mounts nothing over the host's device; and nobody executes one.
+const BOUND: MountAttr = MountAttr { set: attr::NOSUID | attr::NOEXEC, ..SLAVE };
 
 const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
@@ -63,12 +71,14 @@ impl Node {
         let made = match mknodat(&directory, name.as_c_str(), self.kind, mode, self.number) {
             Ok(()) => true,
             Err(Errno::EEXIST) => false,
-            Err(Errno::EPERM) => return self.bind(&directory, &name),
+            Err(Errno::EPERM) => return self.bind(rootfs, &directory, &name),
             Err(errno) => return Err(Error::os(format!("mknod {self}"), errno)),
         };
         let (node, stat) = match self.there(&directory, &name)? {
             There::Same(found) => found,
-            There::Other((_, stat)) if self.bind && is_empty_file(&stat) => return self.bind(&directory, &name),
+            There::Other((_, stat)) if self.bind && is_empty_file(&stat) => {
+                return self.bind(rootfs, &directory, &name);
+            }
             There::Other(_) => return Err(self.taken()),
         };
         if made {
@@ -114,7 +124,15 @@ impl Node {
 
     /// Where no devices may be made, the host's own is shown, with the host's owner and mode, on a file that
     /// is made for it.
-    pub(super) fn bind(&self, directory: &OwnedFd, name: &CStr) -> Result<()> {
+    pub(super) fn bind(&self, rootfs: &Rootfs, directory: &OwnedFd, name: &CStr) -> Result<()> {
+        // Before a file is made for it, which would stay and be in the way of a start that makes the node.
+        let copy = match self.copy_of_host(rootfs) {
+            Ok(copy) => copy,
+            Err(error) => match self.there(directory, name) {
+                Ok(There::Same(_)) => return Ok(()),
+                _ => return Err(error),
+            },
+        };
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let place = match openat(directory, name, flags, Mode::from_bits_truncate(0o666)) {
             Err(Errno::EEXIST) => match self.there(directory, name)? {
@@ -125,24 +143,39 @@ impl Node {
             },
             result => result.what(|| format!("mount point of {self}"))?,
         };
-        let source = self.of_host().ok_or_else(|| {
-            let error = Error::os(format!("mknod {self}"), Errno::EPERM);
-            error.hint("the host has no such device there that could be bound in its place")
-        })?;
-        let copy = mount::clone_tree(&source, false).what(|| format!("bind {self}"))?;
-        // Whatever the root's propagation is, the container mounts nothing over the host's device.
-        mount::mount_setattr(&copy, false, &SLAVE).what(|| format!("cut off {self}"))?;
         attach(&copy, &place, &self.path)
     }
 
-    /// The same device on the host: of the same path, or where udev has it by its number.
-    fn of_host(&self) -> Option<OwnedFd> {
-        let class = if self.kind == SFlag::S_IFBLK { "block" } else { "char" };
-        let by_number = format!("/dev/{class}/{}:{}", major(self.number), minor(self.number));
-        [self.path.clone(), CString::new(by_number).ok()?].into_iter().find_map(|path| {
-            let found = openat(CWD, path.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-            fstat(&found).is_ok_and(|stat| self.is_same(&stat)).then_some(found)
-        })
+    /// A detached mount of the device: of what was created for this container, or of what the host has under its path.
+    fn copy_of_host(&self, rootfs: &Rootfs) -> Result<OwnedFd> {
+        let created = match &self.store {
+            Some((store, index)) => store.take(*index, rootfs).what(|| format!("bind {self}"))?,
+            None => None,
+        };
+        let copy = match created {
+            Some(copy) => copy,
+            None => {
+                let source = self.of_host()?.ok_or_else(|| {
+                    let error = Error::os(format!("mknod {self}"), Errno::EPERM);
+                    error.hint("the host has no such device there that could be bound in its place")
+                })?;
+                mount::clone_tree(&source, false).what(|| format!("bind {self}"))?
+            }
+        };
+        mount::mount_setattr(&copy, false, &BOUND).what(|| format!("set options of {self}"))?;
+        Ok(copy)
+    }
+
+    /// The same device on the host, under the same path.
+    pub(super) fn of_host(&self) -> Result<Option<OwnedFd>> {
+        let what = || format!("look for {self} on the host");
+        match openat(CWD, self.path.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            found => {
+                let found = found.what(what)?;
+                Ok(self.is_same(&fstat(&found).what(what)?).then_some(found))
+            }
+        }
     }
 }
 

@@ -185,7 +185,8 @@ impl Options {
         };
         match OPTIONS[known].1 {
             Nothing => {}
-            Bind(recursive) => self.bind = Some(recursive),
+            // Each is a flag of mount(2), and none takes another's away: recursive once is recursive.
+            Bind(recursive) => self.bind = Some(recursive || self.bind == Some(true)),
             Set(bits) => self.here.add(bits),
             Clear(bits) => self.here.remove(bits),
             Atime(mode) => self.here.atime(mode),
@@ -276,6 +277,18 @@ mod tests {
         let o = options(&["nosuid", "ro", "suid", "rw", "nodev"]);
         assert_eq!(o.here, Attributes { set: attr::NODEV, clear: attr::NOSUID | attr::RDONLY });
         assert!(o.all.is_empty() && o.bind.is_none() && o.data.is_empty());
+    }
+
+    #[test]
+    fn a_bind_is_recursive_wherever_rbind_is_among_its_options() {
+        for (list, bind) in [
+            (&["bind"][..], Some(false)),
+            (&["rbind", "bind"], Some(true)),
+            (&["bind", "ro", "rbind"], Some(true)),
+            (&["ro"], None),
+        ] {
+            assert_eq!(options(list).bind, bind, "{list:?}");
+        }
     }
 
     #[test]

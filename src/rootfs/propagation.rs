@@ -38,6 +38,9 @@ pub struct Propagation {
 }
 
 impl Propagation {
+    /// The propagation of a root whose config does not name one: `rslave`.
+    pub const DEFAULT: Propagation = Propagation { kind: libc::MS_SLAVE, recursive: true };
+
     /// Reads a value.
     ///
     /// # Errors
@@ -70,11 +73,6 @@ impl Propagation {
     /// What the host's tree becomes, in the container's mount namespace.
     pub(super) fn of_host(self) -> u64 {
         if self.is_private() && self.recursive { libc::MS_PRIVATE } else { libc::MS_SLAVE }
-    }
-
-    /// Whether the root is left as its binding made it.
-    pub(super) fn keeps_master(self) -> bool {
-        self.is_slave() || self.of_host() == libc::MS_PRIVATE
     }
 
     /// Whether something is left to do at the end.

@@ -31,8 +31,8 @@ pub enum Tree {
 pub struct BindRoot {
     /// The root file system on the host.
     pub path: CString,
-    /// What the config says of its propagation.
-    pub propagation: Option<Propagation>,
+    /// Its propagation.
+    pub propagation: Propagation,
     /// Where it is mounted.
     pub tree: Tree,
 }
@@ -40,10 +40,9 @@ pub struct BindRoot {
 impl BindRoot {
     /// Runs the step.
     pub fn run(&self) -> Result<Rootfs> {
-        let shared = self.tree != Tree::Own || self.propagation.is_some_and(Propagation::is_shared);
+        let shared = self.tree != Tree::Own || self.propagation.is_shared();
         if !shared {
-            let change = self.propagation.map_or(libc::MS_SLAVE, Propagation::of_host);
-            let change = MountAttr { propagation: change, ..MountAttr::default() };
+            let change = MountAttr { propagation: self.propagation.of_host(), ..MountAttr::default() };
             mount::mount_setattr_on(c"/", true, &change).what(|| "cut the mounts off from the host's")?;
         }
         // A link in its place is not followed, whatever was seen there before.
@@ -53,12 +52,13 @@ impl BindRoot {
         if shared && self.tree != Tree::None {
             propagation::cut_off_mount_of(&place).what(|| format!("cut the mount of {self} off from the host's"))?;
         }
-        if self.propagation.is_none_or(|value| !value.keeps_master()) {
-            // The mounts inside are slaves by now, or must not lead to the host's at all.
-            let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-            mount::mount_setattr(&root, shared, &private).what(|| format!("make {self} private"))?;
-        } else if shared {
-            mount::mount_setattr(&root, true, &SLAVE).what(|| format!("make {self} a slave"))?;
+        // In a tree that is mounted nowhere nothing arrives.
+        let wanted =
+            if self.propagation.is_slave() && self.tree != Tree::None { libc::MS_SLAVE } else { libc::MS_PRIVATE };
+        // The copy has the propagation of the host's tree, unless that has been left as it is.
+        if shared || wanted != self.propagation.of_host() {
+            let change = MountAttr { propagation: wanted, ..MountAttr::default() };
+            mount::mount_setattr(&root, shared, &change).what(|| format!("set the propagation of {self}"))?;
         }
         if self.tree != Tree::None {
             super::mount::attach(&root, &place, &self.path)?;
