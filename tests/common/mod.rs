@@ -1,5 +1,5 @@
 //! What every test on real bundles needs: the binary, a bundle with busybox, and a clean host after it.
-#![allow(dead_code)] // each test binary uses its part
+#![allow(dead_code, unused_imports)] // each test binary uses its part
 
 pub mod limits;
 pub mod observe;
