@@ -15,7 +15,7 @@ row() { rows+=("$1") about[$1]=$2; } # NAME WORDS
 # What filters of config.json are written with.
 definitions='
 def sh($script): .process.args = ["/bin/sh", "-c", $script];
-def mount($entry): .mounts += [$entry];
+def mount(entries): .mounts += [entries];
 def bind($source; $destination; $options):
 	mount({$destination, type: "bind", $source, options: (["rbind"] + $options)});
 def hook($when; $script): .hooks[$when] += [{path: "/bin/sh", args: ["sh", "-c", $script]}];
@@ -97,8 +97,10 @@ hangs() { [ "$rc" = 124 ] || [ "$rc" = 137 ]; }
 
 # An attack was made, and failed: its program printed 'ran', or the runtime refused with an error.
 tried() {
-	if has "$out" ran || { [ "$rc" -gt 0 ] && [ "$rc" -lt 124 ] || [ "$rc" = 255 ]; } && [ -n "$out$err" ]; then
-		held
+	if has "$out" ran; then
+		held "the program ran"
+	elif { [ "$rc" -gt 0 ] && [ "$rc" -lt 124 ] || [ "$rc" = 255 ]; } && [ -n "$out$err" ]; then
+		held "$(head -n 1 <<<"$err$out" | head -c 200)"
 	else
 		broken "neither ran nor was refused: status $rc, $out $err"
 	fi

@@ -3,7 +3,8 @@
 
 row S1 "code beside the init rewrites the state through /proc/INIT/fd"
 row_S1() {
-	local rewrite='for f in /proc/[0-9]*/fd/*; do case $f in */[012]) continue ;; esac; [ -f $f ] && echo for""ged >>$f; done 2>/dev/null'
+	local rewrite='for f in /proc/[0-9]*/fd/*; do case $f in */[012]) continue ;; esac
+		[ -f $f ] && echo for""ged >>$f; done 2>/dev/null'
 	bundle "capabilities([\"CAP_SYS_PTRACE\", \"CAP_DAC_OVERRIDE\"]) | sh(\"echo ran\")
 		| hook(\"startContainer\"; $(jq -n --arg s "$rewrite; echo x >>/tmp/hook; true" '$s'))"
 	create && start
@@ -15,9 +16,10 @@ row_S1() {
 		| sh($(jq -n --arg s "while :; do $rewrite; echo x >>/tmp/rounds; done" '$s'))"
 	local neighbour=$rootfs
 	on run --detach --bundle "$bundle" --pid-file "$dir/neighbour" neighbour </dev/null
-	bundle=$dir/second filter "$dir/joined.json" "namespace({type: \"pid\", path: \"/proc/$(cat "$dir/neighbour")/ns/pid\"}) | sh(\"echo ran\")"
-	mkdir "$dir/second" && cp -a "$neighbour" "$dir/second/rootfs" && mv "$dir/joined.json" "$dir/second/config.json"
 	bundle=$dir/second
+	mkdir "$bundle" && cp -a "$neighbour" "$bundle/rootfs"
+	filter "$bundle/config.json" "sh(\"echo ran\")
+		| namespace({type: \"pid\", path: \"/proc/$(cat "$dir/neighbour")/ns/pid\"})"
 	create
 	local seen=$(wc -l <"$neighbour/tmp/rounds")
 	wait_until rounds_after "$((seen + 2))" "$neighbour/tmp/rounds" || broken "the neighbour does not run"
@@ -30,7 +32,8 @@ rounds_after() { [ "$(wc -l <"$2")" -ge "$1" ]; }
 row S2 "startContainer hooks run without the seccomp filter"
 row_S2() {
 	bundle 'sh("sleep 3") | .linux.seccomp = denied("mkdir"; 28)
-		| hook("startContainer"; "grep Seccomp: /proc/self/status >/tmp/hook; (sleep 1; grep Seccomp: /proc/self/status >/tmp/child) & :")'
+		| hook("startContainer"; "grep Seccomp: /proc/self/status >/tmp/hook
+			(sleep 1; grep Seccomp: /proc/self/status >/tmp/child) & :")'
 	create && start
 	wait_until test -s "$rootfs/tmp/child" || broken "the hook did not run: $out $err"
 	if grep -q '0$' "$rootfs/tmp/hook" "$rootfs/tmp/child"; then escaped "the hook is unfiltered"; else held; fi
@@ -138,7 +141,8 @@ row_S8() {
 row S9 "streams that are terminals or devices get the container's owner for good"
 row_S9() {
 	bundle 'sh("echo ran") | .process.user = {uid: 1234, gid: 1234}'
-	script -qec "\"$runtime\" --root \"$root\" run --bundle \"$bundle\" $id; stat -c 'owner %u' \$(tty)" /dev/null </dev/null >"$dir/typescript"
+	script -qec "\"$runtime\" --root \"$root\" run --bundle \"$bundle\" $id; stat -c 'owner %u' \$(tty)" \
+		/dev/null </dev/null >"$dir/typescript"
 	out=$(cat "$dir/typescript") err='' rc=0
 	has "$out" "owner " || broken "no terminal: $out"
 	escaped_if "the terminal was given away" has "$out" "owner 1234"

@@ -849,6 +849,22 @@ fn a_trace_that_cannot_be_written_fails_the_start() {
 }
 
 #[test]
+fn a_log_is_not_waited_for_and_nobody_else_can_write_to_it() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let (fifo, log) = (path(&bundle, "fifo"), path(&bundle, "log"));
+    nix::unistd::mkfifo(Path::new(&fifo), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let done = bundle.bounded(&["--log", &fifo, "state", "none"]);
+    assert!(done.status == 1 && done.stderr.contains("container does not exist: none"), "{done:?}");
+    assert!(done.stderr.contains(&format!("log {fifo:?}")), "{done:?}");
+    let mut state = Command::new("sh");
+    state.args(["-c", "umask 0; \"$0\" --log \"$1\" state none"]).arg(ferrun_binary()).arg(&log);
+    assert_eq!(state.status().unwrap().code(), Some(1));
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[test]
 fn files_that_are_written_follow_no_link() {
     need_root!();
     let bundle = Bundle::new(&["true"]).set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" }));
