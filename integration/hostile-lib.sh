@@ -46,6 +46,12 @@ config='{
 } | capabilities(["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP",
 	"SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"] | map("CAP_" + .))' # as Docker
 
+second() { # FILTER: a bundle of the same image beside the first one; sets bundle and rootfs
+	mkdir "$dir/second" && cp -a "$rootfs" "$dir/second/rootfs"
+	bundle=$dir/second rootfs=$dir/second/rootfs
+	filter "$bundle/config.json" ".linux.cgroupsPath += \"-second\" | $1"
+}
+
 filter() { # OUT FILTER: a config.json that the filter changed; $canary and $dir are known to it
 	jq -n --arg token "$token" --arg canary "$canary" --arg dir "$dir" "$definitions $config | $2" >"$1" ||
 		broken "the row's config is wrong"
@@ -80,7 +86,10 @@ bounded() { # COMMAND...: sets rc, out and err; 124 or 137: it was given up
 runtime() { "$runtime" --root "$root" "$@"; }
 on() { bounded "$runtime" --root "$root" "$@"; } # VERB ARGUMENT...: sets rc, out and err
 run() { on run "$@" --bundle "$bundle" "$id" </dev/null && quietly delete --force "$id"; }
-create() { on create "$@" --bundle "$bundle" --pid-file "$dir/pid" "$id" </dev/null; }
+create() { # a verdict, if it fails
+	on create --bundle "$bundle" --pid-file "$dir/pid" "$id" </dev/null
+	[ "$rc" = 0 ] || broken "create: status $rc, $err"
+}
 start() { on start "$id"; }
 remove() { quietly delete --force "${1:-$id}"; }
 quietly() { timeout -k 1 5 "$runtime" --root "$root" "$@" >/dev/null 2>&1; }

@@ -16,9 +16,7 @@ row_S1() {
 		| sh($(jq -n --arg s "while :; do $rewrite; echo x >>/tmp/rounds; done" '$s'))"
 	local neighbour=$rootfs
 	on run --detach --bundle "$bundle" --pid-file "$dir/neighbour" neighbour </dev/null
-	bundle=$dir/second
-	mkdir "$bundle" && cp -a "$neighbour" "$bundle/rootfs"
-	filter "$bundle/config.json" "sh(\"echo ran\")
+	second "sh(\"echo ran\")
 		| namespace({type: \"pid\", path: \"/proc/$(cat "$dir/neighbour")/ns/pid\"})"
 	create
 	local seen=$(wc -l <"$neighbour/tmp/rounds")
@@ -176,7 +174,7 @@ row_S11() {
 		| .process.rlimits = [{type: "RLIMIT_AS", soft: 1, hard: 1}]'
 	run
 	escaped_if "run ends by a signal" test "$rc" -ge 128 -a "$rc" -ne 255
-	create
+	on create --bundle "$bundle" "$id" </dev/null
 	if [ "$rc" -eq 0 ]; then
 		start
 		sleep 0.3
