@@ -28,6 +28,18 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     with(text, |c| !matches!(c, '\n' | '\t') && acts(c))
 }
 
+/// JSON, in which the same characters are JSON's own escapes: serde_json leaves DEL and all beyond ASCII as they are. Outside
+/// of strings there is nothing but ends of lines that acts.
+pub fn json(text: &str) -> Cow<'_, str> {
+    let acts = |c: char| c != '\n' && acts(c);
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    // All of them have four digits.
+    let escaped = |c: char| if acts(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +48,7 @@ mod tests {
     fn what_acts_on_a_terminal_is_written_out() {
         assert_eq!(part("a\u{1b}[31m\r\nb\u{7f}\u{9b}\u{202e}"), "a\\u{1b}[31m\\r\\nb\\u{7f}\\u{9b}\\u{202e}");
         assert_eq!(lines("a\tb\nc\u{7}\n"), "a\tb\nc\\u{7}\n");
+        assert_eq!(json("{\n\"a\\n\": \"\u{7f}\u{9b}ä\u{202e}\"}"), "{\n\"a\\n\": \"\\u007f\\u009bä\\u202e\"}");
         for plain in ["", "mount \"/ä/日本\" ─▶ \\n", "é\u{301}"] {
             assert!(matches!(part(plain), Cow::Borrowed(same) if same == plain), "{plain}");
         }

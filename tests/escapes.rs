@@ -114,3 +114,30 @@ fn neither_hooks_nor_paths_reach_the_terminal() {
     assert_written_out(&bundle.ferrun(&[HOSTILE]), "no such command");
     assert_written_out(&bundle.ferrun(&["state", &format!("--{}", HOSTILE.replace('\n', ""))]), "no such option");
 }
+
+/// JSON may have DEL, C1 and marks of direction as they are, which act on a terminal all the same.
+#[test]
+fn json_acts_on_no_terminal_either() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]).set("/annotations", json!({ HOSTILE: format!("\u{7f}{HOSTILE}") }));
+    bundle.create().ok();
+    let broken = Bundle::new(&["true"]).set("/process/env/0", json!(HOSTILE));
+    let (dir, broken_dir) = (bundle.dir.to_str().unwrap(), broken.dir.to_str().unwrap());
+    for (args, shown) in [
+        (&["state", &bundle.id][..], true),
+        (&["list", "--format", "json"], true),
+        (&["explain", "--json", "--bundle", dir], false),
+        (&["check", "--json", "--bundle", broken_dir], false),
+        (&["--log-format", "json", "run", "--bundle", broken_dir, &broken.id], false),
+    ] {
+        let done = bundle.ferrun(args);
+        assert_harmless(&done, &format!("{args:?}"));
+        let text = if done.stdout.is_empty() { &done.stderr } else { &done.stdout };
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"));
+        let annotations = value.get("annotations").or_else(|| value.get(0)?.get("annotations"));
+        if shown {
+            assert_eq!(annotations.unwrap()[HOSTILE], format!("\u{7f}{HOSTILE}"), "the value is the same: {args:?}");
+        }
+    }
+    bundle.delete_force().ok();
+}

@@ -849,6 +849,28 @@ fn a_trace_that_cannot_be_written_fails_the_start() {
 }
 
 #[test]
+fn a_log_is_not_waited_for_and_nobody_else_can_write_to_it_or_to_a_pid_file() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let (fifo, log) = (path(&bundle, "fifo"), path(&bundle, "log"));
+    nix::unistd::mkfifo(Path::new(&fifo), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let done = bundle.bounded(&["--log", &fifo, "state", "none"]);
+    assert!(done.status == 1 && done.stderr.contains("container does not exist: none"), "{done:?}");
+    assert!(done.stderr.contains(&format!("log {fifo:?}")), "{done:?}");
+    let mut state = Command::new("sh");
+    state.args(["-c", "umask 0; \"$0\" --log \"$1\" state none"]).arg(ferrun_binary()).arg(&log);
+    assert_eq!(state.status().unwrap().code(), Some(1));
+    let pid = path(&bundle, "pid");
+    let mut run = Command::new("sh");
+    run.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(ferrun_binary()).arg("--root").arg(bundle.state_root());
+    assert!(run.args(run_args(&bundle, &["--pid-file", &pid])).status().unwrap().success());
+    use std::os::unix::fs::PermissionsExt;
+    for file in [log, pid] {
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644, "{file}");
+    }
+}
+
+#[test]
 fn files_that_are_written_follow_no_link() {
     need_root!();
     let bundle = Bundle::new(&["true"]).set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" }));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Command;
 use super::globals::Globals;
-use super::report::{print_out, print_text};
+use super::report::{print_json, print_text};
 use crate::bundle::problems::Problems;
 use crate::bundle::survey::{self, original};
 use crate::bundle::{self, Bundle};
@@ -51,7 +51,7 @@ impl Command for Check {
         }
         found.locate(&text);
         let failed = !found.errors.is_empty() || (self.strict && !found.warnings.is_empty());
-        if self.json { print_out(&as_json(&found)) } else { print_text(&as_text(&found)) }?;
+        if self.json { print_json(&as_json(&found)) } else { print_text(&as_text(&found)) }?;
         Ok(i32::from(failed))
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::globals::Globals;
-use super::report::{print_out, print_text};
+use super::report::{print_json, print_text};
 use super::{Command, cost, report};
 use crate::bundle::{self, Positions};
 use crate::container::create::rootfs;
@@ -90,7 +90,7 @@ impl Command for Explain {
             data["rootfs"] = json!(rootfs);
             data["cgroups"] = json!(cgroups);
             let text = serde_json::to_string_pretty(&data).map_err(|error| Error::new(error.to_string()))?;
-            print_out(&(text + "\n"))?;
+            print_json(&(text + "\n"))?;
             return Ok(0);
         }
         report::warnings(&bundle.warnings, globals);

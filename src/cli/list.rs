@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::Command;
 use super::globals::Globals;
-use super::report::{self, print_out, print_text};
+use super::report::{self, print_json, print_text};
 use crate::container::list::list;
 use crate::container::status::Report;
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ impl Command for List {
                 serde_json::to_string(&containers).map_err(|error| Error::new(error.to_string()))?
             }
         };
-        if self.format == Format::Json && !self.quiet { print_out(&text) } else { print_text(&text) }?;
+        if self.format == Format::Json && !self.quiet { print_json(&text) } else { print_text(&text) }?;
         match incomplete(&errors) {
             None => Ok(0),
             Some(error) => {

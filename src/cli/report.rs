@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -48,6 +49,14 @@ pub fn print_out(text: &str) -> Result<()> {
 /// As [`print_out`].
 pub fn print_text(text: &str) -> Result<()> {
     print_out(&escape::lines(text))
+}
+
+/// Writes JSON, in which nothing acts on a terminal either.
+///
+/// # Errors
+/// As [`print_out`].
+pub fn print_json(text: &str) -> Result<()> {
+    print_out(&escape::json(text))
 }
 
 /// Writes all of it.
@@ -103,12 +112,17 @@ fn log(level: &str, error: &Error, globals: &Globals) {
     let time = humantime::format_rfc3339_seconds(SystemTime::now());
     let message = error.to_string();
     let line = match globals.log_format {
-        LogFormat::Json => format!("{}\n", json!({ "level": level, "msg": message, "time": time.to_string() })),
+        LogFormat::Json => {
+            let line = json!({ "level": level, "msg": message, "time": time.to_string() }).to_string();
+            format!("{}\n", escape::json(&line))
+        }
         LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
     };
     match &globals.log {
         Some(path) => {
-            let file = OpenOptions::new().append(true).create(true).open(path);
+            // Only its owner may add to it, whatever the umask; a fifo that nobody reads, or a terminal, is not waited for.
+            let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+            let file = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(flags).open(path);
             if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
                 print_error(&format!("ferrun: log {path:?}: {error}\n"));
             }

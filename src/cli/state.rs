@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Command;
 use super::globals::{Container, Globals};
-use super::report::print_out;
+use super::report::print_json;
 use crate::container::directory::Purpose;
 use crate::container::status::report;
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ impl Command for State {
         let report = report(root.load(&id, Purpose::Look)?, String::new())?;
         let json = serde_json::to_string_pretty(&report).map_err(|error| Error::new(error.to_string()))?;
         // As runc: no newline at the end.
-        print_out(&json)?;
+        print_json(&json)?;
         Ok(0)
     }
 }

@@ -297,7 +297,8 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let temporary = path.with_file_name(hidden);
     // One that a killed ferrun left.
     let _ = std::fs::remove_file(&temporary);
-    let options = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o666).open(&temporary);
+    // Who can write to it chooses whom an engine kills: its owner alone, whatever the umask.
+    let options = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary);
     let written = options.what(what)?.write_all(pid.to_string().as_bytes());
     written.and_then(|()| std::fs::rename(&temporary, path)).what(what).inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary);

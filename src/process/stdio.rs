@@ -32,7 +32,7 @@ impl Stdio {
             // A caller may have closed it.
             let Ok(stat) = fstat(stream) else { continue };
             if is_null(&stat) {
-                let null = match rootfs.open(c"/dev/null", OFlag::O_RDWR) {
+                let null = match rootfs.open(c"/dev/null", OFlag::O_RDWR | OFlag::O_NOCTTY) {
                     // A container without /dev/null keeps what it was given.
                     Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
                     result => result.what(|| "open /dev/null of the container")?,
