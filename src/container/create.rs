@@ -98,7 +98,7 @@ pub struct Created {
 /// Properties that cannot be honoured; a root file system that is not there.
 pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
     check_rootfs(bundle)?;
-    let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec), options)?;
+    let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec)?, options)?;
     plan.warnings = bundle.locate_all(plan.warnings);
     Ok(plan)
 }
@@ -110,7 +110,7 @@ pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
 pub fn problems(bundle: &Bundle, options: &plan::Options) -> Result<Problems> {
     let mut found = Problems::default();
     found.errors.extend(check_rootfs(bundle).err());
-    let host = Host::probe()?.with_facts_for(&bundle.spec);
+    let host = Host::probe()?.with_facts_for(&bundle.spec)?;
     let (plan, errors) = plan::compile_all(bundle, &host, options);
     found.errors.extend(errors);
     probe(&plan, &mut found);
