@@ -217,13 +217,14 @@ impl Compiler<'_> {
         self.mounts(late);
     }
 
-    /// The same in a user namespace. Until its ids are mapped the init is the host's root without any
-    /// rights there: it finds the rootfs, and may enter the cgroups. What belongs to the container is made
-    /// by the container's root.
+    /// The same in a user namespace. When its ids are mapped, and until it changes its own, the init is the host's root to
+    /// the host's files and has all capabilities over the container's: it finds the rootfs below directories of either,
+    /// and may enter the cgroups. Before, whether it has these capabilities would depend on how far the parent is. What
+    /// belongs to the container is made by the container's root.
     fn begin_in_user_namespace(&mut self) {
         self.unshare_mount();
-        self.root();
         self.init(None, Wait);
+        self.root();
         self.check_maps();
         self.join_cgroup();
         self.init(None, AllCpus);
