@@ -120,14 +120,12 @@ pub fn problems(bundle: &Bundle, options: &plan::Options) -> Result<Problems> {
 
 /// The root file system's path on the host.
 pub fn rootfs(bundle: &Bundle) -> PathBuf {
-    let path = bundle.spec.root.as_ref().map(|root| root.path.to_string_lossy().into_owned());
-    bundle.dir.join(path.unwrap_or_default())
+    bundle.spec.root.as_ref().map_or_else(|| bundle.dir.clone(), |root| root.on_host(&bundle.dir))
 }
 
 /// A link in the place of the root file system could be turned elsewhere between look and use.
 fn check_rootfs(bundle: &Bundle) -> Result<()> {
-    // Without a slash at the end, which would make the kernel follow the link.
-    let path: PathBuf = rootfs(bundle).components().collect();
+    let path = rootfs(bundle);
     let kind = std::fs::symlink_metadata(&path).what(|| format!("rootfs {path:?}"));
     let wrong = match kind {
         Ok(kind) if kind.is_dir() => return Ok(()),

@@ -42,13 +42,21 @@ pub(super) enum There {
     Same((OwnedFd, FileStat)),
     /// Another thing.
     Other((OwnedFd, FileStat)),
+    /// Whatever the config has mounted there.
+    Mounted,
+}
+
+/// Whether something that was opened in a directory by its name is a mount of its own: the config's, since an image has
+/// none.
+pub(super) fn is_mounted_on(directory: &OwnedFd, found: &OwnedFd) -> nix::Result<bool> {
+    Ok(mount::mount_id(found)? != mount::mount_id(directory)?)
 }
 
 fn is_empty_file(stat: &FileStat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_size == 0
 }
 
-const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+pub(super) const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 impl Node {
     /// Runs the step. In a /dev that is not the container's own nothing is created or changed, by whatever links of the
@@ -68,6 +76,7 @@ impl Node {
         };
         let (node, stat) = match self.there(&directory, &name)? {
             There::Same(found) => found,
+            There::Mounted => return Ok(()),
             There::Other((_, stat)) if self.bind && is_empty_file(&stat) => return self.bind(&directory, &name),
             There::Other(_) => return Err(self.taken()),
         };
@@ -87,6 +96,9 @@ impl Node {
     /// What has its name in a directory.
     pub(super) fn there(&self, directory: &OwnedFd, name: &CStr) -> Result<There> {
         let found = openat(directory, name, HANDLE, Mode::empty()).what(|| format!("open {self}"))?;
+        if is_mounted_on(directory, &found).what(|| format!("statx {self}"))? {
+            return Ok(There::Mounted);
+        }
         let stat = fstat(&found).what(|| format!("stat {self}"))?;
         Ok(if self.is_same(&stat) { There::Same((found, stat)) } else { There::Other((found, stat)) })
     }
@@ -115,34 +127,53 @@ impl Node {
     /// Where no devices may be made, the host's own is shown, with the host's owner and mode, on a file that
     /// is made for it.
     pub(super) fn bind(&self, directory: &OwnedFd, name: &CStr) -> Result<()> {
+        // Before a file is made for it, which would stay and be in the way of a start that makes the node.
+        let copy = match self.copy_of_host() {
+            Ok(copy) => copy,
+            Err(error) => match self.there(directory, name) {
+                Ok(There::Same(_) | There::Mounted) => return Ok(()),
+                _ => return Err(error),
+            },
+        };
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let place = match openat(directory, name, flags, Mode::from_bits_truncate(0o666)) {
             Err(Errno::EEXIST) => match self.there(directory, name)? {
-                There::Same(_) => return Ok(()),
+                There::Same(_) | There::Mounted => return Ok(()),
                 // What a container before this one was mounted on.
                 There::Other((place, stat)) if is_empty_file(&stat) => place,
                 There::Other(_) => return Err(self.taken()),
             },
             result => result.what(|| format!("mount point of {self}"))?,
         };
-        let source = self.of_host().ok_or_else(|| {
+        attach(&copy, &place, &self.path)
+    }
+
+    fn copy_of_host(&self) -> Result<OwnedFd> {
+        let source = self.of_host()?.ok_or_else(|| {
             let error = Error::os(format!("mknod {self}"), Errno::EPERM);
             error.hint("the host has no such device there that could be bound in its place")
         })?;
         let copy = mount::clone_tree(&source, false).what(|| format!("bind {self}"))?;
         // Whatever the root's propagation is, the container mounts nothing over the host's device.
         mount::mount_setattr(&copy, false, &SLAVE).what(|| format!("cut off {self}"))?;
-        attach(&copy, &place, &self.path)
+        Ok(copy)
     }
 
     /// The same device on the host: of the same path, or where udev has it by its number.
-    fn of_host(&self) -> Option<OwnedFd> {
+    fn of_host(&self) -> Result<Option<OwnedFd>> {
         let class = if self.kind == SFlag::S_IFBLK { "block" } else { "char" };
         let by_number = format!("/dev/{class}/{}:{}", major(self.number), minor(self.number));
-        [self.path.clone(), CString::new(by_number).ok()?].into_iter().find_map(|path| {
-            let found = openat(CWD, path.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-            fstat(&found).is_ok_and(|stat| self.is_same(&stat)).then_some(found)
-        })
+        for path in [self.path.as_c_str(), &CString::new(by_number).expect("a path and two numbers")] {
+            let what = || format!("look for {self} at {path:?} of the host");
+            let found = match openat(CWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+                Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+                found => found.what(what)?,
+            };
+            if self.is_same(&fstat(&found).what(what)?) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 }
 
