@@ -76,6 +76,8 @@ fn a_volume_that_root_may_not_look_at_is_bound() {
         for (source, kind) in [("volume", "directory"), ("file", "file")] {
             let bundle = with(bundle("grep -c ' /data .* - fuse volume ' /proc/self/mountinfo"), bind(source));
             assert_eq!(run_with(volume, &bundle, source).ok(), "1", "{volume:?} {source}");
+            let check = || bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+            assert_eq!(with_volume(volume, &bundle.dir.join(source), check).ok(), "0 errors, 0 warnings");
             let point = bundle.rootfs().join("data");
             assert_eq!(point.is_dir(), kind == "directory", "what is created has the source's kind");
             bundle.assert_nothing_left("run");

@@ -5,8 +5,10 @@ use std::ffi::CStr;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::sched::CloneFlags;
 use nix::sys::resource::getrlimit;
+use nix::sys::stat::Mode;
 
 use crate::bundle::Problems;
 use crate::bundle::names::{nearest, question};
@@ -24,6 +26,7 @@ use crate::rootfs::mount::{Mount, Source};
 use crate::rootfs::options::OPTIONS;
 use crate::seccomp::own_calls::{Denied, Start, denied};
 use crate::sys::capability;
+use crate::sys::fd::CWD;
 use crate::sys::netlink::Route;
 
 /// Each kind of namespace that a kernel may have been built without, and its file below /proc/self/ns.
@@ -101,7 +104,9 @@ fn mount(mount: &Mount, from: Option<Pointer>, found: &mut Problems) {
     let from = from.unwrap_or(Pointer::new("/mounts"));
     match &mount.source {
         Source::Bind(path) => {
-            let there = nix::sys::stat::stat(path.as_c_str()).map(drop).what(|| format!("bind source {path:?}"));
+            // It need not be one that ferrun may look at.
+            let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+            let there = openat(CWD, path.as_c_str(), flags, Mode::empty()).what(|| format!("bind source {path:?}"));
             found.errors.extend(there.err().map(|error| error.from_property(format!("{from}/source"))));
         }
         Source::FileSystem { kind, .. } => file_system(mount, kind, from, found),
