@@ -268,10 +268,13 @@ impl Compiler<'_> {
         }
         for index in self.sealed.clone() {
             let entry = &self.spec.mounts[index];
-            // A remount, too, is of what the container has alone; /dev may be a devtmpfs, of which there is one.
-            let own = entry.options.remount || is_in_memory(entry) || is_cgroup(entry);
             let destination = entry.destination.to_owned();
-            self.init(Some(Pointer::at("/mounts/#/options", index)), SealReadOnly { destination, own });
+            let is_here = |earlier: &&Entry| *earlier.destination == *destination && !earlier.options.remount;
+            let mounted = self.spec.mounts[..=index].iter().rfind(is_here).unwrap_or(entry);
+            // /dev may be a devtmpfs, of which there is one.
+            let own = is_in_memory(mounted) || is_cgroup(mounted);
+            let file_system = entry.options.remount && entry.options.bind.is_none() && is_in_memory(mounted);
+            self.init(Some(Pointer::at("/mounts/#/options", index)), SealReadOnly { destination, own, file_system });
         }
         self.working_directory();
         if let Some(index) = read_only.iter().position(|path| is_root(path)) {

@@ -159,6 +159,8 @@ pub struct SealReadOnly {
     pub destination: CString,
     /// Its file system was made for it alone; others may be the host's, too, as every devtmpfs is.
     pub own: bool,
+    /// The file system becomes read-only as well, as by a `remount` that is no bind.
+    pub file_system: bool,
 }
 
 impl SealReadOnly {
@@ -166,7 +168,8 @@ impl SealReadOnly {
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let sealed = match rootfs.kept(&self.destination) {
             _ if self.destination.as_c_str() == c"/" => mount::mount_setattr(rootfs.root(), false, &READ_ONLY),
-            Some(mount) if !rootfs.nowhere => mount::mount_setattr(&*mount, false, &READ_ONLY),
+            Some(mount) if !rootfs.nowhere => mount::mount_setattr(&*mount, false, &READ_ONLY)
+                .and_then(|()| if self.file_system { make_read_only(&mount) } else { Ok(()) }),
             Some(mount) if self.own => make_read_only(&mount),
             Some(mount) => cover_read_only(&mount),
             None => Err(Errno::ENOENT),
