@@ -593,7 +593,7 @@ fn mounts() {
     let ids = json!([{ "containerID": 0, "hostID": 4000, "size": 10 }]);
     let mapped = json!({ "destination": "/m", "source": "source", "options": ["bind", "idmap"], "uidMappings": ids, "gidMappings": ids });
     try_all(vec![
-        ("over the root", tmpfs("/", &[]), Refused("on top of the root")),
+        ("over the root", bind("source", "/", &["remount"]), Refused("the root \"/\" cannot be remounted")),
         ("over /proc", tmpfs("/proc", &[]), Refused("only a procfs may be mounted on /proc")),
         ("inside /proc", tmpfs("/proc/sys", &[]), Refused("/proc/sys")),
         (

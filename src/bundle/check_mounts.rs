@@ -1,7 +1,7 @@
 //! What types cannot say of `mounts` and `linux.devices`.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use nix::sys::stat::SFlag;
 
@@ -27,18 +27,16 @@ const MINOR: u32 = (1 << 20) - 1;
 /// Checks both lists.
 pub fn check(spec: &Spec, found: &mut Problems) {
     for (index, mount) in spec.mounts.iter().enumerate() {
-        check_mount(mount, index, found);
+        check_mount(spec, mount, index, found);
         check_mapping(spec, mount, index, found);
     }
     let mut paths = BTreeMap::new();
     (0..spec.linux.devices.len()).for_each(|index| check_device(&spec.linux.devices, index, &mut paths, found));
 }
 
-fn check_mount(mount: &Mount, index: usize, found: &mut Problems) {
+fn check_mount(spec: &Spec, mount: &Mount, index: usize, found: &mut Problems) {
     let at = |pattern| Pointer::at(pattern, index);
-    if &*mount.destination == c"/" {
-        found.error(wrong(at("/mounts/#/destination"), "mounting on top of the root \"/\" is not supported"));
-    }
+    check_root(spec, mount, index, found);
     check_proc(mount, index, found);
     let written = mount.destination.written();
     if written.to_bytes().first() != Some(&b'/') {
@@ -56,6 +54,22 @@ fn check_mount(mount: &Mount, index: usize, found: &mut Problems) {
     } else if mount.kind().is_none() && !mount.options.remount {
         found.error(wrong(at("/mounts/#/type"), "a mount that is no bind needs a type"));
     }
+}
+
+/// A mount on `/` takes the root's place.
+fn check_root(spec: &Spec, mount: &Mount, index: usize, found: &mut Problems) {
+    if &*mount.destination != c"/" {
+        return;
+    }
+    let is_cgroup = !mount.is_bind() && matches!(mount.kind().map(CStr::to_bytes), Some(b"cgroup" | b"cgroup2"));
+    let joins = spec.linux.namespaces.iter().any(|one| one.kind == NamespaceKind::Mount && one.path().is_some());
+    let message = match () {
+        () if mount.options.remount => "the root \"/\" cannot be remounted",
+        () if is_cgroup => "cgroups cannot be mounted on top of the root \"/\"",
+        () if joins => "in a joined mount namespace nothing can be mounted on top of the root \"/\"",
+        () => return,
+    };
+    found.error(wrong(Pointer::at("/mounts/#/destination", index), message));
 }
 
 /// What is known of /proc before anything is there; the step looks where the path really leads.

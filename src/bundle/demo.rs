@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::default;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// What the container runs when nothing else is asked for; its $0 is ferrun, as it was called.
 const SCRIPT: &str = r#"echo "Hello from a container."
@@ -47,8 +47,12 @@ pub fn write(directory: &Path, command: &[String]) -> Result<()> {
         match std::fs::read_link(&host) {
             // A merged /usr: the link is the same inside.
             Ok(target) => symlink(target, rootfs.join(name)).what(|| format!("link {name}"))?,
-            Err(_) if host.is_dir() => bind(&format!("/{name}")),
-            Err(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // EINVAL: no link.
+            Err(error) if error.kind() != std::io::ErrorKind::InvalidInput => {
+                return Err(Error::io(format!("read link {host:?}"), &error));
+            }
+            Err(_) => bind(&format!("/{name}")),
         }
     }
     if let Some(all) = config["mounts"].as_array_mut() {

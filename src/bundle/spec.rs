@@ -1,6 +1,9 @@
 //! config.json as a whole.
 
 use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::Deserializer;
@@ -8,6 +11,7 @@ use serde::de::Deserializer;
 use super::hooks::Hooks;
 use super::linux::Linux;
 use super::mount::Mount;
+use super::path::clean;
 use super::process::Process;
 use super::text::{Text, object, object_or_default, objects, or_default, parsed};
 
@@ -53,6 +57,16 @@ pub struct Root {
     /// Whether the container may not write to it.
     #[serde(default, deserialize_with = "or_default")]
     pub readonly: bool,
+}
+
+impl Root {
+    /// Its path on the host, clean as all paths of the config: without a slash at the end, which would make the kernel
+    /// follow a link.
+    pub fn on_host(&self, bundle: &Path) -> PathBuf {
+        let path = bundle.join(OsStr::from_bytes(self.path.bytes())).into_os_string().into_vec();
+        let path = clean(&CString::new(path).expect("a directory and a string without NUL"));
+        OsString::from_vec(path.into_bytes()).into()
+    }
 }
 
 fn version<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

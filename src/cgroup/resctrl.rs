@@ -20,14 +20,19 @@ const MOUNT_POINT: &str = "/sys/fs/resctrl";
 const RDTGROUP_SUPER_MAGIC: FsType = FsType(0x0765_5821);
 
 /// Where resctrl is mounted here, if it is.
-pub fn mount_point() -> Option<String> {
-    if statfs(MOUNT_POINT).ok()?.filesystem_type() == RDTGROUP_SUPER_MAGIC {
-        return Some(MOUNT_POINT.to_owned());
+pub fn mount_point() -> Result<Option<String>> {
+    match statfs(MOUNT_POINT) {
+        Err(Errno::ENOENT) => return Ok(None),
+        found if found.what(|| format!("statfs {MOUNT_POINT}"))?.filesystem_type() == RDTGROUP_SUPER_MAGIC => {
+            return Ok(Some(MOUNT_POINT.to_owned()));
+        }
+        _ => {}
     }
     // The directory is there wherever the hardware has it; an administrator may have mounted it elsewhere.
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let line = mounts.lines().find(|line| line.contains(" - resctrl "))?;
-    line.split(' ').nth(4).filter(|point| !point.contains('\\')).map(str::to_owned)
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").what(|| "read /proc/self/mountinfo")?;
+    let line = mounts.lines().find(|line| line.contains(" - resctrl "));
+    let point = line.and_then(|line| line.split(' ').nth(4));
+    Ok(point.filter(|point| !point.contains('\\')).map(str::to_owned))
 }
 
 /// Puts the init into a class of service, which is made and filled where the config says so: config-linux.md

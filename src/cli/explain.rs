@@ -45,7 +45,7 @@ impl Explain {
         let Some(path) = &self.host else {
             let host = Host::probe()?;
             if let Some(path) = &self.save_host {
-                let text = serde_json::to_vec_pretty(&host.clone().with_all_facts())
+                let text = serde_json::to_vec_pretty(&host.clone().with_all_facts()?)
                     .map_err(|error| Error::new(error.to_string()))?;
                 let what = || format!("write {path:?}");
                 regular::create(path).what(what)?.write_all(&text).what(what)?;
@@ -70,7 +70,7 @@ impl Command for Explain {
         let host = self.host()?;
         let compile = |dir: &std::path::Path| {
             let bundle = bundle::load(dir)?;
-            let host = if self.host.is_some() { host.clone() } else { host.clone().with_facts_for(&bundle.spec) };
+            let host = if self.host.is_some() { host.clone() } else { host.clone().with_facts_for(&bundle.spec)? };
             let mut plan = plan::compile(&bundle, &host, &options).map_err(|error| bundle.locate(error))?;
             plan.warnings = bundle.locate_all(plan.warnings);
             Ok::<_, Error>((bundle, plan))

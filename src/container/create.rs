@@ -94,7 +94,7 @@ pub struct Created {
 /// Properties that cannot be honoured; a root file system that is not there.
 pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
     check_rootfs(bundle)?;
-    let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec), options)?;
+    let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec)?, options)?;
     plan.warnings = bundle.locate_all(plan.warnings);
     Ok(plan)
 }
@@ -106,7 +106,7 @@ pub fn plan(bundle: &Bundle, options: &plan::Options) -> Result<Plan> {
 pub fn problems(bundle: &Bundle, options: &plan::Options) -> Result<Problems> {
     let mut found = Problems::default();
     found.errors.extend(check_rootfs(bundle).err());
-    let host = Host::probe()?.with_facts_for(&bundle.spec);
+    let host = Host::probe()?.with_facts_for(&bundle.spec)?;
     let (plan, errors) = plan::compile_all(bundle, &host, options);
     found.errors.extend(errors);
     probe(&plan, &mut found);
@@ -116,14 +116,12 @@ pub fn problems(bundle: &Bundle, options: &plan::Options) -> Result<Problems> {
 
 /// The root file system's path on the host.
 pub fn rootfs(bundle: &Bundle) -> PathBuf {
-    let path = bundle.spec.root.as_ref().map(|root| root.path.to_string_lossy().into_owned());
-    bundle.dir.join(path.unwrap_or_default())
+    bundle.spec.root.as_ref().map_or_else(|| bundle.dir.clone(), |root| root.on_host(&bundle.dir))
 }
 
 /// A link in the place of the root file system could be turned elsewhere between look and use.
 fn check_rootfs(bundle: &Bundle) -> Result<()> {
-    // Without a slash at the end, which would make the kernel follow the link.
-    let path: PathBuf = rootfs(bundle).components().collect();
+    let path = rootfs(bundle);
     let kind = std::fs::symlink_metadata(&path).what(|| format!("rootfs {path:?}"));
     let wrong = match kind {
         Ok(kind) if kind.is_dir() => return Ok(()),

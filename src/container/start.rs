@@ -56,8 +56,12 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
         return Err(error.hint("delete the container with --force"));
     }
     // Only a container that was made for it has a place for the socket.
-    let notify = notify::wanted().filter(|_| notify::has_directory(&*directory));
-    let notify = notify.map(|host| Notify::listen(&*directory, directory.path(), &host)).transpose()?;
+    let notify = match notify::wanted() {
+        Some(host) if notify::has_directory(&*directory)? => {
+            Some(Notify::listen(&*directory, directory.path(), &host)?)
+        }
+        _ => None,
+    };
     let hooks: Vec<Hook> = state.hooks.iter().filter(|hook| hook.kind == Kind::StartContainer).cloned().collect();
     let mut watch = Watch {
         pid: Pid::from_raw(init.pid),

@@ -16,7 +16,7 @@ pub fn limits(state: &State, schemata: &[String]) -> Result<Vec<Limit>> {
     if schemata.is_empty() {
         return Ok(Vec::new());
     }
-    let root = mount_point().ok_or_else(|| {
+    let root = mount_point()?.ok_or_else(|| {
         Error::new("Intel RDT: cache and memory bandwidth schemas are not enabled: resctrl is not mounted on this host")
     })?;
     let pid = state.init.map_or(0, |init| init.pid);

@@ -27,6 +27,8 @@ use crate::rootfs::Rootfs;
 use crate::seccomp::step::Install;
 use crate::sys::{self, fd};
 
+const UNBOUND: &str = "the plan uses the rootfs before it is bound";
+
 /// The init while it sets itself up.
 struct Init<'a> {
     launch: &'a Launch<'a>,
@@ -116,9 +118,9 @@ impl<'a> Init<'a> {
             }
             Action::Mount(action) if action.handed => {
                 self.take_source()?;
-                action.run(self.rootfs()?)
+                action.run(self.rootfs_to_change()?)
             }
-            Action::Mount(action) => action.run(self.rootfs()?),
+            Action::Mount(action) => action.run(self.rootfs_to_change()?),
             Action::Remount(action) => action.run(self.rootfs()?),
             Action::CgroupMount(action) => action.run(self.rootfs()?),
             Action::Devices(action) => action.run(self.rootfs()?),
@@ -143,6 +145,7 @@ impl<'a> Init<'a> {
                 self.prepare();
                 action.run()
             }
+            Action::MakeWorkingDirectory(action) => action.run(self.rootfs()?),
             Action::WorkingDirectory(action) => self.work_in(action),
             Action::Stdio(action) => action.run(self.rootfs()?),
             Action::Home(action) => {
@@ -190,7 +193,12 @@ impl<'a> Init<'a> {
     }
 
     fn rootfs(&self) -> Result<&Rootfs> {
-        self.rootfs.as_ref().ok_or_else(|| Error::new("the plan uses the rootfs before it is bound"))
+        self.rootfs.as_ref().ok_or_else(|| Error::new(UNBOUND))
+    }
+
+    /// For a mount that may take its place.
+    fn rootfs_to_change(&mut self) -> Result<&mut Rootfs> {
+        self.rootfs.as_mut().ok_or_else(|| Error::new(UNBOUND))
     }
 
     /// The socket is closed afterwards, so that nothing of it is left while the init waits for `start`.

@@ -265,7 +265,11 @@ impl Launch<'_> {
     fn await_ready(&self, process: &Process, channel: &Channel) -> Result<()> {
         channel.await_close(&mut || match self.waits_for_start() {
             true => Ok(self.page.phase() != Phase::SettingUp),
-            false => Ok(has_executed(process.pid).unwrap_or(true)),
+            false => match has_executed(process.pid) {
+                // The process is gone.
+                Err(error) if matches!(error.code(), Errno::ENOENT | Errno::ESRCH) => Ok(true),
+                executed => executed.map_err(|error| error.code()),
+            },
         })?;
         let mut watch = Watch {
             pid: process.pid,

@@ -72,9 +72,11 @@ pub fn make_directory(state: impl AsFd) -> Result<()> {
 }
 
 /// Whether a state directory has one.
-pub fn has_directory(state: impl AsFd) -> bool {
-    fstatat(state, DIRECTORY, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .is_ok_and(|there| there.st_mode & libc::S_IFMT == libc::S_IFDIR)
+pub fn has_directory(state: impl AsFd) -> Result<bool> {
+    match fstatat(state, DIRECTORY, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => Ok(false),
+        there => Ok(there.what(|| "look for the directory of NOTIFY_SOCKET")?.st_mode & libc::S_IFMT == libc::S_IFDIR),
+    }
 }
 
 /// A socket that the container's program tells its state on.

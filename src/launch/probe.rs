@@ -5,8 +5,10 @@ use std::ffi::CStr;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::sched::CloneFlags;
 use nix::sys::resource::getrlimit;
+use nix::sys::stat::Mode;
 
 use crate::bundle::Problems;
 use crate::bundle::names::{nearest, question};
@@ -24,6 +26,7 @@ use crate::rootfs::mount::{Mount, Source};
 use crate::rootfs::options::OPTIONS;
 use crate::seccomp::own_calls::{Denied, Start, denied};
 use crate::sys::capability;
+use crate::sys::fd::CWD;
 use crate::sys::netlink::Route;
 
 /// Each kind of namespace that a kernel may have been built without, and its file below /proc/self/ns.
@@ -74,13 +77,18 @@ fn start(plan: &Plan) -> Start {
     Start { create: true, no_new_privileges, hooks: !plan.start_hooks.is_empty(), ..Start::default() }
 }
 
+/// A question that fails is no answer.
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().what(|| format!("look for {path:?}"))
+}
+
 fn namespaces(kinds: CloneFlags) -> Result<()> {
-    let missing =
-        |(kind, name): &&(CloneFlags, &str)| kinds.contains(*kind) && !Path::new("/proc/self/ns").join(name).exists();
-    match NAMESPACES.iter().find(missing) {
-        Some((_, name)) => Err(Error::new(format!("this kernel has no {name} namespaces"))),
-        None => Ok(()),
+    for (_, name) in NAMESPACES.iter().filter(|(kind, _)| kinds.contains(*kind)) {
+        if !exists(&Path::new("/proc/self/ns").join(name))? {
+            return Err(Error::new(format!("this kernel has no {name} namespaces")));
+        }
     }
+    Ok(())
 }
 
 /// Those of the init may have files of the container.
@@ -96,7 +104,9 @@ fn mount(mount: &Mount, from: Option<Pointer>, found: &mut Problems) {
     let from = from.unwrap_or(Pointer::new("/mounts"));
     match &mount.source {
         Source::Bind(path) => {
-            let there = nix::sys::stat::stat(path.as_c_str()).map(drop).what(|| format!("bind source {path:?}"));
+            // It need not be one that ferrun may look at.
+            let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+            let there = openat(CWD, path.as_c_str(), flags, Mode::empty()).what(|| format!("bind source {path:?}"));
             found.errors.extend(there.err().map(|error| error.from_property(format!("{from}/source"))));
         }
         Source::FileSystem { kind, .. } => file_system(mount, kind, from, found),
@@ -144,7 +154,7 @@ fn link(link: &MoveLink) -> Result<()> {
 fn parameter(setting: &Setting) -> Result<()> {
     let file = setting.file.to_string_lossy();
     let of_a_link = file.contains("/conf/") || file.contains("/neigh/");
-    match of_a_link || Path::new("/proc").join(&*file).exists() {
+    match of_a_link || exists(&Path::new("/proc").join(&*file))? {
         true => Ok(()),
         false => Err(Error::new(format!("this kernel has no parameter /proc/{file}")).from_property(&setting.pointer)),
     }
@@ -154,7 +164,7 @@ fn parameter(setting: &Setting) -> Result<()> {
 fn limit(limit: &Rlimit) -> Result<()> {
     const SYS_RESOURCE: u64 = 1 << 24;
     let own = getrlimit(limit.resource).what(|| format!("read ferrun's own limit {:?}", limit.resource))?.1;
-    let may_raise = capability::get().is_ok_and(|sets| sets.effective & SYS_RESOURCE != 0);
+    let may_raise = capability::get().what(|| "read ferrun's own capabilities")?.effective & SYS_RESOURCE != 0;
     match limit.hard > own && !may_raise {
         true => Err(Error::new(format!("{limit} is above ferrun's own hard limit, {own}"))
             .hint("raising a hard limit needs CAP_SYS_RESOURCE, which ferrun does not have")),
@@ -165,11 +175,15 @@ fn limit(limit: &Rlimit) -> Result<()> {
 /// None of the nodes is there.
 fn memory_policy(policy: &MemoryPolicy) -> Result<()> {
     let bits = libc::c_ulong::BITS as usize;
-    let mut wanted =
-        (0..policy.nodes.len() * bits).filter(|node| policy.nodes[node / bits] & (1 << (node % bits)) != 0);
-    let there = |node: usize| Path::new(&format!("/sys/devices/system/node/node{node}")).exists();
-    match policy.nodes.iter().any(|word| *word != 0) && there(0) && !wanted.any(there) {
-        true => Err(Error::new("this machine has none of the memory nodes").from_property("/linux/memoryPolicy/nodes")),
-        false => Ok(()),
+    let wanted = (0..policy.nodes.len() * bits).filter(|node| policy.nodes[node / bits] & (1 << (node % bits)) != 0);
+    let there = |node: usize| exists(Path::new(&format!("/sys/devices/system/node/node{node}")));
+    if policy.nodes.iter().all(|word| *word == 0) || !there(0)? {
+        return Ok(());
     }
+    for node in wanted {
+        if there(node)? {
+            return Ok(());
+        }
+    }
+    Err(Error::new("this machine has none of the memory nodes").from_property("/linux/memoryPolicy/nodes"))
 }

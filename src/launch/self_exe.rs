@@ -92,7 +92,7 @@ fn finish(descriptor: RawFd) -> Result<()> {
     if is_detached(&link) {
         return forbid_execution(descriptor);
     }
-    if link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:") && is_sealed() {
+    if link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:") && is_sealed()? {
         // Without an execute bit nobody can execute it any more.
         let mode = Permissions::from_mode(0o400);
         return set_permissions(SELF_PATH, mode).what(|| "forbid execution of ferrun's own binary");
@@ -108,7 +108,7 @@ fn unproven(reason: &str) -> Error {
 /// comes before the slash; an attached mount of a file has the name that it is attached on.
 fn is_detached(link: &Path) -> bool {
     // The suffix is the kernel's if the binary has been unlinked, but it could be a name in the root directory.
-    link == Path::new("/") || (link == Path::new("/ (deleted)") && !link.exists())
+    link == Path::new("/") || (link == Path::new("/ (deleted)") && matches!(link.try_exists(), Ok(false)))
 }
 
 /// Makes the mount noexec and closes its descriptor. Until it is proven to be the mount that this process runs
@@ -159,7 +159,8 @@ fn seals() -> SealFlag {
 }
 
 /// Whether ferrun's own binary has all seals, which only a memory file can have.
-fn is_sealed() -> bool {
-    let flags = |file: File| fcntl(&file, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
-    File::open(SELF_PATH).is_ok_and(|file| flags(file).is_ok_and(|flags| flags.contains(seals())))
+fn is_sealed() -> Result<bool> {
+    let file = File::open(SELF_PATH).what(|| "open ferrun's own binary")?;
+    let flags = fcntl(&file, FcntlArg::F_GET_SEALS).what(|| "read the seals of ferrun's own binary")?;
+    Ok(SealFlag::from_bits_truncate(flags).contains(seals()))
 }

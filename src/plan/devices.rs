@@ -1,5 +1,6 @@
 //! `linux.devices`, and the devices of every container.
 
+use std::ffi::CStr;
 use std::rc::Rc;
 
 use nix::sys::stat::SFlag;
@@ -7,9 +8,12 @@ use nix::sys::stat::SFlag;
 use super::Compiler;
 use crate::bundle::path::clean;
 use crate::pointer::Pointer;
-use crate::rootfs::devices::DefaultDevices;
+use crate::rootfs::devices::{DefaultDevices, LINKS};
 use crate::rootfs::node::Node;
 use crate::rootfs::node_store::{CreateNodes, NodeStore};
+
+/// The link to the container's own pseudo-terminals, whatever `linux.devices` says: never the host's.
+const PTMX: &CStr = c"ptmx";
 
 impl Compiler<'_> {
     /// What the parent does for the devices of a user namespace, before the init is cloned.
@@ -45,13 +49,18 @@ impl Compiler<'_> {
     /// is asked of its mount when the steps run: a path tells nothing, for links of the image.
     pub(super) fn devices(&mut self) {
         let bind = self.has_user_namespace();
-        self.init(Some(Pointer::new("/linux/devices")), DefaultDevices { bind });
+        let devices = &self.spec.linux.devices;
+        let has = |name: &CStr| {
+            let in_dev = |path: &CStr| path.to_bytes().strip_prefix(b"/dev/") == Some(name.to_bytes());
+            name != PTMX && devices.iter().any(|device| in_dev(&clean(&device.path)))
+        };
+        let without = LINKS.iter().map(|(name, _)| *name).filter(|name| has(name)).collect();
+        self.init(Some(Pointer::new("/linux/devices")), DefaultDevices { bind, without });
         for (index, device) in self.spec.linux.devices.iter().enumerate() {
             let path = clean(&device.path);
             // Without a number it has been refused before, if this is a start.
             let Some(number) = device.number() else { continue };
-            // ptmx is a link to the container's own pseudo-terminals, never the host's.
-            if path.as_c_str() == c"/dev/ptmx" {
+            if path.to_bytes().strip_prefix(b"/dev/") == Some(PTMX.to_bytes()) {
                 continue;
             }
             let node = Node {

@@ -1,5 +1,6 @@
 //! The facts about this host that a plan depends on.
 
+use nix::errno::Errno;
 use nix::sys::statfs::{FsType, statfs};
 use nix::sys::statvfs::FsFlags;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use crate::bundle::Spec;
 use crate::cgroup::layout::Layout;
 use crate::cgroup::resctrl;
 use crate::error::{Context, Result};
-use crate::sys::capability;
+use crate::sys::{capability, file};
 
 /// What differs from one host to the next. It can be written down, so that a plan for one machine can
 /// be made on another.
@@ -40,32 +41,48 @@ impl Host {
     }
 
     /// Adds the facts that only some specs ask for.
-    pub fn with_facts_for(self, spec: &Spec) -> Host {
+    ///
+    /// # Errors
+    /// A question that the host does not answer.
+    pub fn with_facts_for(self, spec: &Spec) -> Result<Host> {
         let process = spec.process.as_ref();
         let labels = process.is_some_and(|process| !process.selinux_label.is_empty());
-        Host {
-            apparmor: process.is_some_and(|process| !process.apparmor_profile.is_empty()) && has_apparmor(),
-            selinux: (labels || !spec.linux.mount_label.is_empty()) && has_selinux(),
-            resctrl: spec.linux.intel_rdt.as_ref().and_then(|_| resctrl::mount_point()),
+        Ok(Host {
+            apparmor: process.is_some_and(|process| !process.apparmor_profile.is_empty()) && has_apparmor()?,
+            selinux: (labels || !spec.linux.mount_label.is_empty()) && has_selinux()?,
+            resctrl: spec.linux.intel_rdt.as_ref().map_or(Ok(None), |_| resctrl::mount_point())?,
             ..self
-        }
+        })
     }
 
     /// Adds all facts.
-    pub fn with_all_facts(self) -> Host {
-        Host { apparmor: has_apparmor(), selinux: has_selinux(), resctrl: resctrl::mount_point(), ..self }
+    ///
+    /// # Errors
+    /// The same.
+    pub fn with_all_facts(self) -> Result<Host> {
+        Ok(Host { apparmor: has_apparmor()?, selinux: has_selinux()?, resctrl: resctrl::mount_point()?, ..self })
     }
 }
 
 /// The parameter of the kernel's module, as apparmor's own library asks.
-fn has_apparmor() -> bool {
-    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|value| value.first() == Some(&b'Y'))
+fn has_apparmor() -> Result<bool> {
+    const FILE: &str = "/sys/module/apparmor/parameters/enabled";
+    match file::read(FILE) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+        value => Ok(value.what(|| format!("read {FILE}"))?.first() == Some(&b'Y')),
+    }
 }
 
 /// Its file system, as selinux's own library asks: without a policy it is not mounted, and in a container,
 /// where nothing of it is to be used, read-only.
-fn has_selinux() -> bool {
+fn has_selinux() -> Result<bool> {
     const SELINUX_MAGIC: FsType = FsType(0xf97c_ff8c);
-    statfs("/sys/fs/selinux")
-        .is_ok_and(|fs| fs.filesystem_type() == SELINUX_MAGIC && !fs.flags().contains(FsFlags::ST_RDONLY))
+    const DIRECTORY: &str = "/sys/fs/selinux";
+    match statfs(DIRECTORY) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+        found => {
+            let found = found.what(|| format!("statfs {DIRECTORY}"))?;
+            Ok(found.filesystem_type() == SELINUX_MAGIC && !found.flags().contains(FsFlags::ST_RDONLY))
+        }
+    }
 }

@@ -8,10 +8,11 @@ use nix::sys::resource::Resource;
 use nix::unistd::Gid;
 
 use super::Compiler;
+use crate::bundle::path::clean;
 use crate::bundle::process::{Process, RlimitKind};
 use crate::bundle::text::Text;
 use crate::pointer::Pointer;
-use crate::process::exec::{Program, Umask, WorkingDirectory};
+use crate::process::exec::{MakeWorkingDirectory, Program, Umask, WorkingDirectory};
 use crate::process::home::Home;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
 use crate::process::limits::Rlimit;
@@ -39,8 +40,15 @@ impl Compiler<'_> {
 
     /// The working directory, made before the root becomes read-only.
     pub(super) fn working_directory(&mut self) {
-        if let Some(cwd) = self.process().map(|process| process.cwd.0.clone()) {
+        if let Some(cwd) = self.process().map(|process| clean(&process.cwd)) {
             self.init(Some(Pointer::new("/process/cwd")), WorkingDirectory(cwd));
+        }
+    }
+
+    /// The same directory, created before anything at all becomes read-only.
+    pub(super) fn make_working_directory(&mut self) {
+        if let Some(cwd) = self.process().map(|process| clean(&process.cwd)).filter(|cwd| cwd.as_c_str() != c"/") {
+            self.init(Some(Pointer::new("/process/cwd")), MakeWorkingDirectory(cwd));
         }
     }
 

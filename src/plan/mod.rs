@@ -20,6 +20,7 @@ pub mod step;
 pub mod systemd;
 mod user_namespace;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -112,6 +113,8 @@ struct Compiler<'a> {
     names: Option<systemd::names::Names>,
     /// The container's cgroup directories, whoever makes them.
     directories: Vec<Directory>,
+    /// The mounts that become read-only at the end.
+    sealed: BTreeSet<usize>,
     /// What this host cannot honour.
     errors: Vec<Error>,
 }
@@ -127,11 +130,11 @@ pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> 
 
 /// The same with every property that this host cannot honour; the plan is without them.
 pub fn compile_all(bundle: &Bundle, host: &Host, options: &Options) -> (Plan, Vec<Error>) {
-    let (names, directories, errors) = Default::default();
+    let (names, directories, sealed, errors) = Default::default();
     // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
     let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
     let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, errors };
+    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, sealed, errors };
     compiler.compile();
     (compiler.plan, compiler.errors)
 }
@@ -167,6 +170,7 @@ impl Compiler<'_> {
         let names = self.names_of_unit();
         self.names = self.note(names).flatten();
         self.directories = self.directories();
+        self.sealed = self.sealed();
         self.plan.preserved = i32::try_from(self.options.listening + self.options.preserved).unwrap_or(i32::MAX - 3);
         self.plan.user_on_host = self.user_on_host();
         self.parent_lane();
@@ -221,13 +225,14 @@ impl Compiler<'_> {
         self.mounts(late);
     }
 
-    /// The same in a user namespace. Until its ids are mapped the init is the host's root without any
-    /// rights there: it finds the rootfs, and may enter the cgroups. What belongs to the container is made
-    /// by the container's root.
+    /// The same in a user namespace. When its ids are mapped, and until it changes its own, the init is the host's root to
+    /// the host's files and has all capabilities over the container's: it finds the rootfs below directories of either,
+    /// and may enter the cgroups. Before, whether it has these capabilities would depend on how far the parent is. What
+    /// belongs to the container is made by the container's root.
     fn begin_in_user_namespace(&mut self) {
         self.unshare_mount();
-        self.root();
         self.init(None, Wait);
+        self.root();
         self.check_maps();
         self.join_cgroup();
         self.init(None, AllCpus);

@@ -1,10 +1,12 @@
 //! `root`, `mounts`, and the paths that are hidden or read-only.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 use super::{Compiler, c_path};
 use crate::bundle::mount::Mount as Entry;
+use crate::bundle::path::clean;
 use crate::cgroup::layout::MOUNT_POINT;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
@@ -16,14 +18,13 @@ use crate::rootfs::propagation::{PropagateRoot, Propagation};
 use crate::rootfs::remount::Remount;
 use crate::rootfs::root::{BindRoot, EnterRoot, MoveRoot, Pivot, ReadOnlyRoot, Tree};
 use crate::rootfs::source::{BindSource, OpenSources};
+use crate::sys::mount::attr;
 
 impl Compiler<'_> {
     /// The root file system as a mount.
     pub(super) fn root(&mut self) {
         if let Some(root) = &self.spec.root {
-            // Without a slash at the end, which would make the kernel follow a link.
-            let path: std::path::PathBuf = self.on_host(&root.path).components().collect();
-            let path = c_path(&path);
+            let path = c_path(&root.on_host(self.bundle));
             let propagation = self.spec.linux.rootfs_propagation.unwrap_or(Propagation::DEFAULT);
             let tree = match (self.joins_mount_namespace(), self.inherits_mount_namespace()) {
                 (true, _) => Tree::Joined,
@@ -62,20 +63,23 @@ impl Compiler<'_> {
         let entry = &self.spec.mounts[index];
         let from = Some(Pointer::at("/mounts/#", index));
         let destination = entry.destination.to_owned();
-        if entry.options.remount {
-            return self.init(from, Remount { destination, options: entry.options.clone() });
-        }
+        let seal_later = self.sealed.contains(&index);
+        let mut options = entry.options.clone();
         if is_cgroup(entry) {
             let view = self.cgroup_view(entry.kind() == Some(c"cgroup2"));
             let Some(view) = self.note(view.map_err(|error| error.from_property(Pointer::at("/mounts/#/type", index))))
             else {
                 return;
             };
-            let cut_off = self.shares_with_host();
-            let (options, label) = (entry.options.clone(), self.mount_label());
-            return self.init(from, CgroupMount { view, destination, options, cut_off, label });
+            let (cut_off, label) = (self.shares_with_host(), self.mount_label());
+            return self.init(from, CgroupMount { view, destination, options, seal_later, cut_off, label });
         }
-        let mut options = entry.options.clone();
+        if seal_later {
+            options = options.writable();
+        }
+        if entry.options.remount {
+            return self.init(from, Remount { destination, options });
+        }
         let source = match (&entry.source, entry.is_bind()) {
             (Some(source), true) => {
                 options.bind.get_or_insert(false);
@@ -87,19 +91,22 @@ impl Compiler<'_> {
                 Source::FileSystem { kind, source }
             }
         };
+        if late_propagation(entry).is_some() {
+            options.propagation.push((libc::MS_SLAVE, false));
+        }
         if let Some(context) = self.mount_context(entry) {
             options.data.push(context);
         }
-        let seal_later = seals_later(entry);
         // Where the root is shared, as in a mount namespace of the container's own.
         let shared = entry.options.propagation.iter().any(|(kind, _)| *kind == libc::MS_SHARED);
-        let joins = shared && self.shares_root();
+        // What is mounted on the root later must not reach the host, whatever is asked for.
+        let joins = shared && self.shares_root() && !is_root(&destination);
         let cut_off = entry.is_bind() && self.shares_with_host() && !joins;
         let handed = entry.is_bind() && self.has_user_namespace();
         let idmap = if handed { None } else { self.idmap(entry, index) };
-        let keep = seal_later || (!entry.is_bind() && self.is_changed_later(index));
+        let keep = (seal_later && !is_root(&destination)) || (!entry.is_bind() && self.is_changed_later(index));
         let label = self.queue_label(entry);
-        self.init(from, Mount { source, destination, options, seal_later, cut_off, idmap, handed, label, keep });
+        self.init(from, Mount { source, destination, options, cut_off, idmap, handed, label, keep });
     }
 
     /// The sources that the init of a user namespace is given, in the order in which they are mounted.
@@ -122,6 +129,45 @@ impl Compiler<'_> {
         if !sources.is_empty() {
             self.parent(None, OpenSources(sources));
         }
+    }
+
+    /// The entries whose mount becomes read-only only when all mount points, devices and the working directory are created
+    /// in it: those that make a tmpfs or the like read-only, and what is mounted on the root. A file system of the host's
+    /// is read-only at once: nothing is to be created there.
+    pub(super) fn sealed(&self) -> BTreeSet<usize> {
+        let mut last: BTreeMap<&CStr, &Entry> = BTreeMap::new();
+        let mut sealed: BTreeMap<&CStr, usize> = BTreeMap::new();
+        for (index, entry) in self.spec.mounts.iter().enumerate() {
+            let destination = &*entry.destination;
+            if !entry.options.remount {
+                last.insert(destination, entry);
+                sealed.remove(destination);
+                if is_root(destination) {
+                    // What was mounted before is out of sight, and goes with the host's tree.
+                    sealed.clear();
+                }
+            }
+            if !last.get(destination).is_some_and(|mounted| self.may_be_sealed(mounted)) {
+                continue;
+            }
+            if entry.options.read_only() {
+                sealed.insert(destination, index);
+            } else if entry.options.here.clear & attr::RDONLY != 0 {
+                sealed.remove(destination);
+            }
+        }
+        sealed.into_values().collect()
+    }
+
+    /// Whether a mount, should it be read-only, can be so later: its file system is the container's own, or it is /dev
+    /// or the root.
+    fn may_be_sealed(&self, entry: &Entry) -> bool {
+        if is_root(&entry.destination) {
+            // `rro` is for the mounts below as well, which are as they come.
+            return entry.options.all.set & attr::RDONLY == 0;
+        }
+        let is_own = is_in_memory(entry) || (is_cgroup(entry) && !self.host.cgroups.is_v2());
+        (is_own || &*entry.destination == c"/dev") && !entry.is_bind()
     }
 
     /// Whether a later entry has `remount`.
@@ -220,11 +266,13 @@ impl Compiler<'_> {
 
     /// What is hidden, and what becomes read-only once everything is in its place.
     pub(super) fn paths(&mut self) {
+        if !self.sealed.is_empty() || !self.spec.linux.readonly_paths.is_empty() {
+            self.make_working_directory();
+        }
         let mut read_only_root = None;
         for (index, path) in self.read_only_paths() {
             let from = Pointer::at("/linux/readonlyPaths/#", index);
-            match *path == *c"/" {
-                // On the root directory, a process would see no mount.
+            match is_root(&path) {
                 true => read_only_root = Some(from),
                 false => self.init(Some(from), ReadOnlyPath(path)),
             }
@@ -233,17 +281,26 @@ impl Compiler<'_> {
             let label = self.mount_label();
             self.init(Some(Pointer::at("/linux/maskedPaths/#", index)), Mask { path, label });
         }
-        for (index, entry) in self.spec.mounts.iter().enumerate() {
-            if seals_later(entry) {
-                let (destination, own) = (entry.destination.to_owned(), entry.kind() == Some(c"tmpfs"));
-                self.init(Some(Pointer::at("/mounts/#/options", index)), SealReadOnly { destination, own });
-            }
+        for index in self.sealed.clone() {
+            let entry = &self.spec.mounts[index];
+            let destination = entry.destination.to_owned();
+            let is_here = |earlier: &&Entry| *earlier.destination == *destination && !earlier.options.remount;
+            let mounted = self.spec.mounts[..=index].iter().rfind(is_here).unwrap_or(entry);
+            // /dev may be a devtmpfs, of which there is one.
+            let own = is_in_memory(mounted) || is_cgroup(mounted);
+            let file_system = entry.options.remount && entry.options.bind.is_none() && is_in_memory(mounted);
+            self.init(Some(Pointer::at("/mounts/#/options", index)), SealReadOnly { destination, own, file_system });
         }
         self.working_directory();
         if let Some(from) = read_only_root {
             self.init(Some(from), ReadOnlyRoot { with_mounts: true });
         } else if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
             self.init(Some(Pointer::new("/root/readonly")), ReadOnlyRoot { with_mounts: false });
+        }
+        let on_root = self.spec.mounts.iter().rposition(|entry| is_root(&entry.destination));
+        if let Some((index, propagation)) = on_root.and_then(|on| Some((on, late_propagation(&self.spec.mounts[on])?)))
+        {
+            self.init(Some(Pointer::at("/mounts/#/options", index)), PropagateRoot(propagation));
         }
         if let Some(propagation) = self.spec.linux.rootfs_propagation.filter(|value| value.is_set_last()) {
             self.init(Some(Pointer::new("/linux/rootfsPropagation")), PropagateRoot(propagation));
@@ -262,9 +319,22 @@ fn maps(entry: &Entry, index: usize) -> Result<Maps> {
     Ok(Maps { uid, gid })
 }
 
+/// Whether a path is the root directory, on which a process sees no mount.
+fn is_root(path: &CStr) -> bool {
+    *clean(path) == *c"/"
+}
+
+/// The propagation of a mount on the root that has to wait until nothing is mounted any more, as that of the root itself:
+/// pivot_root(2) takes no shared root.
+fn late_propagation(entry: &Entry) -> Option<Propagation> {
+    let (kind, _) = entry.options.propagation.last().filter(|_| is_root(&entry.destination))?;
+    Some(Propagation::of_mount(*kind)).filter(|propagation| propagation.is_set_last())
+}
+
 /// Whether a path is another one or below it.
 fn is_within(path: &CStr, other: &CStr) -> bool {
-    path.to_bytes().strip_prefix(other.to_bytes()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+    is_root(other)
+        || path.to_bytes().strip_prefix(other.to_bytes()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
 }
 
 /// Whether an entry shows the cgroups.
@@ -274,8 +344,7 @@ pub(super) fn is_cgroup(entry: &Entry) -> bool {
         && matches!(entry.kind().map(CStr::to_bytes), Some(b"cgroup" | b"cgroup2"))
 }
 
-/// A read-only tmpfs gets its mount points, and /dev its devices, before it is made read-only.
-fn seals_later(entry: &Entry) -> bool {
-    let late = entry.kind() == Some(c"tmpfs") || &*entry.destination == c"/dev";
-    late && !entry.is_bind() && !entry.options.remount && entry.options.read_only()
+/// Whether an entry makes a file system in memory, which is empty and nobody else's.
+fn is_in_memory(entry: &Entry) -> bool {
+    !entry.is_bind() && matches!(entry.kind().map(CStr::to_bytes), Some(b"tmpfs" | b"ramfs"))
 }

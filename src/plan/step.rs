@@ -13,7 +13,7 @@ use crate::cgroup::resctrl::Class;
 use crate::cgroup::systemd::StartUnit;
 use crate::pointer::Pointer;
 use crate::process::affinity::AllCpus;
-use crate::process::exec::{Program, Umask, WorkingDirectory};
+use crate::process::exec::{MakeWorkingDirectory, Program, Umask, WorkingDirectory};
 use crate::process::home::Home;
 use crate::process::hook::Hook;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
@@ -190,6 +190,8 @@ actions! {
     PropagateRoot(PropagateRoot) = "root",
     /// A limit of setrlimit(2).
     Rlimit(Rlimit) = "limit",
+    /// The working directory, where it is missing.
+    MakeWorkingDirectory(MakeWorkingDirectory) = "cwd",
     /// The working directory.
     WorkingDirectory(WorkingDirectory) = "cwd",
     /// The standard streams.

@@ -15,6 +15,27 @@ use crate::sys::program::{Strings, execve};
 /// Where the search goes when the container's environment has no PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Creates the working directory if it is missing, as runc does: before anything becomes read-only. It is entered
+/// only when everything is in its place, since what is read-only or masked by then must be so from there as well.
+#[derive(PartialEq)]
+pub struct MakeWorkingDirectory(pub CString);
+
+impl MakeWorkingDirectory {
+    /// Runs the step. Where ferrun itself may not do it, the user perhaps may: [`WorkingDirectory`] finds out.
+    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+        match rootfs.make_directory(&self.0) {
+            Err(Errno::EACCES) => Ok(()),
+            made => made.map(drop).what(|| format!("cwd {:?}", self.0)),
+        }
+    }
+}
+
+impl fmt::Display for MakeWorkingDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}, created if it is missing", self.0.to_string_lossy())
+    }
+}
+
 /// Enters the working directory, which is made if it is missing (as runc does).
 #[derive(PartialEq)]
 pub struct WorkingDirectory(pub CString);

@@ -55,6 +55,9 @@ pub struct CgroupMount {
     pub destination: CString,
     /// How.
     pub options: Options,
+    /// The tmpfs of v1 is made read-only only by [`SealReadOnly`](super::mount::SealReadOnly), so that mount points can be
+    /// made in it.
+    pub seal_later: bool,
     /// What is bound of the host's does not stay shared with it.
     pub cut_off: bool,
     /// The SELinux context of the tmpfs of v1.
@@ -64,10 +67,9 @@ pub struct CgroupMount {
 impl CgroupMount {
     /// Runs the step, after the process has joined its cgroups and left the cgroup namespace.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        let target = rootfs.make_directory(&self.destination).what(|| format!("mount point {:?}", self.destination))?;
         let tree = match &self.view {
             View::V2 => {
-                let made = FileSystem { kind: c"cgroup2", source: c"cgroup2", place: None, writable: false };
+                let made = FileSystem { kind: c"cgroup2", source: c"cgroup2", place: None };
                 made.make(&self.options, || format!("mount {self}"))?
             }
             _ if !self.options.data.is_empty() => {
@@ -81,8 +83,13 @@ impl CgroupMount {
                 mount::open_tree(CWD, path, mount::OPEN_TREE_CLONE).what(|| format!("mount {self}"))?
             }
         };
+        let target = rootfs.make_directory(&self.destination).what(|| format!("mount point {:?}", self.destination))?;
         guard_proc(&self.destination, &tree, &target, self)?;
-        rootfs.attach(&tree, &target, &self.destination, || self.finish(&tree))
+        rootfs.attach(&tree, &target, &self.destination, || self.finish(&tree))?;
+        if self.seal_later {
+            rootfs.keep(self.destination.clone(), tree);
+        }
+        Ok(())
     }
 
     /// What is left when it is attached: mount(2) works in no other tree.
@@ -93,10 +100,11 @@ impl CgroupMount {
         if self.cut_off {
             mount::mount_setattr(tree, true, &SLAVE).what(|| format!("cut off {self}"))?;
         }
-        let change =
-            MountAttr { set: BASE | self.options.here.set, clear: self.options.here.clear, ..MountAttr::default() };
+        let options = self.options.clone();
+        let options = if self.seal_later { options.writable() } else { options };
+        let change = MountAttr { set: BASE | options.here.set, clear: options.here.clear, ..MountAttr::default() };
         mount::mount_setattr(tree, false, &change).what(|| format!("set options of {self}"))?;
-        set_mount_options(tree, &self.options, false, self)
+        set_mount_options(tree, &options, self)
     }
 
     /// Mounts each hierarchy by a name relative to the new tmpfs: nothing else can reach that yet, and for a

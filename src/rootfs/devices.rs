@@ -5,12 +5,12 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::readlinkat;
+use nix::fcntl::{openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat};
 use nix::unistd::symlinkat;
 
 use super::Rootfs;
-use super::node::{Node, There};
+use super::node::{HANDLE, Node, There, is_mounted_on};
 use crate::error::{Context, Error, Result};
 use crate::sys::mount::MountedFile;
 
@@ -19,7 +19,7 @@ pub const NODES: &[(&CStr, u64, u64)] =
     &[(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)];
 
 /// "Dev symbolic links" of runtime-linux.md, and ptmx.
-const LINKS: &[(&CStr, &CStr)] = &[
+pub const LINKS: &[(&CStr, &CStr)] = &[
     (c"fd", c"/proc/self/fd"),
     (c"stdin", c"/proc/self/fd/0"),
     (c"stdout", c"/proc/self/fd/1"),
@@ -33,6 +33,14 @@ const LINKS: &[(&CStr, &CStr)] = &[
 pub struct DefaultDevices {
     /// In a user namespace, which may make no devices, the host's are mounted.
     pub bind: bool,
+    /// The names of links that are left out, since `linux.devices` has something in their place.
+    pub without: Vec<&'static CStr>,
+}
+
+impl DefaultDevices {
+    fn links(&self) -> impl Iterator<Item = &(&CStr, &CStr)> {
+        LINKS.iter().filter(|(name, _)| !self.without.contains(name))
+    }
 }
 
 impl DefaultDevices {
@@ -68,14 +76,15 @@ impl DefaultDevices {
             }
         }
         rootfs.dev.created_defaults(place, created);
-        for (name, target) in LINKS {
+        for (name, target) in self.links() {
             make_link(&dev, name, target)?;
         }
         // The link to the kernel's memory image, only where the kernel has it.
-        if rootfs.find(c"/proc/kcore").is_ok() {
-            make_link(&dev, c"core", c"/proc/kcore")?;
+        match rootfs.find(c"/proc/kcore") {
+            // Nor where /proc is no procfs.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
+            found => found.what(|| "look for /proc/kcore").and_then(|_| make_link(&dev, c"core", c"/proc/kcore")),
         }
-        Ok(())
     }
 }
 
@@ -83,7 +92,7 @@ impl DefaultDevices {
 fn make_node(rootfs: &Rootfs, dev: &OwnedFd, name: &CStr, node: &Node) -> Result<bool> {
     match mknodat(dev, name, node.kind, Mode::from_bits_truncate(0o666), node.number) {
         Err(Errno::EEXIST) => match node.there(dev, name)? {
-            There::Same(_) => Ok(false),
+            There::Same(_) | There::Mounted => Ok(false),
             There::Other(_) => Err(node.taken()),
         },
         Err(Errno::EPERM) => node.bind(rootfs, dev, name).map(|()| false),
@@ -91,12 +100,23 @@ fn make_node(rootfs: &Rootfs, dev: &OwnedFd, name: &CStr, node: &Node) -> Result
     }
 }
 
-/// ptmx and core are the image's own if it has them: a devpts without `newinstance` brings a node.
+/// ptmx and core are the image's own if it has them: a devpts without `newinstance` brings a node. What the config has
+/// mounted there stays.
 fn make_link(dev: &OwnedFd, name: &CStr, target: &CStr) -> Result<()> {
     match symlinkat(target, dev, name) {
         Err(Errno::EEXIST) if name == c"ptmx" || name == c"core" => Ok(()),
         Err(Errno::EEXIST) => {
-            let there = readlinkat(dev, name).what(|| format!("the container's /dev/{}", name.to_string_lossy()))?;
+            let what = || format!("look at the container's /dev/{}", name.to_string_lossy());
+            let found = openat(dev, name, HANDLE, Mode::empty()).what(what)?;
+            if is_mounted_on(dev, &found).what(what)? {
+                return Ok(());
+            }
+            let there = match readlinkat(&found, c"") {
+                Err(Errno::ENOENT) => {
+                    return Err(Error::new(format!("the container's /dev has a {name:?} that is no link")));
+                }
+                there => there.what(what)?,
+            };
             if there.as_encoded_bytes() == target.to_bytes() {
                 return Ok(());
             }
@@ -109,7 +129,7 @@ fn make_link(dev: &OwnedFd, name: &CStr, target: &CStr) -> Result<()> {
 impl fmt::Display for DefaultDevices {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let nodes: Vec<_> = NODES.iter().map(|(name, ..)| name.to_string_lossy()).collect();
-        let links: Vec<_> = LINKS.iter().map(|(name, _)| name.to_string_lossy()).collect();
+        let links: Vec<_> = self.links().map(|(name, _)| name.to_string_lossy()).collect();
         let whose = if self.bind { "the host's " } else { "" };
         write!(f, "{whose}{}; links {}", nodes.join(" "), links.join(" "))
     }

@@ -37,8 +37,6 @@ pub struct FileSystem<'a> {
     pub source: &'a CStr,
     /// Where it will be mounted, if that is there already; a tmpfs takes mode and owner from it.
     pub place: Option<&'a OwnedFd>,
-    /// Mount points must still be made in it.
-    pub writable: bool,
 }
 
 impl FileSystem<'_> {
@@ -59,9 +57,8 @@ impl FileSystem<'_> {
             Ok(context) => context,
             Err(errno) => return Err(fail(errno, None)),
         };
-        let keep = if self.writable { attr::RDONLY } else { 0 };
         let made = self.configure(&context, options);
-        let made = made.and_then(|()| mount::fsmount(&context, options.here.set & !keep));
+        let made = made.and_then(|()| mount::fsmount(&context, options.here.set));
         made.map_err(|errno| fail(errno, Some(&context)))
     }
 
@@ -75,7 +72,7 @@ impl FileSystem<'_> {
 
     fn configure(&self, context: &OwnedFd, options: &Options) -> nix::Result<()> {
         mount::fsconfig_string(context, c"source", self.source)?;
-        if options.here.set & attr::RDONLY != 0 && !self.writable && !WITHOUT_DEVICE.contains(&self.kind) {
+        if options.here.set & attr::RDONLY != 0 && !WITHOUT_DEVICE.contains(&self.kind) {
             mount::fsconfig_flag(context, c"ro")?;
         }
         if let Some(place) = self.place {

@@ -77,8 +77,7 @@ impl FileSystem<'_> {
     fn mount(&self, options: &Options, text: &CStr) -> nix::Result<OwnedFd> {
         mount(Some(self.source), SCRATCH, Some(self.kind), self.flags(options), Some(text))?;
         let made = mount::open_tree(CWD, SCRATCH, mount::OPEN_TREE_CLONE)?;
-        let keep = if self.writable { attr::RDONLY } else { 0 };
-        let change = MountAttr { set: options.here.set & !keep, clear: options.here.clear, ..MountAttr::default() };
+        let change = MountAttr { set: options.here.set, clear: options.here.clear, ..MountAttr::default() };
         mount::mount_setattr(&made, false, &change)?;
         Ok(made)
     }
@@ -104,7 +103,7 @@ impl FileSystem<'_> {
     /// The flags of the file system; those of the mount follow.
     fn flags(&self, options: &Options) -> MsFlags {
         let mut flags = MsFlags::empty();
-        let read_only = options.here.set & attr::RDONLY != 0 && !self.writable;
+        let read_only = options.here.set & attr::RDONLY != 0;
         flags.set(MsFlags::MS_RDONLY, read_only && !WITHOUT_DEVICE.contains(&self.kind));
         for flag in &options.superblock {
             match flag.to_bytes() {

@@ -11,6 +11,7 @@ use super::Rootfs;
 use super::devices::is_null;
 use super::mount::attach;
 use crate::error::{Context, Error, Result};
+use crate::sys::file::is_directory;
 use crate::sys::mount::{self, MountAttr, attr};
 
 /// Hides a path: an empty directory over a directory, the null device over a file. A path that is not
@@ -31,8 +32,7 @@ impl Mask {
             result => result.what(|| format!("mask {self}"))?,
         };
         rootfs.refuse_useless(&target, || format!("mask {:?}", self.path), true)?;
-        let stat = fstat(&target).what(|| format!("stat {self}"))?;
-        let is_directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+        let is_directory = is_directory(&target).what(|| format!("stat {self}"))?;
         let cover = match is_directory {
             true => empty_directory(rootfs, self.label.as_deref()).what(|| format!("mask {self}"))?,
             false => mount::clone_tree(null_device(rootfs)?, false).what(|| "mask with /dev/null")?,
@@ -58,9 +58,9 @@ fn null_device(rootfs: &Rootfs) -> Result<&OwnedFd> {
         return Ok(found);
     }
     let null = rootfs.find(c"/dev/null").what(|| "mask with /dev/null of the container")?;
-    match fstat(&null) {
-        Ok(stat) if is_null(&stat) => Ok(rootfs.null.get_or_init(|| null)),
-        _ => Err(Error::new("the container's /dev/null is not the null device")),
+    match is_null(&fstat(&null).what(|| "stat /dev/null of the container")?) {
+        true => Ok(rootfs.null.get_or_init(|| null)),
+        false => Err(Error::new("the container's /dev/null is not the null device")),
     }
 }
 

@@ -40,6 +40,9 @@ use self::kernel_views::FullView;
 use self::mount::attach;
 use crate::error::Result;
 
+/// The mode of a directory that is made: there is no umask.
+const MODE: Mode = Mode::from_bits_truncate(0o755);
+
 /// Links in a path before it is given up as a loop, as the kernel's own limit.
 const LINKS: usize = 40;
 
@@ -118,13 +121,19 @@ impl Rootfs {
 
     /// A handle of a directory, which is made (0755) with its parents if it is missing.
     pub fn make_directory(&self, path: &CStr) -> nix::Result<OwnedFd> {
+        self.make_directory_with(path, MODE)
+    }
+
+    /// The same, with another mode for the last directory if that is missing.
+    fn make_directory_with(&self, path: &CStr, mode: Mode) -> nix::Result<OwnedFd> {
         match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
             Err(Errno::ENOENT) => {
-                let (mut at, missing) = self.find_missing_part(path)?;
+                let (mut at, mut missing) = self.find_missing_part(path)?;
+                let Some(last) = missing.pop() else { return Ok(at) };
                 for name in missing {
-                    at = make_child_directory(&at, &name)?;
+                    at = make_child_directory(&at, &name, MODE)?;
                 }
-                Ok(at)
+                make_child_directory(&at, &last, mode)
             }
             result => result,
         }
@@ -137,7 +146,7 @@ impl Rootfs {
                 let (mut at, mut missing) = self.find_missing_part(path)?;
                 let name = missing.pop().ok_or(Errno::ENOENT)?;
                 for name in missing {
-                    at = make_child_directory(&at, &name)?;
+                    at = make_child_directory(&at, &name, MODE)?;
                 }
                 make_child_file(&at, &name)
             }
@@ -151,8 +160,11 @@ impl Rootfs {
         let mut path = path.to_owned();
         for _ in 0..LINKS {
             let (at, parent, missing) = self.find_existing_part(&path)?;
-            let Some(Ok(target)) = missing.first().map(|name| readlinkat(&at, name.as_c_str())) else {
-                return Ok((at, missing));
+            let Some(first) = missing.first() else { return Ok((at, missing)) };
+            let target = match readlinkat(&at, first.as_c_str()) {
+                // Nothing there, or no link.
+                Err(Errno::ENOENT | Errno::EINVAL) => return Ok((at, missing)),
+                target => target?,
             };
             // What a magic link reads as is no path.
             if fstatfs(&at)?.filesystem_type() == PROC_SUPER_MAGIC {
@@ -213,6 +225,17 @@ impl Rootfs {
         finish()
     }
 
+    /// Covers the root: from here on all paths are those of this mount, which becomes the container's root. In a tree that
+    /// is mounted nowhere it takes the root's place, since the kernel would not change it any more on top of that.
+    fn cover(&mut self, tree: OwnedFd, finish: impl FnOnce(&OwnedFd) -> Result<()>) -> Result<()> {
+        if !self.nowhere {
+            attach(&tree, &self.root, c"/")?;
+        }
+        finish(&tree)?;
+        self.root = tree;
+        Ok(())
+    }
+
     /// Gives the source for the next bind.
     pub fn hand(&self, source: OwnedFd) {
         self.handed.set(Some(source));
@@ -242,8 +265,8 @@ fn split(path: &CStr) -> (CString, CString) {
 
 /// Makes a directory directly below another one and opens it; what is there already must be a
 /// directory and no link.
-fn make_child_directory(parent: &OwnedFd, name: &CStr) -> nix::Result<OwnedFd> {
-    match mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
+fn make_child_directory(parent: &OwnedFd, name: &CStr, mode: Mode) -> nix::Result<OwnedFd> {
+    match mkdirat(parent, name, mode) {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno),
     }

@@ -11,8 +11,9 @@ use super::copy_up::copy_up;
 use super::file_system::{FileSystem, relabel, tmpfs_place};
 use super::idmap::IdMap;
 use super::options::{Attributes, Options};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
+use crate::sys::file::is_directory;
 use crate::sys::mount::{self, MountAttr, attr};
 
 /// What is mounted.
@@ -38,8 +39,6 @@ pub struct Mount {
     pub destination: CString,
     /// How.
     pub options: Options,
-    /// The file system is made read-only only by [`SealReadOnly`], so that mount points can be made in it.
-    pub seal_later: bool,
     /// A bind of what is shared with the host does not stay so.
     pub cut_off: bool,
     /// How owners are mapped.
@@ -54,15 +53,26 @@ pub struct Mount {
 
 impl Mount {
     /// Runs the step.
-    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        let tree = match &self.source {
-            Source::Bind(path) => self.bind(rootfs, path)?,
-            Source::FileSystem { kind, source } => self.file_system(rootfs, kind, source)?,
+    ///
+    /// What is mounted is there, and known to be a directory or not, before its mount point is made: a failure must leave
+    /// nothing that another start would meet.
+    pub fn run(&self, rootfs: &mut Rootfs) -> Result<()> {
+        let (tree, directory) = match &self.source {
+            Source::Bind(path) => {
+                let tree = self.bind(rootfs, path)?;
+                let directory = is_directory(&tree).what(|| format!("bind source {path:?}"))?;
+                (tree, directory)
+            }
+            Source::FileSystem { kind, source } => (self.file_system(rootfs, kind, source)?, true),
         };
-        let target = self.target(rootfs, &tree)?;
-        let finish = || set_mount_options(&tree, &self.options, self.seal_later, self);
-        let attached = rootfs.attach(&tree, &target, &self.destination, finish);
-        attached.map_err(|error| Mount::on_unlike(error, &tree, &target))?;
+        let finish = |tree: &OwnedFd| set_mount_options(tree, &self.options, self);
+        if self.destination.as_c_str() == c"/" {
+            let error = || Error::os(format!("mount {self}"), Errno::ENOTDIR);
+            return if directory { rootfs.cover(tree, finish) } else { Err(error()) };
+        }
+        let target = self.target(rootfs, &tree, directory)?;
+        let attached = rootfs.attach(&tree, &target, &self.destination, || finish(&tree));
+        attached.map_err(|error| Mount::on_unlike(error, directory, &target))?;
         rootfs.note_dev(self, &tree)?;
         if self.keep {
             rootfs.keep(self.destination.clone(), tree);
@@ -97,7 +107,7 @@ impl Mount {
                 .what(|| format!("mount point {:?}", self.destination))?,
             false => None,
         };
-        let made = FileSystem { kind, source, place: place.as_ref(), writable: self.seal_later };
+        let made = FileSystem { kind, source, place: place.as_ref() };
         let what = || format!("mount {self}");
         let tree = match made.is_long(&self.options) {
             false => made.make(&self.options, what)?,
@@ -114,14 +124,8 @@ impl Mount {
 }
 
 /// Sets what holds for the mounts below, too, and the propagation.
-pub(super) fn set_mount_options(
-    tree: &OwnedFd,
-    options: &Options,
-    seal_later: bool,
-    what: &dyn fmt::Display,
-) -> Result<()> {
+pub(super) fn set_mount_options(tree: &OwnedFd, options: &Options, what: &dyn fmt::Display) -> Result<()> {
     let Attributes { set, clear } = options.all;
-    let set = if seal_later { set & !attr::RDONLY } else { set };
     if set | clear != 0 {
         let change = MountAttr { set, clear, ..MountAttr::default() };
         mount::mount_setattr(tree, true, &change).what(|| format!("set recursive options of {what}"))?;
@@ -155,13 +159,17 @@ pub struct SealReadOnly {
     pub destination: CString,
     /// Its file system was made for it alone; others may be the host's, too, as every devtmpfs is.
     pub own: bool,
+    /// The file system becomes read-only as well, as by a `remount` that is no bind.
+    pub file_system: bool,
 }
 
 impl SealReadOnly {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let sealed = match rootfs.kept(&self.destination) {
-            Some(mount) if !rootfs.nowhere => mount::mount_setattr(&*mount, false, &READ_ONLY),
+            _ if self.destination.as_c_str() == c"/" => mount::mount_setattr(rootfs.root(), false, &READ_ONLY),
+            Some(mount) if !rootfs.nowhere => mount::mount_setattr(&*mount, false, &READ_ONLY)
+                .and_then(|()| if self.file_system { make_read_only(&mount) } else { Ok(()) }),
             Some(mount) if self.own => make_read_only(&mount),
             Some(mount) => cover_read_only(&mount),
             None => Err(Errno::ENOENT),

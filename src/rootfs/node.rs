@@ -47,6 +47,14 @@ pub(super) enum There {
     Same((OwnedFd, FileStat)),
     /// Another thing.
     Other((OwnedFd, FileStat)),
+    /// Whatever the config has mounted there.
+    Mounted,
+}
+
+/// Whether something that was opened in a directory by its name is a mount of its own: the config's, since an image has
+/// none.
+pub(super) fn is_mounted_on(directory: &OwnedFd, found: &OwnedFd) -> nix::Result<bool> {
+    Ok(mount::mount_id(found)? != mount::mount_id(directory)?)
 }
 
 fn is_empty_file(stat: &FileStat) -> bool {
@@ -56,7 +64,7 @@ fn is_empty_file(stat: &FileStat) -> bool {
 /// Whatever the root's propagation is, the container mounts nothing over the host's device; and nobody executes one.
 const BOUND: MountAttr = MountAttr { set: attr::NOSUID | attr::NOEXEC, ..SLAVE };
 
-const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+pub(super) const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 impl Node {
     /// Runs the step. In a /dev that is not the container's own nothing is created or changed, by whatever links of the
@@ -76,6 +84,7 @@ impl Node {
         };
         let (node, stat) = match self.there(&directory, &name)? {
             There::Same(found) => found,
+            There::Mounted => return Ok(()),
             There::Other((_, stat)) if self.bind && is_empty_file(&stat) => {
                 return self.bind(rootfs, &directory, &name);
             }
@@ -97,6 +106,9 @@ impl Node {
     /// What has its name in a directory.
     pub(super) fn there(&self, directory: &OwnedFd, name: &CStr) -> Result<There> {
         let found = openat(directory, name, HANDLE, Mode::empty()).what(|| format!("open {self}"))?;
+        if is_mounted_on(directory, &found).what(|| format!("statx {self}"))? {
+            return Ok(There::Mounted);
+        }
         let stat = fstat(&found).what(|| format!("stat {self}"))?;
         Ok(if self.is_same(&stat) { There::Same((found, stat)) } else { There::Other((found, stat)) })
     }
@@ -129,14 +141,14 @@ impl Node {
         let copy = match self.copy_of_host(rootfs) {
             Ok(copy) => copy,
             Err(error) => match self.there(directory, name) {
-                Ok(There::Same(_)) => return Ok(()),
+                Ok(There::Same(_) | There::Mounted) => return Ok(()),
                 _ => return Err(error),
             },
         };
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let place = match openat(directory, name, flags, Mode::from_bits_truncate(0o666)) {
             Err(Errno::EEXIST) => match self.there(directory, name)? {
-                There::Same(_) => return Ok(()),
+                There::Same(_) | There::Mounted => return Ok(()),
                 // What a container before this one was mounted on.
                 There::Other((place, stat)) if is_empty_file(&stat) => place,
                 There::Other(_) => return Err(self.taken()),

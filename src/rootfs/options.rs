@@ -228,6 +228,13 @@ impl Options {
         (self.here.set & !clear | set) & attr::RDONLY != 0
     }
 
+    /// The same without read-only, which is left for the end.
+    pub fn writable(mut self) -> Options {
+        self.here.set &= !attr::RDONLY;
+        self.all.set &= !attr::RDONLY;
+        self
+    }
+
     /// Whether there is data of this name.
     pub fn has_data(&self, key: &CStr) -> bool {
         self.data.iter().any(|data| data.key.as_c_str() == key)

@@ -55,6 +55,11 @@ impl Propagation {
         }
     }
 
+    /// That of one mount, by its kind (`MS_*`).
+    pub fn of_mount(kind: u64) -> Propagation {
+        Propagation { kind, recursive: false }
+    }
+
     /// Whether binds of the host's shared mounts stay in their peer groups.
     pub fn is_shared(self) -> bool {
         self.kind == libc::MS_SHARED

@@ -33,7 +33,7 @@ impl Remount {
         if !self.options.here.is_empty() {
             mount::mount_setattr(&target, false, &change).what(|| self.to_string())?;
         }
-        set_mount_options(&target, &self.options, false, self)
+        set_mount_options(&target, &self.options, self)
     }
 
     fn file_system(&self, rootfs: &Rootfs, target: &OwnedFd, context: &OwnedFd) -> Result<()> {

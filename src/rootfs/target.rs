@@ -6,12 +6,16 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, ResolveFlag};
-use nix::sys::stat::fstat;
+use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::Rootfs;
 use super::mount::{Mount, Source};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
+use crate::sys::file::is_directory;
+
+/// The mode of a tmpfs that nobody gives one: shmem_init_fs_context() of the kernel.
+const MODE_OF_TMPFS: Mode = Mode::from_bits_truncate(0o1777);
 
 /// What may be mounted over inside /proc, as runc: anything else could fake what the kernel says of
 /// processes and security labels (CVE-2019-16884).
@@ -29,8 +33,8 @@ const OVER_PROC: &[&CStr] = &[
 ];
 
 impl Mount {
-    /// The place to mount on, made if it is missing.
-    pub(super) fn target(&self, rootfs: &Rootfs, tree: &OwnedFd) -> Result<OwnedFd> {
+    /// The place to mount on, made if it is missing. What is mounted there is known to be a directory or not.
+    pub(super) fn target(&self, rootfs: &Rootfs, tree: &OwnedFd, directory: bool) -> Result<OwnedFd> {
         let path = &self.destination;
         let target = match &self.source {
             Source::FileSystem { kind, .. } if matches!(kind.to_bytes(), b"proc" | b"sysfs") => {
@@ -41,7 +45,11 @@ impl Mount {
                     result => result,
                 }
             }
-            Source::Bind(_) if !is_directory(tree) => rootfs.make_file(path),
+            Source::Bind(_) if !directory => rootfs.make_file(path),
+            // The next start takes the mode of the tmpfs from there.
+            Source::FileSystem { kind, .. } if kind.as_c_str() == c"tmpfs" && !self.options.has_data(c"mode") => {
+                rootfs.make_directory_with(path, MODE_OF_TMPFS)
+            }
             _ => rootfs.make_directory(path),
         };
         let target = target.map_err(|errno| match &self.source {
@@ -50,7 +58,7 @@ impl Mount {
             }
             source => {
                 let error = Error::os(format!("mount point {path:?}"), errno);
-                match matches!(source, Source::Bind(_)) && errno == Errno::ENOTDIR && is_directory(tree) {
+                match matches!(source, Source::Bind(_)) && errno == Errno::ENOTDIR && directory {
                     true => error.hint("the source is a directory, which covers no file"),
                     false => error,
                 }
@@ -61,8 +69,8 @@ impl Mount {
     }
 
     /// Adds why, if a file does not go on a directory; the kernel says only that it is invalid.
-    pub(super) fn on_unlike(error: Error, tree: &OwnedFd, target: &OwnedFd) -> Error {
-        match error.code() == Errno::EINVAL && is_directory(target) && !is_directory(tree) {
+    pub(super) fn on_unlike(error: Error, directory: bool, target: &OwnedFd) -> Error {
+        match error.code() == Errno::EINVAL && !directory && is_directory(target) == Ok(true) {
             true => error.hint("the source is a file, which covers no directory"),
             false => error,
         }
@@ -72,9 +80,17 @@ impl Mount {
 /// Nothing but a procfs on /proc, and nothing inside of it but over a few files, whether the path or
 /// what was found there says that it is /proc.
 pub(super) fn guard_proc(path: &CStr, tree: &OwnedFd, target: &OwnedFd, what: &dyn fmt::Display) -> Result<()> {
-    let is_proc = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
-    let inside = path.to_bytes().starts_with(b"/proc/") || (path != c"/proc" && is_proc(target));
-    match refused_on_proc(path, inside, || is_proc(tree)) {
+    let is_proc = |fd: &OwnedFd| {
+        match fstatfs(fd) {
+            Ok(found) => Ok(found.filesystem_type() == PROC_SUPER_MAGIC),
+            // Its server is gone, and a procfs has none.
+            Err(Errno::ENOTCONN) => Ok(false),
+            Err(errno) => Err(errno).what(|| format!("mount {what}: look at the file system")),
+        }
+    };
+    let inside = path.to_bytes().starts_with(b"/proc/") || (path != c"/proc" && is_proc(target)?);
+    let procfs = path == c"/proc" && is_proc(tree)?;
+    match refused_on_proc(path, inside, || procfs) {
         Some(why) => Err(Error::new(format!("mount {what}: {why}"))),
         None => Ok(()),
     }
@@ -86,8 +102,4 @@ pub fn refused_on_proc(path: &CStr, inside: bool, is_procfs: impl FnOnce() -> bo
         return Some("only a procfs may be mounted on /proc");
     }
     (inside && !OVER_PROC.contains(&path)).then_some("inside of /proc only a few files may be mounted over")
-}
-
-fn is_directory(tree: &OwnedFd) -> bool {
-    fstat(tree).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }

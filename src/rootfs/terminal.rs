@@ -10,6 +10,7 @@ use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 
 use super::Rootfs;
 use super::mount::attach;
+use super::node::is_mounted_on;
 use crate::error::{Context, Error, Result};
 use crate::sys::{mount, terminal};
 
@@ -33,10 +34,12 @@ pub fn open_terminal(rootfs: &Rootfs) -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Mounts the terminal on /dev/console, which is created if it is missing, unless in a /dev that is not the container's
-/// own. It is mounted by its descriptor, and on what is there itself, should that be a link (CVE-2025-52565).
+/// own; what the config has mounted there stays. It is mounted by its descriptor, and on what is there itself, should that
+/// be a link (CVE-2025-52565).
 pub fn mount_console(rootfs: &Rootfs, terminal: &OwnedFd) -> Result<()> {
     let dev = rootfs.make_directory(c"/dev").what(|| "open /dev of the container")?;
     let handle = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let copy = mount::clone_tree(terminal, false).what(|| format!("bind the terminal on {CONSOLE:?}"))?;
     let place = match openat(&dev, c"console", handle, Mode::empty()) {
         Err(Errno::ENOENT) if rootfs.foreign_dev(None)?.is_some() => return Ok(()),
         Err(Errno::ENOENT) => {
@@ -45,9 +48,11 @@ pub fn mount_console(rootfs: &Rootfs, terminal: &OwnedFd) -> Result<()> {
         }
         result => result.what(|| format!("open {CONSOLE:?}"))?,
     };
+    if is_mounted_on(&dev, &place).what(|| format!("statx {CONSOLE:?}"))? {
+        return Ok(());
+    }
     if fstat(&place).what(|| format!("stat {CONSOLE:?}"))?.st_mode & libc::S_IFMT == libc::S_IFLNK {
         return Err(Error::new(format!("{CONSOLE:?} of the container is a symlink")));
     }
-    let copy = mount::clone_tree(terminal, false).what(|| format!("bind the terminal on {CONSOLE:?}"))?;
     attach(&copy, &place, CONSOLE)
 }

@@ -6,13 +6,26 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd;
 
 use super::fd::CWD;
 
 /// Bytes to begin with: nearly every config.json fits.
 const ROOM: usize = 32 * 1024;
+
+/// Whether a handle is open on a directory. fstat(2) is for the file system to answer, which a FUSE server may deny to root
+/// and a dead one does to all; a path that begins at the handle fails with ENOTDIR before anything is asked.
+pub fn is_directory(handle: impl AsFd) -> nix::Result<bool> {
+    match fstat(&handle) {
+        Ok(stat) => Ok(stat.st_mode & libc::S_IFMT == libc::S_IFDIR),
+        Err(_) => match openat(&handle, c".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+            Err(Errno::ENOTDIR) => Ok(false),
+            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EBADF)) => Err(errno),
+            _ => Ok(true),
+        },
+    }
+}
 
 /// What stands in a file.
 pub fn read(path: &(impl NixPath + ?Sized)) -> nix::Result<Vec<u8>> {

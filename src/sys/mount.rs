@@ -146,6 +146,21 @@ fn set_attributes(at: i32, path: &CStr, flags: i32, recursive: bool, attr: &Moun
     check(unsafe { libc::syscall(libc::SYS_mount_setattr, at, path, flags, attr, size_of::<MountAttr>()) }).map(drop)
 }
 
+/// The id of the mount that a handle is open on: statx(2), without a question to its file system.
+pub fn mount_id(handle: impl AsFd) -> nix::Result<u64> {
+    statx(handle.as_fd().as_raw_fd(), c"", libc::AT_EMPTY_PATH, libc::STATX_MNT_ID).map(|found| found.stx_mnt_id)
+}
+
+fn statx(at: RawFd, path: &CStr, flags: i32, mask: u32) -> nix::Result<libc::statx> {
+    // SAFETY: a `struct statx` is numbers, each of which may be zero.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let path = path.as_ptr();
+    // SAFETY: `path` is a NUL-terminated string, `found` a `struct statx` that the call fills in.
+    check(unsafe { libc::syscall(libc::SYS_statx, at, path, flags, mask, &mut found) })?;
+    // The mount's id: Linux 5.8.
+    if found.stx_mask & mask == mask { Ok(found) } else { Err(Errno::EOPNOTSUPP) }
+}
+
 /// A file and the mount that it is reached through: statx(2).
 #[derive(Debug, PartialEq, Eq)]
 pub struct MountedFile {
@@ -176,15 +191,7 @@ impl MountedFile {
     }
 
     fn look(at: RawFd, path: &CStr, flags: i32) -> nix::Result<MountedFile> {
-        // SAFETY: a `struct statx` is numbers, each of which may be zero.
-        let mut found: libc::statx = unsafe { std::mem::zeroed() };
-        let (path, mask) = (path.as_ptr(), libc::STATX_INO | libc::STATX_MNT_ID);
-        // SAFETY: `path` is a NUL-terminated string, `found` a `struct statx` that the call fills in.
-        check(unsafe { libc::syscall(libc::SYS_statx, at, path, flags, mask, &mut found) })?;
-        // The mount's id: Linux 5.8.
-        if found.stx_mask & mask != mask {
-            return Err(Errno::EOPNOTSUPP);
-        }
+        let found = statx(at, path, flags, libc::STATX_INO | libc::STATX_MNT_ID)?;
         let device = (found.stx_dev_major, found.stx_dev_minor);
         Ok(MountedFile { mount: found.stx_mnt_id, device, inode: found.stx_ino })
     }

@@ -82,7 +82,7 @@ pub fn read(init: Pid) -> Result<Rdt> {
     if !Path::new("/sys/fs/resctrl").exists() {
         return Ok(Rdt::default());
     }
-    let Some(root) = resctrl::mount_point() else { return Ok(Rdt::default()) };
+    let Some(root) = resctrl::mount_point()? else { return Ok(Rdt::default()) };
     let groups = Files(&format!("/proc/{init}")).text("cpu_resctrl_groups")?.unwrap_or_default();
     let (class, group) = class_and_group(&groups);
     if class.is_empty() && group.is_empty() {
