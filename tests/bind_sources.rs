@@ -160,6 +160,6 @@ fn why_a_device_of_the_host_cannot_be_looked_at_is_told() {
     let place = bundle.dir.join("file");
     let bundle = bundle.set("/linux/devices", json!([{ "path": place, "type": "c", "major": 240, "minor": 77 }]));
     let done = with_volume(Volume::Denied, &place, || run_without_mknod(&bundle));
-    done.refused("of the host: permission denied");
+    done.refused("on the host: permission denied");
     bundle.assert_nothing_left("run");
 }
