@@ -87,10 +87,10 @@ impl Directory {
             Err(Errno::ENOENT | Errno::ENOTDIR) => false,
             Err(errno) => return Err(errno).what(|| format!("examine cgroup {}", self.path)),
         };
-        if self.existed && kill::has_members(std::slice::from_ref(self)) {
+        if self.existed && kill::has_members(std::slice::from_ref(self))? {
             return Err(Error::new(format!("container's cgroup is not empty: {}", self.path)));
         }
-        if self.existed && freezer::stops_who_enters(&self.path) {
+        if self.existed && freezer::stops_who_enters(&self.path)? {
             return Err(Error::new(format!("container's cgroup unexpectedly frozen: {}", self.path)));
         }
         Ok(())

@@ -161,14 +161,15 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
     let record = Record::begin(request.root, &request.id)?;
     (state.file, state.directory) = (Some(record.file.clone()), Some(record.directory.clone()));
     // Only now: another container of this id, whose cgroups these were, is gone.
-    state.resctrl.iter_mut().for_each(OwnDirectory::probe);
+    let class = state.resctrl.iter_mut().try_for_each(OwnDirectory::probe);
+    let class = class.map_err(|error| error.from_property("/linux/intelRdt"));
     let probed = state.cgroup.iter_mut().try_for_each(Directory::probe);
     if state.unit.is_some() {
         // Empty cgroups of the unit's name are what an earlier one has left.
         state.cgroup.iter_mut().for_each(|directory| directory.existed = false);
     }
     let probed = probed.map_err(|error| error.from_property("/linux/cgroupsPath"));
-    if let Err(error) = probed.and_then(|()| record.state(&state)) {
+    if let Err(error) = class.and(probed).and_then(|()| record.state(&state)) {
         record.withdraw();
         return Err(error);
     }
