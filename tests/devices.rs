@@ -258,3 +258,19 @@ fn where_devices_cannot_be_made_the_hosts_are_bound() {
     run_without_mknod(&other).refused("operation not permitted");
     other.assert_nothing_left("run");
 }
+
+#[test]
+fn the_rules_of_the_config_come_first_in_the_list_of_v1() {
+    need_root!();
+    let rule = |kind: &str, major: u32, minor: u32, access: &str| json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
+    let rules = json!([{ "allow": false, "access": "rwm" }, rule("c", 10, 229, "rwm"), rule("b", 8, 20, "rw"), rule("b", 10, 200, "r")]);
+    let bundle = Bundle::new(&["sleep", "1000"]).set("/linux/resources/devices", rules);
+    let list = common::limits::path_of(&bundle, "devices.list");
+    if !list.ancestors().nth(2).unwrap().join("devices.list").exists() {
+        return common::skip("no devices controller of v1");
+    }
+    bundle.create().ok();
+    let said = std::fs::read_to_string(list).unwrap();
+    let first: Vec<&str> = said.lines().take(3).collect();
+    assert_eq!(first, ["c 10:229 rwm", "b 8:20 rw", "b 10:200 r"], "{said}");
+}

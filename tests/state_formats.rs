@@ -600,3 +600,26 @@ fn a_newer_format_of_another_boot_leaves_the_cgroups_alone() {
     bundle.cgroups().iter().for_each(|cgroup| std::fs::remove_dir(cgroup).unwrap());
     bundle.assert_nothing_left("delete --force");
 }
+
+#[test]
+fn parents_that_a_ferrun_of_format_1_has_created_are_removed() {
+    need_root!();
+    use std::os::unix::fs::PermissionsExt;
+    let bundle = sleeper();
+    let path = format!("/ferrun-{}/a/b", bundle.id);
+    let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = json!(path));
+    bundle.create().ok();
+    // As they were then: known by an attribute, and not by their mode.
+    for top in bundle.cgroups() {
+        for parent in [top.join("a"), top] {
+            std::fs::set_permissions(&parent, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let directory = std::fs::File::open(&parent).unwrap();
+            ferrun::sys::xattr::set(&directory, c"user.ferrun.made", b"").unwrap();
+        }
+    }
+    let (mut state, init) = recorded(&bundle);
+    state["format"] = json!(1);
+    record(&bundle, &state, &init);
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left("delete --force of a state of format 1");
+}

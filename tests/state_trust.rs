@@ -267,3 +267,21 @@ fn a_named_file_without_an_end_does_not_take_all_memory() {
         .refused("longer than 16 MiB");
     bundle.delete_force().ok();
 }
+
+#[test]
+fn delete_removes_no_directory_that_is_none_of_resctrl() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.create().ok();
+    let innocent = bundle.dir.join("innocent");
+    std::fs::create_dir(&innocent).unwrap();
+    let file = bundle.state_root().join(&bundle.id).join("state.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(first).unwrap();
+    state["resctrl"] = serde_json::json!({ "path": innocent });
+    std::fs::write(&file, format!("{state}\n{rest}")).unwrap();
+    bundle.delete_force().ok();
+    assert!(innocent.is_dir());
+    bundle.assert_nothing_left("delete --force");
+}

@@ -1,5 +1,7 @@
 //! Whether the namespaces, and what belongs to them, make sense together.
 
+use std::collections::BTreeSet;
+
 use super::Spec;
 use super::linux::NamespaceKind;
 use super::problems::Problems;
@@ -199,17 +201,16 @@ fn check_net_devices(spec: &Spec, found: &mut Problems) {
     if !devices.is_empty() && find(spec, NamespaceKind::Network).is_none() {
         found.error(wrong("/linux/netDevices", "netDevices need a network namespace in linux.namespaces"));
     }
-    let mut taken = Vec::new();
+    let mut taken = BTreeSet::new();
     for (name, device) in devices {
         let inside = if device.0.name.is_empty() { name } else { &device.0.name };
         let names = [name, inside].into_iter().take(if name == inside { 1 } else { 2 });
         for (wrong_name, why) in names.filter_map(|name| Some((name, no_link_name(name)?))) {
             found.error(wrong(pointer(name), format!("network device name {wrong_name:?} {why}")));
         }
-        if taken.contains(&inside) && !inside.contains('%') {
+        if !taken.insert(inside) && !inside.contains('%') {
             found.error(wrong(pointer(name), format!("two network devices are called {inside:?} inside")));
         }
-        taken.push(inside);
     }
 }
 

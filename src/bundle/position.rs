@@ -6,13 +6,15 @@
 //! walked that serde_json would not read.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 /// The depth to which serde_json reads; what lies deeper is skipped as one value.
 const DEEPEST: usize = 128;
 
 /// A property as it stands in the text, followed by those in it.
 struct Place {
-    /// Offsets of its key; 0 for an element of a list.
+    /// Offsets of its key; 0 for an element of a list, since no key begins at the first byte of a text.
     name: (u32, u32),
     /// The number of the element.
     index: u32,
@@ -28,6 +30,16 @@ pub struct Positions<'a> {
     text: &'a [u8],
     places: Vec<Place>,
     line_starts: Vec<u32>,
+    /// By the first place in an object or list: all that are in it. They are collected when one is asked for.
+    children: RefCell<BTreeMap<usize, Children<'a>>>,
+}
+
+/// The places in an object or list.
+enum Children<'a> {
+    /// In their order.
+    List(Vec<usize>),
+    /// By name.
+    Object(BTreeMap<Cow<'a, str>, usize>),
 }
 
 impl<'a> Positions<'a> {
@@ -37,7 +49,7 @@ impl<'a> Positions<'a> {
         walk.value(0);
         let newlines = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at as u32 + 1)).collect();
-        Positions { text, places: walk.places, line_starts }
+        Positions { text, places: walk.places, line_starts, children: RefCell::default() }
     }
 
     /// The line (from 1) of the property, or of its nearest ancestor that is in the text.
@@ -51,7 +63,7 @@ impl<'a> Positions<'a> {
         let mut found = None;
         let mut inside = (0, self.places.len());
         for name in pointer.strip_prefix('/')?.split('/') {
-            let Some(at) = self.children(inside).find(|at| self.name(*at) == name) else { break };
+            let Some(at) = self.child(inside, name) else { break };
             found = Some(self.places[at].start as usize);
             inside = (at + 1, self.places[at].next as usize);
         }
@@ -80,10 +92,33 @@ impl<'a> Positions<'a> {
         std::iter::successors(one, move |at| Some(self.places[*at].next as usize).filter(|next| *next < end))
     }
 
+    /// The one of these with a name; of several the first.
+    fn child(&self, inside: (usize, usize), name: &str) -> Option<usize> {
+        let mut known = self.children.borrow_mut();
+        match known.entry(inside.0).or_insert_with(|| self.collect(inside)) {
+            Children::List(list) => {
+                // As it is printed, and not `01`.
+                let at = *list.get(name.parse::<usize>().ok()?)?;
+                (self.name(at) == name).then_some(at)
+            }
+            Children::Object(names) => names.get(name).copied(),
+        }
+    }
+
+    fn collect(&self, inside: (usize, usize)) -> Children<'a> {
+        if self.places.get(inside.0).is_some_and(|first| inside.0 < inside.1 && first.name.0 == 0) {
+            return Children::List(self.children(inside).collect());
+        }
+        let mut names = BTreeMap::new();
+        for at in self.children(inside) {
+            names.entry(self.name(at)).or_insert(at);
+        }
+        Children::Object(names)
+    }
+
     /// The part of a pointer for a place.
-    fn name(&self, at: usize) -> Cow<'_, str> {
+    fn name(&self, at: usize) -> Cow<'a, str> {
         let Place { name: (start, end), index, .. } = self.places[at];
-        // No key begins at the first byte of a text.
         if start == 0 {
             return index.to_string().into();
         }

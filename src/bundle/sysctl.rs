@@ -1,5 +1,7 @@
 //! `linux.sysctl`: which kernel parameters a container may have of its own.
 
+use std::collections::BTreeSet;
+
 use super::Spec;
 use super::linux::NamespaceKind;
 use super::namespaces::LONGEST_HOST;
@@ -59,15 +61,14 @@ pub fn namespace(file: &str) -> Option<NamespaceKind> {
 /// Refuses what would change the host.
 pub(super) fn check(spec: &Spec, found: &mut Problems) {
     check_domain_name(spec, found);
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
     for name in spec.linux.sysctl.keys() {
         let file = file(name);
         if let Some(message) = check_one(spec, name, &file) {
             found.error(message);
-        } else if seen.contains(&file) {
+        } else if !seen.insert(file) {
             found.error(wrong(pointer(name), format!("{name:?} is listed twice, in two spellings")));
         }
-        seen.push(file);
     }
 }
 

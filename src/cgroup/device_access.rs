@@ -1,6 +1,8 @@
 //! What a list of device rules comes to, the later rule winning: a default and the fewest exceptions that
 //! mean the same, for the device filter of cgroup v2 and the `devices.allow` and `devices.deny` of v1.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::device_rules::{Access, Kind, Pattern, Rule};
@@ -49,8 +51,8 @@ impl std::error::Error for Conflict {}
 pub struct DeviceAccess {
     /// What holds for a device of which no exception speaks.
     pub allow_by_default: bool,
-    /// The fewest rules that lead from the default to what the list says, about `Kind::Char` or
-    /// `Kind::Block`, wide before narrow. All say the opposite of the default unless there is a hole.
+    /// The fewest rules that lead from the default to what the list says, about `Kind::Char` or `Kind::Block`. All say the
+    /// opposite of the default, and are in the list's order, unless there is a hole: then wide before narrow.
     pub exceptions: Vec<Rule>,
     /// The first rule that v1 could not keep to.
     pub hole: Option<Conflict>,
@@ -67,14 +69,27 @@ impl DeviceAccess {
             let index = rules.len() - 1;
             return Err(Conflict { index, rule: rules[index], reason: Reason::TooMany });
         }
-        let access = DeviceAccess::summary(allow_by_default, &patterns, rules);
+        let set = &RuleSet::of(rules);
+        let mut access = DeviceAccess::summary(allow_by_default, &patterns, set);
         if access.hole.is_some() {
             // "All but these" may have been said as "some, and not these", or the other way round.
-            let opposite = DeviceAccess::summary(!allow_by_default, &patterns, rules);
-            if opposite.hole.is_none() {
-                return Ok(opposite);
+            let opposite = DeviceAccess::summary(!allow_by_default, &patterns, set);
+            if opposite.hole.is_some() {
+                return Ok(access);
+            }
+            access = opposite;
+        }
+        // All say the same now, in any order. The kernel lists them in that in which they are written; the rules' own is what
+        // whoever compares `devices.list` with the config looks for.
+        let mut first = BTreeMap::new();
+        for (index, rule) in rules.iter().enumerate().skip(start.map_or(0, |at| at + 1)) {
+            for pattern in rule.patterns() {
+                first.entry(pattern).or_insert(index);
             }
         }
+        access.exceptions.sort_by_key(|exception| {
+            first.get(&(exception.kind, exception.major, exception.minor)).copied().unwrap_or(usize::MAX)
+        });
         Ok(access)
     }
 
@@ -97,72 +112,123 @@ impl DeviceAccess {
     /// `Kind::Block`; the first of each kind is `*:*`. `access` may be empty.
     pub fn patterns(&self) -> Vec<Rule> {
         let patterns = told_apart(&self.exceptions);
-        let allowed = |pattern| outcome(&self.exceptions, pattern, self.allow_by_default);
+        let exceptions = RuleSet::of(&self.exceptions);
+        let allowed = |pattern| exceptions.outcome(pattern, self.allow_by_default);
         patterns.iter().map(|at| Rule::allow(at.0, at.1, at.2, allowed(at))).collect()
     }
 
-    fn summary(allow_by_default: bool, patterns: &[Pattern], rules: &[Rule]) -> DeviceAccess {
+    fn summary(allow_by_default: bool, patterns: &[Pattern], rules: &RuleSet) -> DeviceAccess {
         let mut access = DeviceAccess { allow_by_default, exceptions: Vec::new(), hole: None };
+        let mut wider = RuleSet::default();
         for pattern in patterns {
-            for exception in access.missing(pattern, rules) {
+            for exception in missing(allow_by_default, &wider, pattern, rules) {
                 if exception.allow == allow_by_default && access.hole.is_none() {
-                    access.hole = access.hole_made_by(&exception, pattern, rules);
+                    access.hole = hole_made_by(&wider, &exception, pattern, rules);
                 }
+                wider.0.push((*pattern, access.exceptions.len(), exception));
                 access.exceptions.push(exception);
             }
         }
         access
     }
-
-    /// The exceptions to add, after all wider ones, for what the rules say about a pattern: at most one
-    /// that allows and one that denies.
-    fn missing(&self, pattern: &Pattern, rules: &[Rule]) -> impl Iterator<Item = Rule> + use<> {
-        let allowed = outcome(rules, pattern, false);
-        let given = outcome(&self.exceptions, pattern, self.allow_by_default);
-        let (mut more, less) = (allowed.without(given), given.without(allowed));
-        // An open for reading and writing must find both in one exception of v1.
-        let open = allowed.without(Access::M);
-        let in_one = |wide: &Rule| wide.allow && wide.covers(pattern) && open.without(wide.access).is_empty();
-        if !self.allow_by_default && !self.exceptions.iter().any(in_one) {
-            more = more.with(open);
-        }
-        // Where a rule about just this pattern named more, it may as well be seen in `devices.list`.
-        let exactly = |rule: &&Rule| rule.covers(pattern) && (rule.major, rule.minor) == (pattern.1, pattern.2);
-        let named = rules.iter().filter(exactly).fold(Access::default(), |named, rule| named.with(rule.access));
-        let (kind, major, minor) = *pattern;
-        [(true, more, named.common(allowed)), (false, less, named.without(allowed))]
-            .into_iter()
-            .filter(|(_, needed, _)| !needed.is_empty())
-            .map(move |(allow, needed, named)| Rule { allow, kind, major, minor, access: needed.with(named) })
-    }
-
-    /// Finds the last of `rules` that asked for what `narrow` takes back, and whom it takes it from.
-    fn hole_made_by(&self, narrow: &Rule, pattern: &Pattern, rules: &[Rule]) -> Option<Conflict> {
-        let speaks = |rule: &Rule, of: Access| rule.covers(pattern) && !rule.access.common(of).is_empty();
-        let wide = self.exceptions.iter().rfind(|wide| wide.allow != narrow.allow && speaks(wide, narrow.access))?;
-        let taken = wide.access.common(narrow.access);
-        let index = rules.iter().rposition(|rule| rule.allow == narrow.allow && speaks(rule, taken))?;
-        Some(Conflict { index, rule: rules[index], reason: Reason::Hole(*wide) })
-    }
 }
 
-/// What is allowed of a pattern's devices, but for those that a narrower pattern fits.
-fn outcome(rules: &[Rule], pattern: &Pattern, allow_by_default: bool) -> Access {
-    let default = if allow_by_default { Access::all() } else { Access::default() };
-    rules.iter().filter(|rule| rule.covers(pattern)).fold(default, |allowed, rule| {
-        if rule.allow { allowed.with(rule.access) } else { allowed.without(rule.access) }
-    })
+/// The exceptions to add, after all wider ones, for what the rules say about a pattern: at most one
+/// that allows and one that denies.
+fn missing(
+    allow_by_default: bool,
+    wider: &RuleSet,
+    pattern: &Pattern,
+    rules: &RuleSet,
+) -> impl Iterator<Item = Rule> + use<> {
+    let allowed = rules.outcome(pattern, false);
+    let given = wider.outcome(pattern, allow_by_default);
+    let (mut more, less) = (allowed.without(given), given.without(allowed));
+    // An open for reading and writing must find both in one exception of v1.
+    let open = allowed.without(Access::M);
+    let in_one = |(_, wide): (usize, &Rule)| wide.allow && open.without(wide.access).is_empty();
+    if !allow_by_default && !wider.about(pattern).any(in_one) {
+        more = more.with(open);
+    }
+    // Where a rule about just this pattern named more, it may as well be seen in `devices.list`.
+    let named = rules.just(pattern).iter().fold(Access::default(), |named, (_, _, rule)| named.with(rule.access));
+    let (kind, major, minor) = *pattern;
+    [(true, more, named.common(allowed)), (false, less, named.without(allowed))]
+        .into_iter()
+        .filter(|(_, needed, _)| !needed.is_empty())
+        .map(move |(allow, needed, named)| Rule { allow, kind, major, minor, access: needed.with(named) })
+}
+
+/// Finds the last of `rules` that asked for what `narrow` takes back, and whom it takes it from.
+fn hole_made_by(wider: &RuleSet, narrow: &Rule, pattern: &Pattern, rules: &RuleSet) -> Option<Conflict> {
+    let last = |set: &RuleSet, allow: bool, of: Access| {
+        let speak = set.about(pattern).filter(|(_, rule)| rule.allow == allow && !rule.access.common(of).is_empty());
+        speak.max_by_key(|(index, _)| *index).map(|(index, rule)| (index, *rule))
+    };
+    let (_, wide) = last(wider, !narrow.allow, narrow.access)?;
+    let (index, rule) = last(rules, narrow.allow, wide.access.common(narrow.access))?;
+    Some(Conflict { index, rule, reason: Reason::Hole(wide) })
+}
+
+/// Rules with their places in a list, sorted by the pattern that they are about, the last first.
+#[derive(Default)]
+struct RuleSet(Vec<(Pattern, usize, Rule)>);
+
+impl RuleSet {
+    /// Those of a list that count: not those after which others about the same pattern decide all that they do.
+    fn of(list: &[Rule]) -> RuleSet {
+        let rules = list.iter().enumerate();
+        let mut all: Vec<_> =
+            rules.flat_map(|(index, rule)| rule.patterns().map(move |pattern| (pattern, index, *rule))).collect();
+        all.sort_unstable_by_key(|(pattern, index, _)| (*pattern, Reverse(*index)));
+        let mut decided = (None, Access::default());
+        all.retain(|(pattern, _, rule)| {
+            if decided.0 != Some(*pattern) {
+                decided = (Some(*pattern), Access::default());
+            }
+            let counts = !rule.access.without(decided.1).is_empty();
+            decided.1 = decided.1.with(rule.access);
+            counts
+        });
+        RuleSet(all)
+    }
+
+    /// Those about a pattern and nothing else.
+    fn just(&self, pattern: &Pattern) -> &[(Pattern, usize, Rule)] {
+        let behind = &self.0[self.0.partition_point(|(other, ..)| other < pattern)..];
+        &behind[..behind.partition_point(|(other, ..)| other == pattern)]
+    }
+
+    /// Those about all devices of a pattern.
+    fn about(&self, &(kind, major, minor): &Pattern) -> impl Iterator<Item = (usize, &Rule)> {
+        let wide = [(major, minor), (major, None), (None, minor), (None, None)];
+        // Each once, where a number is any already.
+        let each = wide.into_iter().enumerate().filter(move |(at, numbers)| !wide[..*at].contains(numbers));
+        each.flat_map(move |(_, (major, minor))| self.just(&(kind, major, minor)))
+            .map(|(_, index, rule)| (*index, rule))
+    }
+
+    /// What is allowed of a pattern's devices, but for those that a narrower pattern fits.
+    fn outcome(&self, pattern: &Pattern, allow_by_default: bool) -> Access {
+        let decides = |bit: &Access| {
+            let speak = self.about(pattern).filter(|(_, rule)| !rule.access.common(*bit).is_empty());
+            speak.max_by_key(|(index, _)| *index).map_or(allow_by_default, |(_, rule)| rule.allow)
+        };
+        let bits = [Access::R, Access::W, Access::M].into_iter().filter(decides);
+        bits.fold(Access::default(), Access::with)
+    }
 }
 
 /// The patterns of the rules, `*:*` of each kind, and where `8:*` crosses `*:1`.
 fn told_apart(rules: &[Rule]) -> Vec<Pattern> {
     let mut patterns = Vec::with_capacity(rules.len() + 2);
     patterns.extend([(Kind::Char, None, None), (Kind::Block, None, None)]);
-    for rule in rules {
-        patterns.extend(rule.kinds().iter().map(|&kind| (kind, rule.major, rule.minor)));
-    }
+    patterns.extend(rules.iter().flat_map(Rule::patterns));
     patterns.sort_unstable();
     patterns.dedup();
+    if patterns.len() > MAX_PATTERNS {
+        return patterns;
+    }
     let minors = patterns.iter().filter(|(_, major, minor)| major.is_none() && minor.is_some());
     let crossings = minors.flat_map(|&(kind, _, minor)| {
         let majors = patterns.iter().filter(move |at| at.0 == kind && at.1.is_some() && at.2.is_none());
@@ -282,9 +348,9 @@ pub(super) mod tests {
             ("+c *:* m, +c 1:3 rwm, +c 8:0 rw, +c 8:1 m", "-, +c *:* m, +c 1:3 rwm, +c 8:0 rw"),
             // v1 wants to see an open for reading and writing in one exception.
             ("+c 1:* r, +c 1:3 w", "-, +c 1:* r, +c 1:3 rw"),
-            ("+c 1:* r, +c *:3 w", "-, +c *:3 w, +c 1:* r, +c 1:3 rw"),
+            ("+c 1:* r, +c *:3 w", "-, +c 1:* r, +c *:3 w, +c 1:3 rw"),
             // Both kinds; a rule about both may speak of less than everything.
-            ("+a *:* m, +a 8:0 r", "-, +c *:* m, +c 8:0 r, +b *:* m, +b 8:0 r"),
+            ("+a *:* m, +a 8:0 r", "-, +c *:* m, +b *:* m, +c 8:0 r, +b 8:0 r"),
             ("+a *:* rwm, -b 8:* w, -b 8:1 rwm, +b 8:1 r", "+, -b 8:* w, -b 8:1 wm"),
         ] {
             let access = DeviceAccess::from_rules(&list(rules)).unwrap();
@@ -293,10 +359,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn exceptions_are_in_the_order_of_the_rules() {
+        let own = list("-a *:* rwm, +c 10:229 rwm, +b 8:20 rw, +b 10:200 r, +c 1:3 r, -b 9:0 r");
+        let access = DeviceAccess::from_rules(&[&own, DEFAULT].concat()).unwrap();
+        let listed: Vec<String> = access.exceptions.iter().map(ToString::to_string).collect();
+        // The fourth is also one of the defaults.
+        assert_eq!(listed[..5], ["c 10:229 rwm", "b 8:20 rw", "b 10:200 r", "c 1:3 rwm", "c *:* m"]);
+    }
+
+    #[test]
     fn the_default_is_turned_round_where_that_avoids_a_hole() {
         for (rules, expected) in [
             ("+c *:* rwm, +b *:* rwm, -b 8:0 w", "+, -b 8:0 w"),
-            ("+a *:* rwm, -a *:* rw, +c 1:3 rw", "-, +c *:* m, +c 1:3 rw, +b *:* m"),
+            ("+a *:* rwm, -a *:* rw, +c 1:3 rw", "-, +c *:* m, +b *:* m, +c 1:3 rw"),
         ] {
             let access = DeviceAccess::from_rules(&list(rules)).unwrap();
             assert_eq!((text(&access).as_str(), access.hole), (expected, None), "{rules}");
@@ -306,15 +381,7 @@ pub(super) mod tests {
     #[test]
     fn the_defaults_after_a_list_that_has_them_cost_nothing() {
         let default = DeviceAccess::from_rules(DEFAULT).unwrap();
-        assert_eq!(
-            default.exceptions,
-            DEFAULT
-                .iter()
-                .copied()
-                .filter(|rule| rule.kind == Kind::Char)
-                .chain(DEFAULT[1..2].iter().copied())
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(default.exceptions, DEFAULT);
         let repeated: Vec<Rule> = [&list("-a *:* rwm"), DEFAULT, DEFAULT].concat();
         assert_eq!(DeviceAccess::from_rules(&repeated).unwrap(), default);
         let privileged: Vec<Rule> = [&list("+a *:* rwm"), DEFAULT].concat();
@@ -354,7 +421,7 @@ pub(super) mod tests {
         assert_eq!(writes("+a *:* rwm, -b 8:* w"), [line("devices.allow", "a"), line("devices.deny", "b 8:* w")]);
         assert_eq!(
             writes("+b 8:* r, +c 1:3 mrw, +c 4294967295:3 r"),
-            [line("devices.deny", "a"), line("devices.allow", "c 1:3 rwm"), line("devices.allow", "b 8:* r")]
+            [line("devices.deny", "a"), line("devices.allow", "b 8:* r"), line("devices.allow", "c 1:3 rwm")]
         );
     }
 

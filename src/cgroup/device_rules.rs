@@ -115,7 +115,7 @@ impl Rule {
         (self.kind, self.major, self.minor, self.access) == (Kind::All, None, None, Access::all())
     }
 
-    pub(super) fn kinds(&self) -> &'static [Kind] {
+    fn kinds(&self) -> &'static [Kind] {
         match self.kind {
             Kind::All => &[Kind::Char, Kind::Block],
             Kind::Char => &[Kind::Char],
@@ -123,7 +123,14 @@ impl Rule {
         }
     }
 
+    /// What it is about.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = Pattern> + use<> {
+        let (major, minor) = (self.major, self.minor);
+        self.kinds().iter().map(move |kind| (*kind, major, minor))
+    }
+
     /// Is it about all devices of the pattern?
+    #[cfg(test)]
     pub(super) fn covers(&self, &(kind, major, minor): &Pattern) -> bool {
         let number = |own: Option<u32>, other| own.is_none() || own == other;
         let same_kind = self.kind == Kind::All || self.kind == kind;

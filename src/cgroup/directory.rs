@@ -1,21 +1,19 @@
 //! The container's directory in a hierarchy: its path, making it, removing it.
 
 use std::borrow::Cow;
-use std::ffi::CStr;
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, UnlinkatFlags, access, mkdir, unlinkat};
+use nix::unistd::{AccessFlags, access, mkdir};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Hierarchy, MOUNT_POINT, is_outside};
+use super::layout::{Hierarchy, is_outside};
+use super::parents::{self, parent};
 use super::{freezer, kill};
 use crate::error::{Context, Error, Result};
-use crate::sys;
-use crate::sys::fd::CWD;
 use crate::sys::file;
 
 /// The container's directory in one hierarchy.
@@ -27,10 +25,6 @@ pub struct Directory {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub existed: bool,
 }
-
-/// The extended attribute of the directories that ferrun made above a container's own. Whoever empties
-/// one removes it: that may be another container than the one for which it was made.
-const MADE: &CStr = c"user.ferrun.made";
 
 /// Where the container's cgroup is, relative to a hierarchy's root.
 ///
@@ -88,11 +82,15 @@ impl Directory {
     /// One with processes in it, or below: they would be the container's from then on. One that is frozen: so
     /// would be the container's first process, and whoever waits for it.
     pub fn probe(&mut self) -> Result<()> {
-        self.existed = access(&*self.path, AccessFlags::F_OK).is_ok();
-        if self.existed && kill::has_members(std::slice::from_ref(self)) {
+        self.existed = match access(&*self.path, AccessFlags::F_OK) {
+            Ok(()) => true,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => false,
+            Err(errno) => return Err(errno).what(|| format!("examine cgroup {}", self.path)),
+        };
+        if self.existed && kill::has_members(std::slice::from_ref(self))? {
             return Err(Error::new(format!("container's cgroup is not empty: {}", self.path)));
         }
-        if self.existed && freezer::stops_who_enters(&self.path) {
+        if self.existed && freezer::stops_who_enters(&self.path)? {
             return Err(Error::new(format!("container's cgroup unexpectedly frozen: {}", self.path)));
         }
         Ok(())
@@ -103,6 +101,11 @@ impl Directory {
         &self.path[hierarchy.mount_point.len()..]
     }
 
+    /// Lets [`Directory::remove`] recognize the directories above that a ferrun of format 1 has created.
+    pub fn adopt_above(&self) {
+        parents::adopt_above(&self.path);
+    }
+
     /// Removes it, and of the directories above those that ferrun made and nobody uses any more.
     ///
     /// # Errors
@@ -111,26 +114,19 @@ impl Directory {
         if self.existed {
             return Ok(());
         }
-        match remove(&self.path) {
+        match parents::remove(&self.path) {
             // ENOTDIR: its name is that of one of the kernel's files, and so it was never made.
             Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             Err(errno) => return Err(errno).what(|| format!("remove cgroup {}", self.path)),
         }
-        let mut above = parent(&self.path);
-        while sys::xattr::has(above, MADE) && remove(above).is_ok() {
-            above = parent(above);
-        }
-        Ok(())
+        parents::remove_above(&self.path)
     }
-}
-
-fn remove(path: &str) -> nix::Result<()> {
-    unlinkat(CWD, path, UnlinkatFlags::RemoveDir)
 }
 
 /// Makes a cgroup directory with those above it that are missing; `cpuset` if a process may join it only
 /// with CPUs and memory nodes of its own, which a new directory of v1 has not.
 fn make(path: &str, cpuset: bool) -> Result<()> {
+    let fill_parent = |path: &str| if cpuset { fill_cpuset(path) } else { Ok(()) };
     // Another container's removal may take a parent away at any moment: then once more.
     for _ in 0..100 {
         let made = match mkdir(path, MODE) {
@@ -145,35 +141,16 @@ fn make(path: &str, cpuset: bool) -> Result<()> {
             Err(errno) => Err(errno).what(|| format!("make cgroup {path}")),
         };
         match made {
-            Err(error) if matches!(error.code(), Errno::ENOENT | Errno::ENODEV) => make_parent(parent(path), cpuset)?,
+            Err(error) if matches!(error.code(), Errno::ENOENT | Errno::ENODEV) => {
+                parents::create(parent(path), &fill_parent)?;
+            }
             result => return result,
         }
     }
     Err(Error::os(format!("make cgroup {path}"), Errno::ENOENT))
 }
 
-fn make_parent(path: &str, cpuset: bool) -> Result<()> {
-    // What is missing is the hierarchy itself.
-    if path.len() <= MOUNT_POINT.len() {
-        return Err(Error::os(format!("make cgroup {path}"), Errno::ENOENT));
-    }
-    match mkdir(path, MODE) {
-        Ok(()) => {
-            // A kernel without such attributes (before 5.7) only leaves an empty directory more.
-            let _ = sys::xattr::mark(path, MADE);
-            if cpuset { fill_cpuset(path) } else { Ok(()) }
-        }
-        Err(Errno::EEXIST) => Ok(()),
-        Err(Errno::ENOENT) => make_parent(parent(path), cpuset).and_then(|()| make_parent(path, cpuset)),
-        Err(errno) => Err(errno).what(|| format!("make cgroup {path}")),
-    }
-}
-
 const MODE: Mode = Mode::from_bits_truncate(0o755);
-
-fn parent(path: &str) -> &str {
-    &path[..path.rfind('/').unwrap_or(0)]
-}
 
 /// What a directory of v1 needs before a process may join it: cpusets(7).
 const CPUSET: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];

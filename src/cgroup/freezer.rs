@@ -44,7 +44,7 @@ pub fn thaw(directories: &[Directory]) -> Result<()> {
 /// Processes that cannot be stopped; those of what is done. Then, too, all go on.
 pub fn while_frozen(directories: &[Directory], act: impl FnOnce() -> Result<()>) -> Result<()> {
     let freezes = View::of(directories)?.with("freezer").is_some();
-    if !freezes || is_frozen(directories) {
+    if !freezes || is_frozen(directories)? {
         return act();
     }
     freeze(directories)?;
@@ -55,29 +55,49 @@ pub fn while_frozen(directories: &[Directory], act: impl FnOnce() -> Result<()>)
 
 /// Whether the container itself has been told to stop (its parents may be, too): one small file. Where there
 /// is no freezer nothing is ever frozen.
-pub fn is_frozen(directories: &[Directory]) -> bool {
-    let file = match View::of(directories) {
-        Ok(View::V2(path)) => Some(format!("{path}/cgroup.freeze")),
-        Ok(view) => view.with("freezer").map(|path| format!("{path}/freezer.self_freezing")),
-        Err(_) => None,
+///
+/// # Errors
+/// A file that is there and cannot be read.
+pub fn is_frozen(directories: &[Directory]) -> Result<bool> {
+    if directories.is_empty() {
+        return Ok(false);
+    }
+    let file = match View::of(directories)? {
+        View::V2(path) => format!("{path}/cgroup.freeze"),
+        view => match view.with("freezer") {
+            Some(path) => format!("{path}/freezer.self_freezing"),
+            None => return Ok(false),
+        },
     };
-    file.is_some_and(|file| file::read(file.as_str()).is_ok_and(|text| text.starts_with(b"1")))
+    Ok(read_if_there(&file)?.starts_with(b"1"))
 }
 
 /// Whether a process that enters this directory of one hierarchy stands still from then on: because of the cgroup
 /// itself, or of one above it.
-pub fn stops_who_enters(path: &str) -> bool {
-    let says = |file: &str, words: &[&str]| {
-        let text = file::read(format!("{path}/{file}").as_str()).unwrap_or_default();
-        String::from_utf8_lossy(&text).lines().any(|line| words.contains(&line))
+///
+/// # Errors
+/// A file that is there and cannot be read.
+pub fn stops_who_enters(path: &str) -> Result<bool> {
+    let says = |file: &str, words: &[&str]| -> Result<bool> {
+        let text = read_if_there(&format!("{path}/{file}"))?;
+        Ok(String::from_utf8_lossy(&text).lines().any(|line| words.contains(&line)))
     };
-    says("freezer.state", &["FROZEN", "FREEZING"]) || says("cgroup.events", &["frozen 1"])
+    Ok(says("freezer.state", &["FROZEN", "FREEZING"])? || says("cgroup.events", &["frozen 1"])?)
 }
 
 /// Because of which cgroup a process in this directory stands still: the topmost of those that are frozen.
 pub fn frozen_at(path: &str) -> Option<&str> {
     let mut all = path.match_indices('/').map(|(end, _)| &path[..end]).chain([path]);
-    all.find(|path| stops_who_enters(path))
+    // It is only an explanation.
+    all.find(|path| stops_who_enters(path).unwrap_or(false))
+}
+
+/// The text of a file; of one that is missing, or of a cgroup that is gone, none.
+fn read_if_there(path: &str) -> Result<Vec<u8>> {
+    match file::read(path) {
+        Err(Errno::ENOENT | Errno::ENODEV | Errno::ENOTDIR) => Ok(Vec::new()),
+        text => text.what(|| format!("read {path}")),
+    }
 }
 
 fn directory(view: View<'_>) -> Result<&str> {

@@ -1,7 +1,6 @@
 //! Signals to everything in a cgroup, and waiting until it is empty.
 
-use std::fs::File;
-use std::io::Read;
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -30,18 +29,17 @@ pub fn signal_all(directories: &[Directory], signal: i32) -> Result<()> {
 }
 
 fn signal_each(directories: &[Directory], signal: i32) -> Result<()> {
-    let mut seen: Vec<i32> = Vec::new();
+    let mut seen = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let fresh: Vec<i32> = members(directories).into_iter().filter(|pid| !seen.contains(pid)).collect();
-        let opened = fresh.iter().filter_map(|pid| Some((*pid, pidfd::open(Pid::from_raw(*pid)).ok()?)));
-        let opened: Vec<(i32, OwnedFd)> = opened.collect();
+        let fresh: Vec<i32> = members(directories)?.into_iter().filter(|pid| !seen.contains(pid)).collect();
+        let opened: Vec<(i32, OwnedFd)> = open(&fresh)?;
         if opened.is_empty() {
             return Ok(());
         }
         // A pid may have passed on between the list and its descriptor; one that is listed still, with the
         // descriptor in hand, is the container's or dead.
-        let still = members(directories);
-        for (pid, process) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+        let still = members(directories)?;
+        for (pid, process) in opened.iter().filter(|(pid, _)| still.binary_search(pid).is_ok()) {
             match pidfd::send_signal(process, signal) {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(errno) => return Err(errno).what(|| format!("kill process {pid}")),
@@ -50,6 +48,17 @@ fn signal_each(directories: &[Directory], signal: i32) -> Result<()> {
         seen.extend(fresh);
     }
     Ok(())
+}
+
+/// The descriptors of those that have not exited yet.
+fn open(pids: &[i32]) -> Result<Vec<(i32, OwnedFd)>> {
+    let open = |pid: &i32| match pidfd::open(Pid::from_raw(*pid)) {
+        Ok(process) => Some(Ok((*pid, process))),
+        // As for an init: init_identity.rs.
+        Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => None,
+        Err(errno) => Some(Err(errno).what(|| format!("open process {pid} of the container"))),
+    };
+    pids.iter().filter_map(open).collect()
 }
 
 /// How often new processes are looked for before a container that makes them faster has won.
@@ -74,14 +83,14 @@ pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
         wait_until_empty(directory)?;
     }
     for _ in 0..ROUNDS {
-        let pids = members(directories);
+        let pids = members(directories)?;
         if pids.is_empty() {
             return Ok(());
         }
-        let processes: Vec<OwnedFd> = pids.iter().filter_map(|pid| pidfd::open(Pid::from_raw(*pid)).ok()).collect();
+        let processes = open(&pids)?;
         signal_all(directories, libc::SIGKILL)?;
         thaw(directories);
-        for process in &processes {
+        for (_, process) in &processes {
             wait_for_exit(process)?;
         }
     }
@@ -89,8 +98,8 @@ pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
 }
 
 /// Whether there are processes in the cgroup or below.
-pub fn has_members(directories: &[Directory]) -> bool {
-    !members(directories).is_empty()
+pub fn has_members(directories: &[Directory]) -> Result<bool> {
+    Ok(!members(directories)?.is_empty())
 }
 
 /// Waits up to 10 s for the exit of a process.
@@ -123,22 +132,28 @@ fn wait_until_empty(directory: &Directory) -> Result<()> {
 
 /// The processes in the cgroup and below. One hierarchy is enough where all agree; a process that a
 /// hierarchy lost is found in another.
-pub fn members(directories: &[Directory]) -> Vec<i32> {
+///
+/// # Errors
+/// One whose list cannot be read: whether it has processes is then not known.
+pub fn members(directories: &[Directory]) -> Result<Vec<i32>> {
     let mut pids = Vec::new();
     for directory in directories {
-        let _ = tree::visit(&directory.path, &mut |at| {
-            let Ok(file) = openat(at, c"cgroup.procs", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) else {
-                return;
-            };
-            let mut list = String::new();
-            let _ = File::from(file).read_to_string(&mut list);
+        let mut failed = None;
+        let visited = tree::visit(&directory.path, &mut |at| match file::read_at(at, c"cgroup.procs") {
             // 0 stands for a process of another pid namespace.
-            pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0));
+            Ok(list) => {
+                let list = String::from_utf8_lossy(&list);
+                pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0));
+            }
+            // Gone, or a threaded cgroup, whose processes are listed above.
+            Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
+            Err(errno) => failed = Some(errno),
         });
+        visited.and(failed.map_or(Ok(()), Err)).what(|| format!("read the processes in cgroup {}", directory.path))?;
     }
     pids.sort_unstable();
     pids.dedup();
-    pids
+    Ok(pids)
 }
 
 /// Thaws the v1 cgroup and those below: a frozen process does not even die. (A frozen one of v2 does.) What is
@@ -165,7 +180,7 @@ fn take_out(directory: &Directory) {
     let inside = directory.path.strip_prefix(MOUNT_POINT).unwrap_or_default();
     let Some(hierarchy) = inside.split('/').nth(1) else { return };
     let root = format!("{MOUNT_POINT}/{hierarchy}/cgroup.procs");
-    for pid in members(std::slice::from_ref(directory)) {
+    for pid in members(std::slice::from_ref(directory)).into_iter().flatten() {
         let _ = file::write(root.as_str(), pid.to_string().as_bytes());
     }
 }
@@ -186,7 +201,7 @@ fn remove_one(directory: &Directory, kill: bool) -> Result<()> {
             let own = std::slice::from_ref(directory);
             if kill {
                 kill_and_wait(own)?;
-            } else if has_members(own) {
+            } else if has_members(own)? {
                 // Somebody else's, and so are the cgroups below.
                 return Err(error);
             } else {

@@ -1,5 +1,6 @@
 //! Which cgroup hierarchies this host has, and where.
 
+use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
@@ -86,8 +87,11 @@ impl Layout {
     pub fn probe() -> Result<Layout> {
         let lines = file::read("/proc/self/cgroup").what(|| "read /proc/self/cgroup")?;
         let lines = String::from_utf8_lossy(&lines);
-        let is = |path: &str, magic| statfs(path).is_ok_and(|fs| fs.filesystem_type() == magic);
-        let v2 = is(MOUNT_POINT, CGROUP2_SUPER_MAGIC);
+        let is = |path: &str, magic| match statfs(path) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+            fs => fs.map(|fs| fs.filesystem_type() == magic).what(|| format!("examine {path}")),
+        };
+        let v2 = is(MOUNT_POINT, CGROUP2_SUPER_MAGIC)?;
         let mut layout = Layout::default();
         for line in lines.lines() {
             let Some((controllers, own)) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')) else {
@@ -101,9 +105,9 @@ impl Layout {
             };
             let hierarchy = Hierarchy { controllers: controllers.to_owned(), mount_point, own: own.to_owned() };
             match controllers {
-                "" if v2 || is(&hierarchy.mount_point, CGROUP2_SUPER_MAGIC) => layout.unified = Some(hierarchy),
+                "" if v2 || is(&hierarchy.mount_point, CGROUP2_SUPER_MAGIC)? => layout.unified = Some(hierarchy),
                 "" => {}
-                _ if is(&hierarchy.mount_point, CGROUP_SUPER_MAGIC) => layout.v1.push(hierarchy),
+                _ if is(&hierarchy.mount_point, CGROUP_SUPER_MAGIC)? => layout.v1.push(hierarchy),
                 _ => {}
             }
         }

@@ -17,6 +17,7 @@ pub mod memory;
 mod missing;
 pub mod oom;
 pub mod owner;
+mod parents;
 pub mod resctrl;
 pub mod stats;
 pub mod systemd;

@@ -79,7 +79,7 @@ impl Class {
     fn make(&self) -> Result<bool> {
         let asks = !self.own.is_empty() || !self.more.is_empty();
         if self.named && !asks {
-            return match Path::new(&self.path).is_dir() {
+            return match is_there(&self.path)? {
                 true => Ok(false),
                 false => Err(Error::os(format!("class of service {}", self.path), Errno::ENOENT)
                     .hint("a class without l3CacheSchema, memBwSchema and schemata must have been made before")),
@@ -144,6 +144,10 @@ impl fmt::Display for Class {
     }
 }
 
+fn is_there(path: &str) -> Result<bool> {
+    Path::new(path).try_exists().what(|| format!("examine {path}"))
+}
+
 /// `L3:0=7f0;1=1f` → `L3`, and the value of each cache. Capacities are masks in hex, bandwidths numbers.
 fn schema(line: &str) -> Option<(&str, Vec<(u32, u64)>)> {
     let (resource, domains) = line.trim().split_once(':')?;
@@ -176,8 +180,23 @@ pub struct OwnDirectory {
 
 impl OwnDirectory {
     /// Looks whether it is there before the container: then it is not ours to remove.
-    pub fn probe(&mut self) {
-        self.existed = !self.shared_class && Path::new(&self.path).exists();
+    ///
+    /// # Errors
+    /// A directory that cannot be examined.
+    pub fn probe(&mut self) -> Result<()> {
+        self.existed = !self.shared_class && is_there(&self.path)?;
+        Ok(())
+    }
+
+    /// Whether its path leads to a directory of resctrl and nowhere else. Where resctrl is not mounted any more there is
+    /// nothing to remove.
+    ///
+    /// # Errors
+    /// Those of [`mount_point`].
+    pub fn is_in_resctrl(&self) -> Result<bool> {
+        let Some(root) = mount_point()? else { return Ok(false) };
+        let inside = self.path.strip_prefix(&*root).and_then(|inside| inside.strip_prefix('/'));
+        Ok(inside.is_some_and(|inside| !inside.split('/').any(|part| matches!(part, "" | "." | ".."))))
     }
 
     /// Whether threads are in it, as far as that can be read.
@@ -279,7 +298,7 @@ mod tests {
         counted.run(INIT).unwrap();
         assert_eq!(fake.read("guaranteed/mon_groups/c1/tasks"), "4711");
         let mut group = counted.own_directory().unwrap();
-        group.probe();
+        group.probe().unwrap();
         assert!(group.has_tasks());
         std::fs::remove_file(format!("{}/tasks", group.path)).unwrap();
         group.remove().unwrap();
@@ -288,13 +307,13 @@ mod tests {
 
         let unnamed = Class { named: false, ..fake.step("c1", &[], &[]) };
         let mut own = unnamed.own_directory().unwrap();
-        own.probe();
+        own.probe().unwrap();
         std::fs::create_dir(&own.path).unwrap();
         assert!(!own.has_tasks());
         own.remove().unwrap();
         assert!(!Path::new(&own.path).exists());
         std::fs::create_dir(&own.path).unwrap();
-        own.probe();
+        own.probe().unwrap();
         own.remove().unwrap();
         assert!(Path::new(&own.path).exists(), "it was there before");
     }

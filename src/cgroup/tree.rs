@@ -38,14 +38,17 @@ fn walk(
         result => result?,
     };
     enter(&at);
-    let mut todo = vec![children(&at).unwrap_or_default()];
+    let mut todo = vec![children(&at)?];
     let mut names: Vec<CString> = Vec::new();
     while let Some(list) = todo.last_mut() {
         if let Some(name) = list.pop() {
             // One that is gone meanwhile needs no visit.
-            let Ok(child) = open(&at, &name) else { continue };
+            let child = match open(&at, &name) {
+                Err(Errno::ENOENT | Errno::ENODEV) => continue,
+                child => child?,
+            };
             enter(&child);
-            todo.push(children(&child).unwrap_or_default());
+            todo.push(children(&child)?);
             names.push(name);
             at = child;
         } else {
@@ -62,12 +65,21 @@ fn walk(
     Ok(())
 }
 
+/// The names of the directories in one; none in one that is gone.
 fn children(at: &OwnedFd) -> nix::Result<Vec<CString>> {
-    let mut directory = Dir::from_fd(open(at, c".")?)?;
-    let entries = directory.iter().filter_map(Result::ok);
-    let directories = entries.filter(|entry| entry.file_type() == Some(Type::Directory));
-    let names = directories.map(|entry| entry.file_name().to_owned());
-    Ok(names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")).collect())
+    let mut names = Vec::new();
+    let mut directory = match open(at, c".").and_then(Dir::from_fd) {
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(names),
+        directory => directory?,
+    };
+    for entry in directory.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type() == Some(Type::Directory) && !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! `create`, and the first half of `run`.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::boot::BootId;
 use super::console::Ends;
@@ -12,6 +10,7 @@ use super::delete::undo;
 use super::hooks::{Warn, state_for};
 use super::id::Id;
 use super::listener;
+use super::pid_file;
 use super::state::{Init, Record, Root, State};
 use super::state_format::FORMAT;
 use crate::bundle::linux::NamespaceKind;
@@ -162,14 +161,15 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
     let record = Record::begin(request.root, &request.id)?;
     (state.file, state.directory) = (Some(record.file.clone()), Some(record.directory.clone()));
     // Only now: another container of this id, whose cgroups these were, is gone.
-    state.resctrl.iter_mut().for_each(OwnDirectory::probe);
+    let class = state.resctrl.iter_mut().try_for_each(OwnDirectory::probe);
+    let class = class.map_err(|error| error.from_property("/linux/intelRdt"));
     let probed = state.cgroup.iter_mut().try_for_each(Directory::probe);
     if state.unit.is_some() {
         // Empty cgroups of the unit's name are what an earlier one has left.
         state.cgroup.iter_mut().for_each(|directory| directory.existed = false);
     }
     let probed = probed.map_err(|error| error.from_property("/linux/cgroupsPath"));
-    if let Err(error) = probed.and_then(|()| record.state(&state)) {
+    if let Err(error) = class.and(probed).and_then(|()| record.state(&state)) {
         record.withdraw();
         return Err(error);
     }
@@ -255,7 +255,7 @@ fn launch(
     let process = launch.run()?;
     let finish = || {
         if let Some(path) = &request.pid_file {
-            write_pid_file(path, process.pid.as_raw())?;
+            pid_file::write(path, process.pid.as_raw())?;
         }
         record.complete()?;
         console.receive()
@@ -283,22 +283,4 @@ fn start_means(request: &Request, record: &Record) -> Result<(StartPage, Option<
     }
     let (outlet, read) = exec_fifo::unnamed(owner)?;
     Ok((page, Some(outlet), Some(GoesOn { outlet: Some(read).into() })))
-}
-
-/// Writes a pid without a newline, as engines parse the whole file as a number, under another name
-/// first: nobody reads half of it.
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let what = || format!("write pid file {path:?}");
-    let name = path.file_name().ok_or_else(|| Error::new(format!("{path:?} is no name for a pid file")))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    let temporary = path.with_file_name(hidden);
-    // One that a killed ferrun left.
-    let _ = std::fs::remove_file(&temporary);
-    // Who can write to it chooses whom an engine kills: its owner alone, whatever the umask.
-    let options = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary);
-    let written = options.what(what)?.write_all(pid.to_string().as_bytes());
-    written.and_then(|()| std::fs::rename(&temporary, path)).what(what).inspect_err(|_| {
-        let _ = std::fs::remove_file(&temporary);
-    })
 }

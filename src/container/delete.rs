@@ -10,6 +10,7 @@ use super::newer_format;
 use super::state::{self, Root, State};
 use super::status::{Status, status};
 use crate::cgroup;
+use crate::cgroup::directory::Directory;
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Context, Error, Result};
 use crate::launch::notify;
@@ -94,11 +95,18 @@ fn kill_the_rest(state: &State) -> Result<()> {
 /// # Errors
 /// What is left.
 fn dismantle(state: &State, boot: Boot, kills: bool) -> Result<()> {
+    if state.format == 1 {
+        state.cgroup.iter().for_each(Directory::adopt_above);
+    }
     let stopped = stop_unit(state, kills);
     let removed = cgroup::kill::remove(&state.cgroup, kills).and(stopped);
-    // The kernel removes a class with its tasks in it. Where those can be another boot's, it must be empty.
-    let is_own = |class: &&OwnDirectory| boot == Boot::This || !class.has_tasks();
-    removed.and(state.resctrl.iter().filter(is_own).try_for_each(OwnDirectory::remove))
+    removed.and(state.resctrl.as_ref().map_or(Ok(()), |class| remove_class(class, boot)))
+}
+
+/// The kernel removes a class with its tasks in it. Where those can be another boot's, it must be empty.
+fn remove_class(class: &OwnDirectory, boot: Boot) -> Result<()> {
+    let is_own = class.is_in_resctrl()? && (boot == Boot::This || !class.has_tasks());
+    if is_own { class.remove() } else { Ok(()) }
 }
 
 /// Ends its unit, if it has one that has not ended by itself.

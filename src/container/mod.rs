@@ -14,6 +14,7 @@ pub mod list;
 mod listener;
 mod newer_format;
 pub mod pause;
+mod pid_file;
 pub mod processes;
 pub mod run;
 pub mod start;

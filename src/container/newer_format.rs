@@ -70,7 +70,7 @@ fn checked<'a>(root: &Root, id: &Id, newer: &'a Newer) -> Result<&'a [Directory]
             return Err(refused(format!("{path:?} is at, above or below the cgroup of container {other}")));
         }
     }
-    match members(cgroup).into_iter().find(|pid| !is_contained(*pid)) {
+    match members(cgroup)?.into_iter().find(|pid| !is_contained(*pid)) {
         Some(pid) => Err(refused(format!("process {pid} in them runs in the root file system of the host"))),
         None => Ok(cgroup),
     }

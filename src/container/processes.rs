@@ -22,7 +22,7 @@ pub fn pids(root: &Root, id: &Id) -> Result<Vec<i32>> {
         return Err(Error::new(format!("container {id} has no cgroup, which would tell its processes")));
     }
     // After another boot, cgroups of these names are somebody else's.
-    Ok(if state.which_boot()? == Boot::Other { Vec::new() } else { members(&state.cgroup) })
+    Ok(if state.which_boot()? == Boot::Other { Vec::new() } else { members(&state.cgroup)? })
 }
 
 /// What ps(1) says of some processes: its header, and the lines with one of their pids.

@@ -6,8 +6,8 @@ use super::create::{Created, Mode, Request, create};
 use super::delete::destroy;
 use super::hooks::poststart;
 use crate::error::{Error, Result};
-use crate::launch::relay;
 use crate::launch::signals::{self, Interrupt};
+use crate::launch::{death, relay};
 
 /// Runs a container; gives the exit status of its program (0 when detached).
 ///
@@ -30,6 +30,8 @@ pub fn run(request: &Request) -> Result<i32> {
         Some(terminal) => relay::until_exit(&held, &process, terminal, notify),
         None => signals::pass_on_until_exit(&held, &process, notify),
     };
+    let killed = status.as_ref().ok().and_then(|status| death::of_the_program(*status, request.plan, &state.cgroup));
+    killed.iter().for_each(request.warn);
     if request.mode == Mode::Foreground {
         // The program's status is what was asked for; what could not be removed is only warned about.
         if let Err(error) = destroy(request.root, &request.id, &state, request.warn) {

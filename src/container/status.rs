@@ -52,7 +52,7 @@ pub fn status(state: &State) -> Result<(Status, Option<OwnedFd>)> {
         (false, true) => return Ok((Status::Stopped, None)),
         (false, false) => return Ok((Status::Creating, None)),
         (true, false) => Status::Creating,
-        (true, true) if freezer::is_frozen(&state.cgroup) => Status::Paused,
+        (true, true) if freezer::is_frozen(&state.cgroup)? => Status::Paused,
         (true, true) if executed? => Status::Running,
         (true, true) => Status::Created,
     };

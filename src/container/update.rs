@@ -1,5 +1,7 @@
 //! `update`: other limits for a container that is there.
 
+use nix::errno::Errno;
+
 use super::directory::Purpose;
 use super::id::Id;
 use super::state::Root;
@@ -13,7 +15,7 @@ use crate::cgroup::change::all_or_none;
 use crate::cgroup::limit::Limit;
 use crate::cgroup::view::View;
 use crate::cgroup::write::Write;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::plan::resources::{For, v1, v2};
 use crate::sys::{file, pidfd};
 
@@ -27,7 +29,7 @@ pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String
     let init = status(&state)?.1.filter(|_| state.complete).ok_or_else(not_running)?;
     let view = View::of(&state.cgroup)?;
     if state.unit.is_some() {
-        update_unit::fill_in(&mut resources, &view);
+        update_unit::fill_in(&mut resources, &view)?;
     }
     let mut list = match view {
         View::V1(_) => v1::writes(&resources, For::Update)?,
@@ -81,48 +83,56 @@ fn limit(view: &View, write: Write) -> Result<Limit> {
 
 /// Resources for v2, checked.
 fn complete(resources: &mut Resources, directory: &str) -> Result<()> {
-    let read = |file: &str| {
-        let text = file::read(format!("{directory}/{file}").as_str()).ok()?;
-        Some(String::from_utf8_lossy(text.trim_ascii()).into_owned())
-    };
-    fill_in(resources, &read);
+    let read = |file: &str| current(directory, file);
+    fill_in(resources, &read)?;
     check(resources)?;
     check_usage(resources, &read)
 }
 
+/// What a file of a cgroup says now; `None`: there is no such file.
+pub(super) fn current(directory: &str, file: &str) -> Result<Option<String>> {
+    let path = format!("{directory}/{file}");
+    match file::read(path.as_str()) {
+        Err(Errno::ENOENT) => Ok(None),
+        text => Ok(Some(String::from_utf8_lossy(text.what(|| format!("read {path}"))?.trim_ascii()).into_owned())),
+    }
+}
+
 /// What v2 has in one value and the specification in two: the half that is not given is what it is now.
-fn fill_in(resources: &mut Resources, read: &dyn Fn(&str) -> Option<String>) {
+fn fill_in(resources: &mut Resources, read: &dyn Fn(&str) -> Result<Option<String>>) -> Result<()> {
     let cpu = &mut resources.cpu;
     let given = |value: Option<i64>| value.filter(|value| *value != 0);
     let (quota, period) = (given(cpu.quota), cpu.period.filter(|period| *period != 0));
     if quota.is_some() != period.is_some() {
-        let max = read("cpu.max").unwrap_or_default();
+        let max = read("cpu.max")?.unwrap_or_default();
         let (old_quota, old_period) = max.split_once(' ').unwrap_or(("max", "100000"));
         cpu.quota = quota.or(old_quota.parse().ok());
         cpu.period = period.or(old_period.parse().ok());
     }
     let memory = &mut resources.memory;
-    let number = |file: &str| read(file).map(|text| text.parse::<i64>().unwrap_or(-1));
+    // "max" is -1.
+    let number = |file: &str| Ok(read(file)?.map(|text| text.parse::<i64>().unwrap_or(-1)));
     match (given(memory.limit), given(memory.swap)) {
-        (None, Some(1..)) => memory.limit = number("memory.max"),
+        (None, Some(1..)) => memory.limit = number("memory.max")?,
         // The sum of both stays, as on v1; no swap stays no swap.
         (Some(1..), None) if !resources.unified.contains_key("memory.swap.max") => {
-            let now = (number("memory.max"), number("memory.swap.max"));
+            let now = (number("memory.max")?, number("memory.swap.max")?);
             if let (Some(limit @ 0..), Some(swap @ 1..)) = now {
                 memory.swap = Some(limit.saturating_add(swap));
             }
         }
         _ => {}
     }
+    Ok(())
 }
 
 /// `checkBeforeUpdate`: v2 would kill what is above a new limit; v1 refuses by itself.
-fn check_usage(resources: &Resources, read: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+fn check_usage(resources: &Resources, read: &dyn Fn(&str) -> Result<Option<String>>) -> Result<()> {
     let memory = &resources.memory;
     if memory.check_before_update != Some(true) {
         return Ok(());
     }
-    let usage: i64 = read("memory.current").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let usage: i64 = read("memory.current")?.and_then(|text| text.parse().ok()).unwrap_or(0);
     for (pointer, name, value) in [
         ("/linux/resources/memory/swap", "memory+swap", memory.swap),
         ("/linux/resources/memory/limit", "memory", memory.limit),
@@ -166,13 +176,15 @@ mod tests {
     fn what_is_not_given_is_taken_from_the_kernel() {
         let completed = |text: &str| {
             let mut resources: Resources = serde_json::from_str(text).unwrap();
-            let read = |file: &str| match file {
-                "cpu.max" => Some("20000 50000".to_owned()),
-                "memory.max" => Some("100".to_owned()),
-                "memory.swap.max" => Some("200".to_owned()),
-                _ => None,
+            let read = |file: &str| {
+                Ok(match file {
+                    "cpu.max" => Some("20000 50000".to_owned()),
+                    "memory.max" => Some("100".to_owned()),
+                    "memory.swap.max" => Some("200".to_owned()),
+                    _ => None,
+                })
             };
-            fill_in(&mut resources, &read);
+            fill_in(&mut resources, &read).unwrap();
             let Resources { cpu, memory, .. } = resources;
             (cpu.quota, cpu.period, memory.limit, memory.swap)
         };

@@ -1,6 +1,7 @@
 //! `update` of a container whose cgroups systemd makes: its unit is told, too, since it would set the old limits
 //! again when it is reloaded.
 
+use super::update::current;
 use crate::bundle::resources::{Cpu, Resources};
 use crate::cgroup::device_access::DeviceAccess;
 use crate::cgroup::directory::Directory;
@@ -12,7 +13,6 @@ use crate::cgroup::write::Write;
 use crate::error::Result;
 use crate::plan::resources::For;
 use crate::plan::systemd::{devices, limits};
-use crate::sys::file;
 
 /// The files for which systemd, when it is told, writes a value that it makes of its own weights: BFQ's are
 /// not those that it counts in.
@@ -20,33 +20,41 @@ pub const CONVERTED: &[&str] = &["io.bfq.weight", "blkio.weight"];
 
 /// What systemd must hear along with what is given: of its own it has whole percents of a CPU, which are of
 /// both quota and period, and idleness and weight in one value. The kernel says what they are now.
-pub fn fill_in(resources: &mut Resources, view: &View) {
-    let read = |file: &str| file::read(format!("{}/{file}", view.with("cpu")?).as_str()).ok();
-    let number = |file: &str| String::from_utf8_lossy(read(file)?.trim_ascii()).parse().ok();
+///
+/// # Errors
+/// A file that is there and cannot be read.
+pub fn fill_in(resources: &mut Resources, view: &View) -> Result<()> {
+    let number = |file: &str| {
+        let text = view.with("cpu").map_or(Ok(None), |directory| current(directory, file))?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    };
     let cpu = &mut resources.cpu;
     if let View::V1(_) = view {
-        quota_and_period(cpu, &number);
+        quota_and_period(cpu, &number)?;
     }
-    weight_after_idle(cpu, resources.unified.get("cpu.idle"), &number);
+    weight_after_idle(cpu, resources.unified.get("cpu.idle"), &number)
 }
 
 /// On v1 these are two files. On v2, where they are one, both are known anyway.
-fn quota_and_period(cpu: &mut Cpu, now: &dyn Fn(&str) -> Option<i64>) {
+fn quota_and_period(cpu: &mut Cpu, now: &dyn Fn(&str) -> Result<Option<i64>>) -> Result<()> {
     let (quota, period) = (cpu.quota.filter(|quota| *quota != 0), cpu.period.filter(|period| *period != 0));
     if quota.is_some() != period.is_some() {
-        cpu.quota = quota.or_else(|| now("cpu.cfs_quota_us"));
-        cpu.period = period.or_else(|| now("cpu.cfs_period_us")?.try_into().ok());
+        cpu.quota = quota.map_or_else(|| now("cpu.cfs_quota_us"), |quota| Ok(Some(quota)))?;
+        let now = |file| Ok(now(file)?.and_then(|period| period.try_into().ok()));
+        cpu.period = period.map_or_else(|| now("cpu.cfs_period_us"), |period| Ok(Some(period)))?;
     }
+    Ok(())
 }
 
 /// What is idle no more has the kernel's usual weight, as shares: else the unit's would still say idle, or on v1 what
 /// it was before.
-fn weight_after_idle(cpu: &mut Cpu, unified: Option<&String>, now: &dyn Fn(&str) -> Option<i64>) {
+fn weight_after_idle(cpu: &mut Cpu, unified: Option<&String>, now: &dyn Fn(&str) -> Result<Option<i64>>) -> Result<()> {
     let idle = unified.map_or(cpu.idle, |value| value.trim().parse().ok());
     let shares = cpu.shares.filter(|shares| *shares != 0);
-    if idle == Some(0) && shares.is_none() && now("cpu.idle") == Some(1) {
+    if idle == Some(0) && shares.is_none() && now("cpu.idle")? == Some(1) {
         (cpu.idle, cpu.shares) = (idle, Some(1024));
     }
+    Ok(())
 }
 
 /// What a unit is told.
@@ -95,7 +103,7 @@ mod tests {
 
     #[test]
     fn on_v1_quota_and_period_are_told_together() {
-        let now = |file: &str| Some(if file == "cpu.cfs_quota_us" { 25_000 } else { 50_000 });
+        let now = |file: &str| Ok(Some(if file == "cpu.cfs_quota_us" { 25_000 } else { 50_000 }));
         for (given, quota, period) in [
             ("{}", None, None),
             (r#"{"quota":40000}"#, Some(40_000), Some(50_000)),
@@ -104,7 +112,7 @@ mod tests {
             (r#"{"quota":1000,"period":70000}"#, Some(1000), Some(70_000)),
         ] {
             let mut cpu = cpu(given);
-            quota_and_period(&mut cpu, &now);
+            quota_and_period(&mut cpu, &now).unwrap();
             assert_eq!((cpu.quota, cpu.period), (quota, period), "{given}");
         }
     }
@@ -122,7 +130,7 @@ mod tests {
             ("{}", None, 1, None),
         ] {
             let mut cpu = cpu(given);
-            weight_after_idle(&mut cpu, unified.map(str::to_owned).as_ref(), &|_| Some(idle_now));
+            weight_after_idle(&mut cpu, unified.map(str::to_owned).as_ref(), &|_| Ok(Some(idle_now))).unwrap();
             assert_eq!(cpu.shares.filter(|shares| *shares != 0), shares, "{given} {unified:?}");
             // The kernel takes no weight of what is idle.
             assert!(shares != Some(1024) || cpu.idle == Some(0), "{given} {unified:?}");

@@ -1,15 +1,18 @@
-//! Why an init died that has left no report: something killed it.
+//! Why an init died that has left no report, or a program with a signal: something killed it.
+
+use nix::sys::resource::Resource;
 
 use super::Process;
+use crate::cgroup::directory::Directory;
 use crate::cgroup::memory::{self, START, was_out_of_memory};
 use crate::error::Error;
 use crate::plan::{Action, Plan};
 
-/// As a shell tells SIGSYS, by which a filter kills.
-const DENIED: i32 = 128 + 31;
-
-/// As a shell tells SIGKILL.
-const KILLED: i32 = 128 + 9;
+/// Statuses as a shell reports signals: SIGSYS, by which a filter kills; SIGKILL; those of two resource limits.
+const DENIED: i32 = 128 + libc::SIGSYS;
+const KILLED: i32 = 128 + libc::SIGKILL;
+const OUT_OF_TIME: i32 = 128 + libc::SIGXCPU;
+const FILE_TOO_LARGE: i32 = 128 + libc::SIGXFSZ;
 
 /// The kernel compares how often cgroup.kill was used in the cgroup that the caller is in and in the one that the
 /// process is born into: cgroup_css_set_fork of Linux 6.18.
@@ -26,12 +29,7 @@ pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
         let error = Error::new(format!("the container's first process died while it was set up (status {status})"));
         return if status == KILLED && is_born_in_cgroup(plan) { error.hint(HINT) } else { error };
     }
-    // Of two the later counts.
-    let limit = plan.parent.iter().rev().find_map(|step| match &step.action {
-        Action::Limit(limit) => memory::limit(&limit.write).map(|bytes| (bytes, limit.write.pointer())),
-        _ => None,
-    });
-    match limit {
+    match memory_limit(plan) {
         Some((bytes, pointer)) => Error::new(format!(
             "the memory limit ({} KiB) was reached while starting; the start needs about {} KiB besides the program",
             bytes >> 10,
@@ -40,6 +38,54 @@ pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
         .from_property(pointer),
         None => Error::new("a memory limit of the cgroups above was reached while starting"),
     }
+}
+
+/// The limit on memory. Of two the later counts.
+fn memory_limit(plan: &Plan) -> Option<(u64, String)> {
+    plan.parent.iter().rev().find_map(|step| match &step.action {
+        Action::Limit(limit) => memory::limit(&limit.write).map(|bytes| (bytes, limit.write.pointer())),
+        _ => None,
+    })
+}
+
+/// What the config has to do with the end of the program, where its status is that of a signal which a limit or the filter
+/// sends. The cgroups must still be there.
+pub fn of_the_program(status: i32, plan: &Plan, cgroup: &[Directory]) -> Option<Error> {
+    match status {
+        // In a cgroup that was there before, others may have been killed.
+        KILLED if cgroup.iter().any(|own| !own.existed && was_out_of_memory(&own.path)) => {
+            Some(match memory_limit(plan) {
+                Some((bytes, pointer)) => {
+                    let message =
+                        format!("out of memory: the kernel killed a process at the limit of {} KiB", bytes >> 10);
+                    Error::new(message).from_property(pointer)
+                }
+                None => {
+                    Error::new("out of memory: the kernel killed a process, because of a cgroup above or of the host")
+                }
+            })
+        }
+        OUT_OF_TIME => {
+            resource_limit(plan, Resource::RLIMIT_CPU).or_else(|| resource_limit(plan, Resource::RLIMIT_RTTIME))
+        }
+        FILE_TOO_LARGE => resource_limit(plan, Resource::RLIMIT_FSIZE),
+        DENIED if plan.init.iter().any(|step| matches!(step.action, Action::Seccomp(_))) => {
+            let error = Error::new("SIGSYS: the seccomp profile kills the program for a system call");
+            Some(error.from_property("/linux/seccomp").hint("the kernel's log names the call: search it for type=1326"))
+        }
+        _ => None,
+    }
+}
+
+/// The error for a process that has reached this limit, if there is one.
+fn resource_limit(plan: &Plan, resource: Resource) -> Option<Error> {
+    plan.init.iter().find_map(|step| match &step.action {
+        Action::Rlimit(limit) if limit.resource == resource => {
+            let error = Error::new(format!("the kernel ended a process at its resource limit: {limit}"));
+            Some(step.from.into_iter().fold(error, Error::from_property))
+        }
+        _ => None,
+    })
 }
 
 /// The error for an init that a filter killed as it executed the program.

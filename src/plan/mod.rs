@@ -20,7 +20,7 @@ pub mod step;
 pub mod systemd;
 mod user_namespace;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -41,7 +41,7 @@ use crate::pointer::Pointer;
 use crate::process::affinity::AllCpus;
 use crate::process::hook::Hook;
 use crate::process::session::{Isolate, Keyring};
-use crate::rootfs::idmap::UserNamespace;
+use crate::rootfs::idmap::{Maps, UserNamespace};
 use crate::rootfs::node_store::NodeStore;
 use crate::seccomp::profile::Listener;
 use step::{AwaitReady, Record, Release, Wait};
@@ -115,6 +115,8 @@ struct Compiler<'a> {
     directories: Vec<Directory>,
     /// The mounts that become read-only at the end.
     sealed: BTreeSet<usize>,
+    /// The maps of mounts, to be found by themselves.
+    maps: BTreeMap<Maps, Rc<UserNamespace>>,
     /// What this host cannot honour.
     errors: Vec<Error>,
 }
@@ -130,11 +132,11 @@ pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> 
 
 /// The same with every property that this host cannot honour; the plan is without them.
 pub fn compile_all(bundle: &Bundle, host: &Host, options: &Options) -> (Plan, Vec<Error>) {
-    let (names, directories, sealed, errors) = Default::default();
+    let (names, directories, sealed, maps, errors) = Default::default();
     // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
     let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
     let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, sealed, errors };
+    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, sealed, maps, errors };
     compiler.compile();
     (compiler.plan, compiler.errors)
 }

@@ -20,7 +20,7 @@ use crate::rootfs::root::{BindRoot, EnterRoot, MoveRoot, Pivot, ReadOnlyRoot, Tr
 use crate::rootfs::source::{BindSource, OpenSources};
 use crate::sys::mount::attr;
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     /// The root file system as a mount.
     pub(super) fn root(&mut self) {
         if let Some(root) = &self.spec.root {
@@ -37,7 +37,8 @@ impl Compiler<'_> {
 
     /// Some of the mounts.
     pub(super) fn mounts(&mut self, indices: Vec<usize>) {
-        indices.into_iter().for_each(|index| self.mount(index));
+        let changed = self.last_remounts();
+        indices.into_iter().for_each(|index| self.mount(index, &changed));
     }
 
     /// The mounts in their order; apart from them those that show cgroups, and what is mounted there: these
@@ -45,12 +46,10 @@ impl Compiler<'_> {
     /// may be one that the container itself must not open.
     pub(super) fn mounts_by_time(&self) -> [Vec<usize>; 2] {
         let [mut early, mut late] = [Vec::new(), Vec::new()];
-        let mut places: Vec<&CStr> = Vec::new();
+        let mut places = Places::default();
         for (index, entry) in self.spec.mounts.iter().enumerate() {
-            let destination = &*entry.destination;
-            let meets = |place: &&CStr| is_within(place, destination) || is_within(destination, place);
-            if is_cgroup(entry) || entry.options.copy_up || places.iter().any(meets) {
-                places.push(destination);
+            if is_cgroup(entry) || entry.options.copy_up || places.meet(&entry.destination) {
+                places.0.insert(entry.destination.to_bytes());
                 late.push(index);
             } else {
                 early.push(index);
@@ -59,7 +58,7 @@ impl Compiler<'_> {
         [early, late]
     }
 
-    fn mount(&mut self, index: usize) {
+    fn mount(&mut self, index: usize, changed: &BTreeMap<&CStr, usize>) {
         let entry = &self.spec.mounts[index];
         let from = Some(Pointer::at("/mounts/#", index));
         let destination = entry.destination.to_owned();
@@ -104,7 +103,8 @@ impl Compiler<'_> {
         let cut_off = entry.is_bind() && self.shares_with_host() && !joins;
         let handed = entry.is_bind() && self.has_user_namespace();
         let idmap = if handed { None } else { self.idmap(entry, index) };
-        let keep = (seal_later && !is_root(&destination)) || (!entry.is_bind() && self.is_changed_later(index));
+        let keep = (seal_later && !is_root(&destination))
+            || (!entry.is_bind() && changed.get(&*entry.destination).is_some_and(|last| *last > index));
         let label = self.queue_label(entry);
         self.init(from, Mount { source, destination, options, cut_off, idmap, handed, label, keep });
     }
@@ -170,13 +170,10 @@ impl Compiler<'_> {
         (is_own || &*entry.destination == c"/dev") && !entry.is_bind()
     }
 
-    /// Whether a later entry has `remount`.
-    fn is_changed_later(&self, index: usize) -> bool {
-        let mut later = self.spec.mounts[index..].iter().filter(|later| later.options.remount).peekable();
-        later.peek().is_some() && {
-            let destination = &*self.spec.mounts[index].destination;
-            later.any(|later| *later.destination == *destination)
-        }
+    /// The last entry with `remount` for each destination that has one.
+    fn last_remounts(&self) -> BTreeMap<&'a CStr, usize> {
+        let remounts = self.spec.mounts.iter().enumerate().filter(|(_, entry)| entry.options.remount);
+        remounts.map(|(index, entry)| (&*entry.destination, index)).collect()
     }
 
     /// Whether the tree that the root is in stays as it is, shared perhaps, until it is left.
@@ -193,9 +190,10 @@ impl Compiler<'_> {
         let mapped = |(_, entry): &(usize, &Entry)| !entry.uid_mappings.is_empty() || !entry.gid_mappings.is_empty();
         for (index, entry) in self.spec.mounts.iter().enumerate().filter(mapped) {
             let Some(maps) = self.note(maps(entry, index)) else { continue };
-            if self.plan.maps.iter().all(|made| made.maps != maps) {
-                let namespace = Rc::new(UserNamespace::new(maps));
+            if !self.maps.contains_key(&maps) {
+                let namespace = Rc::new(UserNamespace::new(maps.clone()));
                 self.plan.maps.push(namespace.clone());
+                self.maps.insert(maps, namespace.clone());
                 self.parent(Some(Pointer::at("/mounts/#/uidMappings", index)), MakeUserNamespace(namespace));
             }
         }
@@ -204,7 +202,7 @@ impl Compiler<'_> {
     fn idmap(&self, entry: &Entry, index: usize) -> Option<IdMap> {
         let maps = maps(entry, index).ok().filter(|_| entry.is_mapped())?;
         // Without any of its own it has those of the container.
-        let namespace = self.plan.maps.iter().find(|made| made.maps == maps).cloned();
+        let namespace = self.maps.get(&maps).cloned();
         Some(IdMap { namespace, recursive: entry.options.idmap == Some(true) })
     }
 
@@ -331,10 +329,26 @@ fn late_propagation(entry: &Entry) -> Option<Propagation> {
     Some(Propagation::of_mount(*kind)).filter(|propagation| propagation.is_set_last())
 }
 
-/// Whether a path is another one or below it.
-fn is_within(path: &CStr, other: &CStr) -> bool {
-    is_root(other)
-        || path.to_bytes().strip_prefix(other.to_bytes()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+/// Paths, without a slash at the end.
+#[derive(Default)]
+struct Places<'a>(BTreeSet<&'a [u8]>);
+
+impl Places<'_> {
+    /// Whether one of them is a path, below it or above it.
+    fn meet(&self, path: &CStr) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let path = path.to_bytes();
+        // Everything is below the root.
+        if path == b"/" || self.0.contains(&b"/"[..]) {
+            return true;
+        }
+        let above = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| &path[..end]);
+        let below = [path, b"/"].concat();
+        above.chain([path]).any(|place| self.0.contains(place))
+            || self.0.range(&*below..).next().is_some_and(|first| first.starts_with(&below))
+    }
 }
 
 /// Whether an entry shows the cgroups.

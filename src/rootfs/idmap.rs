@@ -13,7 +13,7 @@ use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::userns;
 
 /// The maps as the kernel reads them: lines of `ID-in-the-file-system ID-that-appears COUNT`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Maps {
     /// For users.
     pub uid: String,

@@ -15,6 +15,7 @@ impl Tree {
     /// # Errors
     /// The same case has another action already; libseccomp would never end.
     pub fn add(&mut self, conditions: &[Condition], action: Action, wide: bool) -> Result<()> {
+        self.refuse_too_large()?;
         let Some(new) = self.path(conditions, action, wide) else { return Ok(()) };
         self.nodes[new].holders += 1;
         if self.prune(new, action)? {

@@ -10,6 +10,7 @@
 //! libseccomp makes of that is no good reading of a profile, but it is what programs get; hence the links
 //! and the counts of holders, on which it depends what is removed.
 
+use super::LONGEST;
 use super::profile::{Action, Condition, Operator};
 
 /// How a word is compared.
@@ -37,6 +38,9 @@ pub struct Test {
     /// With what.
     pub value: u32,
 }
+
+/// How many nodes a tree may have. A rule is compared with each: more of them would take long.
+const MOST: usize = 2 * LONGEST;
 
 /// A node, by its place in the tree's list of them.
 pub type Id = usize;
@@ -94,6 +98,8 @@ pub type Result<T> = std::result::Result<T, Trouble>;
 pub struct Tree {
     pub(super) nodes: Vec<Node>,
     pub(super) root: Option<Id>,
+    /// How many nodes there were when those that are in use were counted.
+    pub(super) counted: usize,
     /// How often something was removed.
     pub(super) changes: usize,
     /// Another one for each walk that goes nowhere twice.
@@ -149,6 +155,19 @@ impl Tree {
             }
         }
         Err(Trouble::Endless)
+    }
+
+    /// Refuses a tree of which hardly anything can come that is short enough: libseccomp makes an instruction or more of
+    /// each node, and here few are left out.
+    pub(super) fn refuse_too_large(&mut self) -> Result<()> {
+        if self.nodes.len() < self.counted + MOST {
+            return Ok(());
+        }
+        self.counted = self.nodes.len();
+        match self.nodes.iter().filter(|node| node.holders > 0).count() {
+            MOST.. => Err(Trouble::Long),
+            _ => Ok(()),
+        }
     }
 
     /// Whether nothing but actions follows.

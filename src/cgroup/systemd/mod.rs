@@ -179,7 +179,7 @@ impl Unit {
         }
         if kill {
             kill::kill_and_wait(directories)?;
-        } else if kill::has_members(directories) {
+        } else if kill::has_members(directories)? {
             return Ok(());
         }
         let mut bus = Bus::connect()?;
