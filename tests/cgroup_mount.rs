@@ -48,6 +48,8 @@ fn every_part_has_the_options() {
             }
         }
     }
+    let mode = bundle("stat -c %a /cg", true, cgroup("/cg", &["ro"])).run().ok();
+    assert!(["755", "555"].contains(&mode.as_str()), "{mode}");
     let found = bundle("cat /proc/self/mountinfo", true, cgroup("/cg", &["rshared", "rnoatime"])).run().ok();
     for mount in below(&found, "/cg") {
         assert!(mount.has("noatime") && mount.propagation[0].starts_with("shared:"), "{mount:?}");

@@ -93,6 +93,12 @@ fn what_the_image_has_in_the_place_of_a_device() {
     mknod(&kept.rootfs().join("dev/zero"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 5)).unwrap();
     assert_eq!(kept.run().ok(), "1:5 600 0\n1:7 644 3");
 
+    // Nor is one changed for having the name of a default device elsewhere.
+    let kept = bundle("stat -c '%t:%T %a %u' /opt/zero", &[with(device("/opt/zero", "c", 1, 5), &given)]);
+    std::fs::create_dir(kept.rootfs().join("opt")).unwrap();
+    mknod(&kept.rootfs().join("opt/zero"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 5)).unwrap();
+    assert_eq!(kept.run().ok(), "1:5 600 0");
+
     let other = bundle("true", &[wanted()]);
     node(&other, makedev(1, 3));
     other.run().refused("another thing of that name");
@@ -174,6 +180,38 @@ fn nothing_is_made_in_a_dev_that_is_bound() {
     std::fs::write(bundle.dir.join("host/file"), "").unwrap();
     assert_eq!(bundle.run().ok(), "file\nnew");
     assert_eq!(std::fs::read_dir(bundle.dir.join("host")).unwrap().count(), 1);
+}
+
+/// Every devtmpfs is the host's.
+#[test]
+fn nothing_is_made_in_a_devtmpfs() {
+    need_root!();
+    let mount = json!({ "destination": "/dev", "source": "devtmpfs", "type": "devtmpfs" });
+    let bundle = Bundle::sh("stat -f -c %T /dev; ls /dev").with(|config| {
+        let list = config["mounts"].as_array_mut().unwrap();
+        list.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        list.push(mount);
+        config["linux"]["maskedPaths"] = json!([]);
+    });
+    let path = format!("/dev/ferrun-{}", bundle.id);
+    let bundle = bundle.set("/linux/devices", json!([device(&path, "c", 1, 5)]));
+    let said = bundle.run().ok();
+    let made = std::fs::remove_file(&path).is_ok();
+    assert!(!made && said.contains("null") && !said.contains(&path[5..]), "{said}");
+}
+
+#[test]
+fn links_of_the_image_in_the_place_of_those_to_the_streams_are_refused() {
+    need_root!();
+    for name in ["fd", "stdin", "stdout", "stderr"] {
+        let bundle = Bundle::new(&["true"]).with(|config| {
+            let list = config["mounts"].as_array_mut().unwrap();
+            list.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        });
+        std::os::unix::fs::symlink("/etc/passwd", bundle.rootfs().join("dev").join(name)).unwrap();
+        bundle.run().refused(&format!("has a \"{name}\" that leads to \"/etc/passwd\""));
+        bundle.assert_nothing_left("run");
+    }
 }
 
 /// By links of the image, by a mount point that is a link, and as a mount that the rootfs had before.

@@ -315,6 +315,19 @@ fn a_hook_that_takes_too_long_is_killed_with_its_children() {
 }
 
 #[test]
+fn a_hook_that_leaves_its_process_group_is_killed_too() {
+    need_root!();
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        return common::skip("this test needs /usr/bin/python3");
+    }
+    let script = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(90)";
+    let hook = json!({"path": "/usr/bin/python3", "args": ["python3", "-c", script], "timeout": 2});
+    let bundle = with_hooks(Bundle::new(&["true"]), "createRuntime", &[hook]);
+    bounded_run(&bundle).refused("killed, as it took longer than its timeout of 2 s");
+    bundle.assert_nothing_left_soon("a timeout");
+}
+
+#[test]
 fn a_timeout_beyond_the_end_of_the_clock_is_none() {
     need_root!();
     for kind in KINDS {
@@ -428,15 +441,47 @@ fn a_hook_has_no_descriptors_and_no_blocked_signals_of_ferruns_or_its_callers() 
     need_root!();
     let look = "grep -E '^Sig(Blk|Ign):' /proc/self/status; ls /proc/self/fd";
     let expected = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n0\n1\n2\n3\n";
-    for kind in KINDS {
-        let bundle = Bundle::new(&["true"]);
+    // A state that is longer than a pipe comes in another way.
+    for (kind, length) in KINDS.iter().flat_map(|kind| [(*kind, 0), (*kind, 100_000)]) {
+        let bundle = Bundle::new(&["true"]).set("/annotations", json!({"long": "x".repeat(length)}));
         let hook = sh(&format!("{{ {look}; }} > {}/out", seen(&bundle, kind)));
         let bundle = with_hooks(bundle, kind, &[hook]);
         let run = bundle.command(&run_args(&bundle).each_ref().map(String::as_str));
         let mut shell = Command::new("/bin/busybox");
         shell.args(["sh", "-c", "exec 3</etc/passwd 4</ 9</; exec \"$@\" --preserve-fds 2", "sh"]);
         bounded(shell.arg(run.get_program()).args(run.get_args())).ok();
-        assert_eq!(written(&bundle, "out"), expected, "{kind}");
+        assert_eq!(written(&bundle, "out"), expected, "{kind}, {length}");
+    }
+}
+
+/// A shell opens what it writes to by name: the stream is the container's user's.
+#[test]
+fn a_hook_of_another_user_can_open_its_streams_again() {
+    need_root!();
+    let hook = sh("echo opened > /dev/stderr; exit 7");
+    let bundle = with_hooks(Bundle::new(&["true"]), "startContainer", &[hook])
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let told = "exit status 7: opened";
+    bounded(&mut bundle.command(&run_args(&bundle).each_ref().map(String::as_str))).refused(told);
+    bundle.create().ok();
+    bundle.bounded(&["start", &bundle.id]).refused(told);
+    bundle.assert_nothing_left("a failing hook");
+}
+
+#[test]
+fn a_hook_that_prints_much_waits_for_ferrun_and_does_not_fail() {
+    need_root!();
+    for kind in KINDS {
+        let hook = sh("cat > /dev/null; dd if=/dev/zero bs=1024 count=300 2>/dev/null || exit 5");
+        let bundle = with_hooks(Bundle::new(&["true"]), kind, &[hook]);
+        let done = bounded_run(&bundle);
+        assert_eq!((done.status, done.stderr.as_str()), (0, ""), "{kind}");
+    }
+    // And if it fails, the end is shown and not all of it is kept.
+    for kind in KINDS {
+        let hook = sh("cat > /dev/null; dd if=/dev/zero bs=1024 count=300 2>/dev/null; echo end; exit 5");
+        let done = bounded_run(&with_hooks(Bundle::new(&["true"]), kind, &[hook]));
+        assert!(done.stderr.contains("end\n") && done.stderr.len() < 10_000, "{kind}: {} bytes", done.stderr.len());
     }
 }
 

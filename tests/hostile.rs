@@ -170,6 +170,23 @@ fn descriptors_of_the_caller_are_closed() {
     assert_eq!(bundle.run_after("exec 3< / 7< /etc 8> $bundle/out 9< $bundle").ok(), "0 1 2 3");
 }
 
+/// A caller may wait for the end of a pipe while the container runs.
+#[test]
+fn ferrun_itself_closes_what_the_caller_left_open() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let mut command = std::process::Command::new("/bin/busybox");
+    command.args(["sh", "-c", "exec 7</etc 9</usr; exec \"$@\"", "sh"]).arg(common::ferrun_binary());
+    command.arg("--root").arg(bundle.state_root()).args(["run", "--bundle"]).arg(&bundle.dir).arg(&bundle.id);
+    let mut run = command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    common::wait_until("the container", || bundle.on("state", &[]).stdout.contains("running"));
+    let open = common::observe::descriptors(run.id().into());
+    bundle.delete_force().ok();
+    run.wait().unwrap();
+    let of_caller = |(_, target): &&(u32, std::path::PathBuf)| target.starts_with("/etc") || target.starts_with("/usr");
+    assert_eq!(open.iter().find(of_caller), None, "{open:?}");
+}
+
 // CVE-2021-43784: lengths that a message between parent and init cannot carry.
 #[test]
 fn sizes_have_no_limit_that_something_could_slip_past() {

@@ -163,6 +163,13 @@ fn a_false_null_device_masks_nothing() {
             assert!(done.status == 1 && done.stdout.is_empty(), "{fake} {bound}: {done:?}");
             assert!(done.stderr.contains("null"), "{fake} {bound}: {done:?}");
             canary.assert_alive(fake);
+            // Nor does it become a stream that was led nowhere. A link that leads nowhere in the container is none.
+            if bound && fake != "link to the host" {
+                let bundle = bundle.set("/linux/maskedPaths", json!([]));
+                let done = bundle.run();
+                assert!(done.status == 1 && done.stderr.contains("/dev/null of the container"), "{fake}: {done:?}");
+                canary.assert_alive(fake);
+            }
         }
     }
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), hostname);

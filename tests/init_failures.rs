@@ -345,6 +345,28 @@ impl Drop for SuidDumpable {
     }
 }
 
+/// Which hook runs is the init's word. Who controls the init cannot keep `start` from ending by taking it back.
+#[test]
+fn a_hook_that_is_not_named_is_overdue_as_well() {
+    need_root!();
+    use std::os::unix::fs::FileExt;
+    let bundle = counting().set("/hooks/startContainer", json!([waiting_hook()]));
+    let bundle = bundle.set("/hooks/startContainer/0/timeout", json!(1));
+    launch(&bundle, &["create"]).ok();
+    let page = bundle.state_root().join(&bundle.id).join("start.page");
+    let page = std::fs::OpenOptions::new().write(true).open(page).unwrap();
+    let mut start = Running::spawn(&bundle, &["start", &bundle.id]);
+    let begin = Instant::now();
+    while !start.has_ended() {
+        assert!(begin.elapsed() < patience(15), "start does not end");
+        // The third word: no hook runs.
+        page.write_all_at(&[0; 4], 8).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    start.wait().refused("/hooks/startContainer/0: hook \"/bin/busybox\": killed, as it took longer than its timeout");
+    bundle.assert_nothing_left_soon("start");
+}
+
 /// The sysctl is the whole machine's, so only the guest of integration/vm sets it.
 #[test]
 fn an_init_is_not_dumpable_whatever_fs_suid_dumpable_says() {

@@ -480,6 +480,88 @@ fn descriptors_that_are_handed_over_are_the_only_ones_beside() {
     deviations.assert_none();
 }
 
+/// While it is set up, the init has its own of what ferrun has open, and neither the state nor what ferrun waits for.
+#[test]
+fn an_init_that_is_set_up_has_nothing_of_the_state_open() {
+    need_root!();
+    for (create, own_pid_namespace) in [(true, true), (true, false), (false, true), (false, false)] {
+        let bundle = Bundle::new(&["true"]);
+        let seen = bundle.dir.join("seen");
+        // The state of a hook names the init.
+        let hook = sh(&format!(
+            "sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' > {0}.pid; ls -l /proc/$(cat {0}.pid)/fd > {0}",
+            seen.display()
+        ));
+        let bundle = bundle.set("/hooks/createRuntime", json!([hook])).with(|config| {
+            if !own_pid_namespace {
+                let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+                list.retain(|namespace| namespace["type"] != "pid");
+            }
+        });
+        let done = if create {
+            bundle.create()
+        } else {
+            bundle.bounded(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id])
+        };
+        assert_eq!(done.status, 0, "{done:?}");
+        let open = std::fs::read_to_string(&seen).unwrap();
+        let state = bundle.state_root();
+        let of_state: Vec<&str> = open.lines().filter(|line| line.contains(state.to_str().unwrap())).collect();
+        // What it waits at after `create`.
+        let waits = of_state.iter().filter(|line| line.ends_with("/exec.fifo")).count();
+        assert_eq!((of_state.len(), waits), (usize::from(create), usize::from(create)), "{open}");
+        assert!(!open.contains("anon_inode:[signalfd]") && !open.contains("pidfd"), "{open}");
+        bundle.delete_force().ok();
+        bundle.assert_nothing_left_soon("delete");
+    }
+}
+
+/// Where ferrun itself has no CAP_SYS_PTRACE, others of the same rights could trace an init that is dumpable.
+#[test]
+fn an_init_that_is_set_up_is_not_dumpable() {
+    need_root!();
+    for own_pid_namespace in [true, false] {
+        let bundle = Bundle::new(&["true"]);
+        let (ready, go) = (bundle.dir.join("ready"), bundle.dir.join("go"));
+        let wait = format!(
+            "cat > {0}.new; mv {0}.new {0}; while [ ! -e {1} ]; do sleep 0.02; done",
+            ready.display(),
+            go.display()
+        );
+        let bundle = bundle.set("/hooks/createRuntime", json!([sh(&wait)])).with(|config| {
+            if !own_pid_namespace {
+                let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+                list.retain(|namespace| namespace["type"] != "pid");
+            }
+        });
+        let ferrun = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        let mut run = Command::new("setpriv");
+        run.args(["--bounding-set", "-sys_ptrace"]).arg(ferrun.get_program()).args(ferrun.get_args());
+        let mut run = run.stdin(std::process::Stdio::null()).spawn().unwrap();
+        wait_until("the hook", || ready.exists());
+        let state: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+        let is_dumpable = is_dumpable(state["pid"].as_i64().unwrap());
+        std::fs::write(&go, "").unwrap();
+        assert_eq!(run.wait().unwrap().code(), Some(0));
+        assert!(!is_dumpable, "own pid namespace: {own_pid_namespace}");
+        bundle.assert_nothing_left_soon("run");
+    }
+}
+
+/// Not one of its ids is root's, to which it could go back.
+#[test]
+fn an_init_that_waits_is_the_user_alone() {
+    need_root!();
+    let user = json!({"uid": 1234, "gid": 1235, "additionalGids": [1236]});
+    let bundle = Bundle::new(&["true"]).set("/process/user", user);
+    bundle.create().ok();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bundle.state()["pid"])).unwrap();
+    for ids in ["Uid:\t1234\t1234\t1234\t1234\n", "Gid:\t1235\t1235\t1235\t1235\n", "Groups:\t1236 \n"] {
+        assert!(status.contains(ids), "{ids} in {status}");
+    }
+    bundle.delete_force().ok();
+}
+
 /// Combinations that the kernel refuses.
 #[test]
 fn a_new_user_namespace_cannot_mount_proc_of_a_foreign_pid_namespace() {

@@ -159,11 +159,21 @@ fn other_devices_cannot_be_opened_even_if_they_can_be_made() {
     let bundle = Bundle::sh(script).with(|config| with_capabilities(config, &["CAP_MKNOD"]));
     let done = bundle.run();
     assert!(done.status == 1 && done.stderr.contains("Operation not permitted"), "{done:?}");
-    let allowed = bundle.with(|config| {
-        let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "w" });
-        config["linux"]["resources"]["devices"].as_array_mut().unwrap().push(rule);
-    });
-    allowed.run().ok();
+    let with_rule = |kind: &str| {
+        Bundle::sh(script).with(|config| {
+            with_capabilities(config, &["CAP_MKNOD"]);
+            let rule = json!({ "allow": true, "type": kind, "major": 1, "minor": 11, "access": "w" });
+            config["linux"]["resources"]["devices"].as_array_mut().unwrap().push(rule);
+        })
+    };
+    // What is unbuffered is a character device, and `a` stands for both kinds.
+    for (kind, status) in [("c", 0), ("u", 0), ("a", 0), ("b", 1)] {
+        let done = with_rule(kind).run();
+        assert_eq!(done.status, status, "{kind}: {done:?}");
+    }
+    let done = with_rule("c").with(|config| config["process"]["args"][2] = json!(script.replace(" c 1", " b 1"))).run();
+    assert!(done.status == 1 && done.stderr.contains("Operation not permitted"), "of the other kind: {done:?}");
+    let allowed = with_rule("c");
     let done = allowed.with(|config| config["process"]["args"][2] = json!(script.replace("> ", "< "))).run();
     assert!(done.status == 1 && done.stderr.contains("Operation not permitted"), "writing only: {done:?}");
 }
@@ -272,7 +282,8 @@ fn the_default_masks_hide_what_there_is_to_hide() {
 #[test]
 fn read_only_paths_cannot_be_written_below() {
     need_root!();
-    let script = "touch /dir/x /dir/sub/x /other/x; echo no > /file; echo no > /proc/sys/kernel/domainname; cat /file";
+    let script = "touch /dir/x /dir/sub/x /other/x; echo no > /file; echo no > /proc/sys/kernel/domainname; cat /file;
+                  stat -f -c %T /dir/sub";
     let bundle = Bundle::sh(script).with(writable).with(|config| {
         let mount = json!({ "destination": "/dir/sub", "type": "tmpfs", "source": "tmpfs" });
         config["mounts"].as_array_mut().unwrap().push(mount);
@@ -283,7 +294,7 @@ fn read_only_paths_cannot_be_written_below() {
     }
     std::fs::write(bundle.rootfs().join("file"), "old").unwrap();
     let done = bundle.run();
-    assert_eq!(done.stdout, "old");
+    assert_eq!(done.stdout, "oldtmpfs\n", "what is mounted below stays there");
     for path in ["/dir/x", "/dir/sub/x", "/file", "/proc/sys/kernel/domainname"] {
         assert!(done.stderr.contains(&format!("{path}: Read-only file system")), "{path}: {done:?}");
     }

@@ -30,6 +30,8 @@ fn the_scheduler_is_the_configs() {
         (json!({ "policy": "SCHED_FIFO", "priority": 7 }), 1, 7, own),
         (json!({ "policy": "SCHED_RR", "priority": 99, "flags": ["SCHED_FLAG_RESET_ON_FORK"] }), 2, 99, own),
         (json!({ "policy": "SCHED_OTHER", "nice": 4, "flags": ["SCHED_FLAG_KEEP_POLICY"] }), 0, 0, 4),
+        (json!({ "policy": "SCHED_BATCH", "nice": 4, "flags": ["SCHED_FLAG_KEEP_POLICY"] }), 0, 0, 4),
+        (json!({ "policy": "SCHED_BATCH", "nice": 4, "flags": ["SCHED_FLAG_KEEP_PARAMS"] }), 0, 0, own),
     ] {
         let bundle = Bundle::new(&["cat", "/proc/self/stat"]).set("/process/scheduler", scheduler.clone());
         // A new cgroup of v1 has no share of real time: cpu.rt_runtime_us is 0.
@@ -74,6 +76,37 @@ fn reset_on_fork_spares_the_children() {
     }
 }
 
+/// Some show nowhere, or not on every kernel, which may refuse them as well.
+#[test]
+fn every_flag_of_schedulers_and_memory_policies_reaches_the_kernel() {
+    need_root!();
+    let scheduler = |flag: &str| json!({ "policy": "SCHED_OTHER", "flags": [format!("SCHED_FLAG_{flag}")] });
+    let memory = |flag: &str| json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": [format!("MPOL_F_{flag}")] });
+    for (property, value, words) in [
+        ("/process/scheduler", scheduler("RESET_ON_FORK"), "sched_flags=0x1,"),
+        ("/process/scheduler", scheduler("RECLAIM"), "sched_flags=0x2,"),
+        ("/process/scheduler", scheduler("DL_OVERRUN"), "sched_flags=0x4,"),
+        ("/process/scheduler", scheduler("KEEP_POLICY"), "sched_flags=0x8,"),
+        ("/process/scheduler", scheduler("KEEP_PARAMS"), "sched_flags=0x10,"),
+        ("/process/scheduler", scheduler("UTIL_CLAMP_MIN"), "sched_flags=0x20,"),
+        ("/process/scheduler", scheduler("UTIL_CLAMP_MAX"), "sched_flags=0x40,"),
+        ("/linux/memoryPolicy", memory("NUMA_BALANCING"), "set_mempolicy(0x2002,"),
+        ("/linux/memoryPolicy", memory("RELATIVE_NODES"), "set_mempolicy(0x4002,"),
+        ("/linux/memoryPolicy", memory("STATIC_NODES"), "set_mempolicy(0x8002,"),
+    ] {
+        let bundle = Bundle::new(&["true"]).set(property, value.clone());
+        let log = bundle.dir.join("strace");
+        let ferrun = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        let mut strace = std::process::Command::new("strace");
+        strace.args(["-f", "-qq", "-X", "raw", "-e", "trace=sched_setattr,set_mempolicy", "-o"]).arg(&log);
+        if strace.arg(ferrun.get_program()).args(ferrun.get_args()).output().is_err() {
+            return skip("this test needs strace");
+        }
+        let calls = std::fs::read_to_string(log).unwrap();
+        assert!(calls.contains(words), "{value}: {calls}");
+    }
+}
+
 #[test]
 fn a_policy_that_linux_has_not_is_refused_by_the_kernel_with_a_hint() {
     need_root!();
@@ -107,6 +140,7 @@ fn the_memory_policy_is_the_configs() {
         (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"] }), "bind=static:0"),
         (json!({ "mode": "MPOL_PREFERRED", "nodes": "0-0" }), "prefer:0"),
         (json!({ "mode": "MPOL_PREFERRED" }), "local"),
+        (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_RELATIVE_NODES"] }), "bind=relative:0"),
         (json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0,0" }), "interleave:0"),
         (json!({ "mode": "MPOL_LOCAL" }), "local"),
         (json!({ "mode": "MPOL_DEFAULT", "nodes": "" }), "default"),
@@ -119,6 +153,26 @@ fn the_memory_policy_is_the_configs() {
     }
     let bundle = Bundle::sh("true").set("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "1000" }));
     bundle.run().refused("set memory policy bind nodes 1000: invalid argument");
+}
+
+/// Modes and flags that not every kernel has: it refuses them, or takes the one of that name.
+#[test]
+fn a_memory_policy_of_newer_kernels_is_the_configs_or_refused() {
+    need_root!();
+    if !std::path::Path::new("/proc/self/numa_maps").exists() {
+        return skip("this kernel has no NUMA support");
+    }
+    for (policy, said) in [
+        (json!({ "mode": "MPOL_PREFERRED_MANY", "nodes": "0" }), "prefer (many):0"),
+        (json!({ "mode": "MPOL_WEIGHTED_INTERLEAVE", "nodes": "0" }), "weighted interleave:0"),
+        (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"] }), "bind=balancing:0"),
+    ] {
+        let done = Bundle::new(&["cat", "/proc/self/numa_maps"]).set("/linux/memoryPolicy", policy.clone()).run();
+        match done.status {
+            0 => assert!(done.stdout.contains(&format!(" {said} ")), "{policy}: {done:?}"),
+            _ => done.refused("the kernel does not know this mode or flag"),
+        }
+    }
 }
 
 #[test]
@@ -145,6 +199,11 @@ fn kernel_parameters_of_the_namespaces_are_set_and_the_hosts_are_not() {
         ("kernel.sem", "kernel/sem", "251\t32001\t33\t129"),
         ("kernel/shm_rmid_forced", "kernel/shm_rmid_forced", "1"),
         ("kernel.msgmax", "kernel/msgmax", "8193"),
+        ("kernel.msgmnb", "kernel/msgmnb", "16385"),
+        ("kernel.msgmni", "kernel/msgmni", "32001"),
+        ("kernel.shmall", "kernel/shmall", "1048577"),
+        ("kernel.shmmax", "kernel/shmmax", "1073741825"),
+        ("kernel.shmmni", "kernel/shmmni", "4097"),
         ("fs.mqueue.msg_max", "fs/mqueue/msg_max", "11"),
         ("kernel.domainname", "kernel/domainname", "example.org"),
     ];
@@ -201,7 +260,8 @@ fn home_is_the_users_where_the_environment_has_none() {
         (0, json!(["PATH=/bin", "HOME=/elsewhere"]), "/elsewhere"),
         (0, json!(["HOME=/one", "PATH=/bin", "HOME="]), "/root"),
     ] {
-        let bundle = Bundle::sh("echo $HOME; env | grep -c ^HOME=").set("/process/env", env.clone());
+        let bundle = Bundle::sh("echo $HOME; tr '\\0' '\\n' </proc/$$/environ | grep -c ^HOME=")
+            .set("/process/env", env.clone());
         let bundle = bundle.set("/process/user/uid", json!(uid));
         let passwd = bundle.rootfs().join("etc/passwd");
         let text = std::fs::read_to_string(&passwd).unwrap() + "bob:x:1001:1001::/home/bob:/bin/sh\n";

@@ -42,6 +42,9 @@ fn programs_are_looked_up_in_the_containers_path() {
         (json!(["PATH=/nowhere:/bin"]), "opt/tools", "/bin"),
         (json!([]), "usr/local/sbin", "/usr/local/sbin"),
         (json!([]), "opt/tools", "/bin"),
+        // A name without a slash is not looked for in the working directory.
+        (json!(["PATH=opt/tools:/bin"]), "opt/tools", "/bin"),
+        (json!(["PATH=:/bin"]), "opt/tools", "/bin"),
     ] {
         // A shell's own name is what it was executed as: the path that the look-up found.
         let bundle = Bundle::new(&["echo"]).with(|config| config["process"]["env"] = env.clone());
@@ -132,6 +135,8 @@ fn the_five_capability_sets_are_the_configs() {
         (0, [&[], some, some, all, &[]], [0, some_bits, some_bits, all_bits, 0]),
         (0, [&["KILL"], some, some, all, &["KILL"]], [KILL, some_bits, some_bits, all_bits, KILL]),
         (0, [&[], &[], &[], &[], &[]], [0; 5]),
+        // Nothing is effective that is not permitted.
+        (0, [&[], some, all, all, &[]], [0, some_bits, some_bits, all_bits, 0]),
         // Another user keeps over execve(2) what is ambient, and nothing else.
         (1000, [some, all, all, all, some], [some_bits, some_bits, some_bits, all_bits, some_bits]),
         (1000, [&["KILL"], all, all, all, &["KILL"]], [KILL, KILL, KILL, all_bits, KILL]),
@@ -160,6 +165,94 @@ fn the_five_capability_sets_are_the_configs() {
             let found = capabilities(bundle.run());
             assert_eq!(found, wanted, "uid {uid} {given:?}, filter {filter}, no_new_privs {no_new_privileges}");
         }
+    }
+}
+
+#[test]
+fn ambient_capabilities_of_the_caller_do_not_leak() {
+    need_root!();
+    let bundle = status(&SETS).with(|config| {
+        let kill = json!(["CAP_KILL"]);
+        config["process"]["capabilities"] =
+            json!({ "inheritable": kill, "permitted": kill, "effective": kill, "bounding": kill, "ambient": [] });
+    });
+    let done = run_under(&bundle, &["setpriv", "--inh-caps", "+kill", "--ambient-caps", "+kill", "--"]);
+    assert_eq!(capabilities(done), [KILL, KILL, KILL, KILL, 0]);
+}
+
+#[test]
+fn groups_that_cannot_be_left_are_an_error() {
+    need_root!();
+    let under = ["setpriv", "--groups", "4,20", "--bounding-set", "-setgid", "--"];
+    run_under(&status(&["Groups"]), &under).refused("set the supplementary groups: operation not permitted");
+}
+
+/// The capabilities in the order of their numbers in linux/capability.h.
+const CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// Six sets tell all names apart: each has those whose number, counted from 1, has one certain bit.
+#[test]
+fn every_capability_is_the_one_of_its_name() {
+    need_root!();
+    let own = capabilities(
+        status(&SETS)
+            .with(|config| {
+                config["process"].as_object_mut().unwrap().remove("capabilities");
+            })
+            .run(),
+    )[3];
+    for bit in 0..6 {
+        let chosen = CAPABILITIES.iter().enumerate().filter(|(number, _)| (number + 1) >> bit & 1 == 1);
+        let mask = chosen.clone().fold(0, |mask, (number, _)| mask | 1 << number) & own;
+        let names: Vec<String> = chosen.map(|(_, name)| format!("CAP_{name}")).collect();
+        let bundle = status(&SETS).with(|config| {
+            let (all, none) = (json!(names), json!([]));
+            config["process"]["capabilities"] =
+                json!({ "inheritable": none, "permitted": all, "effective": all, "bounding": all, "ambient": none });
+        });
+        assert_eq!(capabilities(bundle.run()), [0, mask, mask, mask, 0], "{names:?}");
     }
 }
 
@@ -226,28 +319,72 @@ fn no_new_privileges_is_what_the_config_says() {
     }
 }
 
+/// Every name of getrlimit(2) with the title in /proc/PID/limits and a hard limit that a program can live with.
+const LIMITS: [(&str, &str, u64); 16] = [
+    ("AS", "address space", 1 << 40),
+    ("CORE", "core file size", 4096),
+    ("CPU", "cpu time", 60),
+    ("DATA", "data size", 1 << 39),
+    ("FSIZE", "file size", 1 << 38),
+    ("LOCKS", "file locks", 1 << 20),
+    ("MEMLOCK", "locked memory", 8192),
+    ("MSGQUEUE", "msgqueue size", 4098),
+    ("NICE", "nice priority", 30),
+    ("NOFILE", "open files", 200),
+    ("NPROC", "processes", 400),
+    ("RSS", "resident set", 1 << 37),
+    ("RTPRIO", "realtime priority", 50),
+    ("RTTIME", "realtime timeout", 1 << 36),
+    ("SIGPENDING", "pending signals", 300),
+    ("STACK", "stack size", 1 << 23),
+];
+
+/// The soft and hard limits in a text of the form of /proc/PID/limits, in the order of `LIMITS`.
+fn limits(text: &str) -> Vec<[String; 2]> {
+    let row = |title: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("Max {title} ")));
+        let mut words = line.unwrap_or_else(|| panic!("{title} in {text}")).split_whitespace().map(str::to_owned);
+        [words.next().unwrap(), words.next().unwrap()]
+    };
+    LIMITS.iter().map(|(_, title, _)| row(title)).collect()
+}
+
+/// Each alone, so that a limit that lands in the place of another is seen twice.
 #[test]
-fn resource_limits_are_set() {
+fn every_resource_limit_is_set_and_no_other() {
     need_root!();
-    let limits = [
-        ("CORE", "core file size", 0, 4096),
-        ("NOFILE", "open files", 100, 200),
-        ("NPROC", "processes", 40, 41),
-        ("STACK", "stack size", 1 << 20, 1 << 21),
-        ("MEMLOCK", "locked memory", 4096, 8192),
-        ("CPU", "cpu time", 50, 60),
-    ];
-    let bundle = Bundle::new(&["cat", "/proc/self/limits"]).with(|config| {
-        let limit = |(name, _, soft, hard): &(&str, &str, u64, u64)| {
-            json!({ "type": format!("RLIMIT_{name}"), "soft": soft, "hard": hard })
-        };
-        config["process"]["rlimits"] = limits.iter().map(limit).collect();
-    });
-    let said = bundle.run().ok();
-    for (_, title, soft, hard) in limits {
-        let line = said.lines().find_map(|line| line.strip_prefix(&format!("Max {title} "))).unwrap();
-        let found: Vec<&str> = line.split_whitespace().take(2).collect();
-        assert_eq!(found, [soft.to_string(), hard.to_string()], "{title} in {said}");
+    let mut bundle = Bundle::new(&["cat", "/proc/self/limits"]).set("/process/rlimits", json!([]));
+    let plain = limits(&bundle.run().ok());
+    let mut wrong = String::new();
+    for (index, (name, _, most)) in LIMITS.iter().enumerate() {
+        // Without CAP_SYS_RESOURCE no limit can be raised.
+        let hard = plain[index][1].parse().unwrap_or(u64::MAX).min(*most);
+        let limit = json!({ "type": format!("RLIMIT_{name}"), "soft": hard / 2, "hard": hard });
+        bundle = bundle.set("/process/rlimits", json!([limit]));
+        let done = bundle.run();
+        let mut wanted = plain.clone();
+        wanted[index] = [(hard / 2).to_string(), hard.to_string()];
+        if done.status != 0 || limits(&done.stdout) != wanted {
+            wrong += &format!("{name} {hard}: {done:?}\n");
+        }
+    }
+    assert_eq!(wrong, "");
+}
+
+#[test]
+fn resource_limits_are_set_together() {
+    need_root!();
+    let given = ["CORE", "CPU", "MEMLOCK", "NOFILE", "NPROC", "STACK"];
+    let given: Vec<_> = LIMITS.iter().filter(|(name, ..)| given.contains(name)).collect();
+    let list: Vec<Value> = given
+        .iter()
+        .map(|(name, _, hard)| json!({ "type": format!("RLIMIT_{name}"), "soft": hard - 1, "hard": hard }))
+        .collect();
+    let bundle = Bundle::new(&["cat", "/proc/self/limits"]);
+    let found = limits(&bundle.set("/process/rlimits", json!(list)).run().ok());
+    for (name, _, hard) in given {
+        let index = LIMITS.iter().position(|(other, ..)| other == name).unwrap();
+        assert_eq!(found[index], [(hard - 1).to_string(), hard.to_string()], "{name}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Bundle;
+use common::{Bundle, skip};
 use serde_json::{Value, json};
 
 /// A profile that allows everything but mkdir.
@@ -60,6 +60,66 @@ fn an_errno_of_its_own_and_conditions() {
         lines[0].contains("No space left") && lines[1].contains("Input/output error") && lines[2] == "done",
         "{said}"
     );
+}
+
+#[test]
+fn every_operator_compares_as_it_is_called() {
+    need_root!();
+    for (operator, value, value_two, denied) in [
+        ("SCMP_CMP_EQ", 0o640, 0, "640"),
+        ("SCMP_CMP_NE", 0o640, 0, "600 604 644"),
+        ("SCMP_CMP_LT", 0o640, 0, "600 604"),
+        ("SCMP_CMP_LE", 0o640, 0, "600 604 640"),
+        ("SCMP_CMP_GE", 0o640, 0, "640 644"),
+        ("SCMP_CMP_GT", 0o640, 0, "644"),
+        ("SCMP_CMP_MASKED_EQ", 0o004, 0o004, "604 644"),
+    ] {
+        let mode = json!([{"index": 1, "value": value, "valueTwo": value_two, "op": operator}]);
+        let rule = json!({"names": ["chmod"], "action": "SCMP_ACT_ERRNO", "args": mode});
+        let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+        let script =
+            "cd /dev/shm && touch f; for m in 600 604 640 644; do chmod $m f 2>/dev/null || echo $m; done; true";
+        let said = bundle(profile, script).run().ok();
+        assert_eq!(said.replace('\n', " "), denied, "{operator}");
+    }
+}
+
+/// What a flag does is not seen inside: an entry in the audit log, a mitigation that not every CPU needs.
+#[test]
+fn every_flag_reaches_the_kernel() {
+    need_root!();
+    const NEW_LISTENER: u32 = 1 << 3;
+    const TSYNC_ESRCH: u32 = 1 << 4;
+    for (flags, listens, bits) in [
+        // As runc: a profile without a word of flags does not pay for the mitigation.
+        (Value::Null, false, 1 << 2),
+        (json!([]), false, 0),
+        (json!(["SECCOMP_FILTER_FLAG_LOG"]), false, 1 << 1),
+        (json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]), false, 1 << 2),
+        (json!(["SECCOMP_FILTER_FLAG_TSYNC"]), false, 1 | TSYNC_ESRCH),
+        (json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]), false, 0),
+        (json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]), true, NEW_LISTENER | 1 << 5),
+    ] {
+        let bundle = bundle(mkdir(if listens { "SCMP_ACT_NOTIFY" } else { "SCMP_ACT_ERRNO" }), "true");
+        let agent = bundle.dir.join("agent.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&agent).unwrap();
+        let mut bundle = bundle.set("/linux/seccomp/flags", flags.clone());
+        if listens {
+            bundle = bundle.set("/linux/seccomp/listenerPath", json!(agent));
+        }
+        let log = bundle.dir.join("strace");
+        let ferrun = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        let mut strace = std::process::Command::new("strace");
+        strace.args(["-f", "-qq", "-X", "raw", "-e", "trace=seccomp", "-o"]).arg(&log);
+        let status = strace.arg(ferrun.get_program()).args(ferrun.get_args()).status();
+        if !status.is_ok_and(|status| status.success()) {
+            return skip("this test needs strace");
+        }
+        let calls = std::fs::read_to_string(log).unwrap();
+        let found = calls.lines().find_map(|line| line.split_once("seccomp(0x1, ")?.1.split(',').next());
+        let wanted = if bits == 0 { "0".into() } else { format!("{bits:#x}") };
+        assert_eq!(found, Some(wanted.as_str()), "{flags} in {calls}");
+    }
 }
 
 #[test]

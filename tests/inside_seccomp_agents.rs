@@ -221,3 +221,79 @@ fn the_path_of_an_agent_may_be_longer_than_an_address() {
     drop(agent.join().unwrap());
     bundle.assert_nothing_left_soon("run");
 }
+
+/// The descriptor's number is the init's word, and the page for it is writable for whoever controls the init.
+#[test]
+fn an_agent_is_given_a_listener_and_nothing_else_of_the_init() {
+    need_root!();
+    use std::os::unix::fs::FileExt;
+    for round in 0..20 {
+        let (bundle, listener) = bundle(&MKDIR, "mkdir /dev/shm/d 2>/dev/null");
+        listener.set_nonblocking(true).unwrap();
+        // The number of the standard output and one more, before the init writes its own.
+        let page = bundle.state_root().join(&bundle.id).join("start.page");
+        let forge = format!("printf '\\002' | dd of={} bs=1 seek=4 conv=notrunc 2>/dev/null", page.display());
+        let hook = json!([{"path": "/bin/busybox", "args": ["sh", "-c", forge]}]);
+        let bundle = bundle.set("/hooks/createRuntime", hook);
+        let done = bundle.create();
+        let received = listener.accept().map(|(stream, _)| ferrun::sys::fd::receive(&stream));
+        if let Ok(Ok(descriptor)) = &received {
+            assert!(ferrun::sys::seccomp::is_listener(descriptor), "round {round}: {done:?}");
+        }
+        match done.status {
+            0 => assert!(matches!(received, Ok(Ok(_))), "round {round}: {received:?}"),
+            _ => done.refused("has no listener of a filter"),
+        }
+        let mut word = [0; 4];
+        if done.status == 0 {
+            std::fs::File::open(&page).unwrap().read_exact_at(&mut word, 4).unwrap();
+            assert_eq!(word, [u8::MAX; 4], "round {round}: the init still waits");
+        }
+        bundle.delete_force().ok();
+        bundle.assert_nothing_left_soon("create");
+    }
+}
+
+/// The pid in the first part of a state.
+fn pid_in(part: &[u8]) -> nix::unistd::Pid {
+    let text = String::from_utf8_lossy(part);
+    let number = text.split_once("\"pid\":").unwrap().1.split(',').next().unwrap().parse().unwrap();
+    nix::unistd::Pid::from_raw(number)
+}
+
+/// The state is longer than what a socket holds, so that ferrun still sends it when the init is dead.
+#[test]
+fn an_init_that_is_killed_while_its_listener_is_handed_over_fails_the_create() {
+    need_root!();
+    let (bundle, listener) = bundle(&MKDIR, "true");
+    let bundle = bundle.set("/annotations", json!({"a": "b".repeat(1 << 20)}));
+    let killer = std::thread::spawn(move || {
+        let (_descriptor, first, mut stream) = accept(&listener);
+        nix::sys::signal::kill(pid_in(&first), nix::sys::signal::Signal::SIGKILL).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    });
+    let done = bundle.bounded(&["create", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    killer.join().unwrap();
+    done.refused("the container's first process died while it was set up");
+    bundle.assert_nothing_left_soon("create");
+}
+
+/// It waits in user space, under its filter, for ferrun to take the descriptor.
+#[test]
+fn an_init_whose_listener_nobody_takes_ends() {
+    need_root!();
+    let (bundle, listener) = bundle(&MKDIR, "true");
+    let bundle = bundle.set("/annotations", json!({"a": "b".repeat(1 << 20)}));
+    let create = ["create", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id];
+    let create = common::running::Running::spawn(&bundle, &create);
+    let (_descriptor, first, _stream) = accept(&listener);
+    create.kill();
+    let pid = pid_in(&first).as_raw().into();
+    let begin = std::time::Instant::now();
+    while common::observe::run_state(pid).is_some_and(|state| state != "Z") {
+        assert!(begin.elapsed() < common::patience(20), "the init waits for ever");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    bundle.delete_force().ok();
+    bundle.assert_nothing_left_soon("delete");
+}

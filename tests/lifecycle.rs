@@ -58,6 +58,8 @@ fn a_container_goes_through_its_states() {
     let state = bundle.state();
     assert!(state["pid"].as_i64().unwrap() > 1);
     bundle.start().ok();
+    let of_start = ["exec.fifo", "start.page"].map(|name| bundle.state_root().join(&bundle.id).join(name));
+    assert!(of_start.iter().all(|path| !path.exists()), "what it waited with is of no use any more");
     assert_eq!(bundle.status(), "running");
     assert_eq!(bundle.state()["pid"], state["pid"], "the init becomes the program");
     bundle.on("kill", &["KILL"]).ok();
@@ -159,6 +161,23 @@ fn a_run_leaves_another_container_of_its_id_alone() {
         assert_eq!(bundle.status(), "running");
         bundle.delete_force().ok();
         bundle.assert_nothing_left_soon("delete --force");
+    }
+}
+
+#[test]
+fn of_two_deletes_at_once_one_runs_the_hooks() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    let hooks = bundle.dir.join("hooks");
+    let script = format!("echo x >> {}", hooks.display());
+    let hook = json!([{ "path": "/bin/busybox", "args": ["sh", "-c", script] }]);
+    let bundle = bundle.set("/hooks/poststop", hook);
+    for round in 1..=30 {
+        bundle.create().ok();
+        let both = [(); 2].map(|()| common::running::Running::spawn(&bundle, &["delete", "--force", &bundle.id]));
+        let both = both.map(common::running::Running::wait);
+        assert_eq!(common::observe::lines(&hooks).len(), round, "{both:?}");
+        bundle.assert_nothing_left("two deletes");
     }
 }
 
@@ -294,6 +313,46 @@ fn kill_takes_numbers_and_names_and_sends_term_by_default() {
     bundle.on("kill", &[]).ok();
     assert_eq!(run.status(), 3, "its own status, not 143");
     bundle.assert_nothing_left("run");
+}
+
+/// The names of kill(1) in the order of their numbers, from 1 on.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+];
+
+#[test]
+fn every_signal_is_the_one_of_its_name() {
+    need_root!();
+    let numbers = (1..=64).filter(|number| ![9, 19, 32, 33].contains(number));
+    let traps: String = numbers.map(|number| format!("trap 'echo {number}' {number}; ")).collect();
+    // A shell that waits without children, whose ends are signals as well.
+    let wait = "exec 3<>/dev/shm/fifo; echo ready; while :; do read line <&3; done";
+    let bundle = Bundle::sh(&format!("busybox mkfifo /dev/shm/fifo; {traps} {wait}"));
+    let mut run = Foreground::ready(&bundle);
+    let names = SIGNALS.iter().zip(1..).map(|(name, number)| (format!("SIG{name}"), number));
+    let real_time = (34..=64).map(|number| (format!("RTMIN+{}", number - 34), number));
+    let from_the_end = (34..=64).map(|number| (format!("SIGRTMAX-{}", 64 - number), number));
+    for (name, number) in names.chain(real_time).chain(from_the_end) {
+        match number {
+            9 => {}
+            19 => {
+                bundle.on("kill", &[&name]).ok();
+                let pid = bundle.state()["pid"].as_i64().unwrap();
+                let state = || common::observe::run_state(pid);
+                common::wait_until("the stop", || state().as_deref() == Some("T"));
+                bundle.on("kill", &["CONT"]).ok();
+                assert_eq!(run.line(), "18", "after {name}");
+            }
+            _ => {
+                bundle.on("kill", &[&name]).ok();
+                assert_eq!(run.line(), number.to_string(), "{name}");
+            }
+        }
+    }
+    bundle.on("kill", &["SIGKILL"]).ok();
+    assert_eq!(run.status(), 137);
 }
 
 #[test]
@@ -523,8 +582,13 @@ fn a_signal_that_ends_a_process_ends_a_created_container() {
     need_root!();
     let bundle = Bundle::new(&["sleep", "100"]);
     bundle.create().ok();
-    bundle.on("kill", &["WINCH"]).ok();
-    assert_eq!(bundle.status(), "created");
+    // What ends no other process does not end it: what is ignored by default, and what stops or continues.
+    for signal in ["0", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "WINCH"] {
+        bundle.on("kill", &[signal]).ok();
+        bundle.on("kill", &["CONT"]).ok();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(bundle.status(), "created", "{signal}");
+    }
     bundle.on("kill", &["TERM"]).ok();
     bundle.wait_for("stopped");
     bundle.on("delete", &[]).ok();

@@ -184,6 +184,12 @@ fn every_flag_on_every_kind_of_mount() {
     assert_eq!(wrong, "");
 }
 
+/// The propagation of a mount without the numbers of its peer groups.
+fn propagation(mount: &MountLine) -> String {
+    let words = mount.propagation.iter().map(|field| field.split(':').next().unwrap());
+    words.filter(|word| *word != "propagate_from").collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn every_propagation_on_every_kind_of_mount() {
     need_root!();
@@ -205,14 +211,35 @@ fn every_propagation_on_every_kind_of_mount() {
         {
             let path = format!("/m/{}", path.replace('#', option));
             let mount = mounted_on(&mounts, &path);
-            let words = mount.propagation.iter().map(|field| field.split(':').next().unwrap());
-            let found = words.filter(|word| *word != "propagate_from").collect::<Vec<_>>().join(" ");
+            let found = propagation(mount);
             if found != wanted {
                 wrong += &format!("{path}: {found:?} and not {wanted:?}\n");
             }
             // Nothing but the propagation changes.
             let base = if path.contains("tmpfs") { "rw relatime" } else { RESTRICTED };
             compare(&mut wrong, &path, &mount.options, &changed(base, ""));
+        }
+    }
+    assert_eq!(wrong, "");
+}
+
+/// What the mounts are after the same options where all have been shared before: only there a slave can be told from
+/// what is left alone.
+#[test]
+fn every_propagation_of_mounts_that_are_shared() {
+    need_root!();
+    let at = |option: &str| format!("/m/{option}");
+    let options = PROPAGATION.iter().map(|row| row.0);
+    let mounts =
+        mounts(&options.map(|option| bind("odd", &at(option), &["rbind", "rshared", option])).collect::<Vec<_>>());
+    let mut wrong = String::new();
+    for (option, wanted, all) in PROPAGATION {
+        let below = if *all { wanted } else { "shared master" };
+        for (path, wanted) in [(at(option), *wanted), (format!("{}/below", at(option)), below)] {
+            let found = propagation(mounted_on(&mounts, &path));
+            if found != wanted {
+                wrong += &format!("{path}: {found:?} and not {wanted:?}\n");
+            }
         }
     }
     assert_eq!(wrong, "");
@@ -280,18 +307,53 @@ fn the_later_of_two_options_wins_and_what_is_recursive_holds_last() {
 }
 
 #[test]
+fn the_later_of_two_flags_of_a_file_system_wins() {
+    need_root!();
+    let rows: &[(&[&str], &str)] = &[
+        (&["sync", "async"], ""),
+        (&["async", "sync"], "sync"),
+        (&["lazytime", "nolazytime"], ""),
+        (&["nolazytime", "lazytime"], "lazytime"),
+        (&["mand", "nomand"], ""),
+        (&["nomand", "mand"], "mand"),
+    ];
+    let entries = rows.iter().enumerate().map(|(index, (options, _))| tmpfs(&format!("/m/{index}"), options));
+    let mounts = mounts(&entries.collect::<Vec<_>>());
+    for (index, (options, wanted)) in rows.iter().enumerate() {
+        let found = mounted_on(&mounts, &format!("/m/{index}")).superblock.iter().map(String::as_str);
+        let shown: Vec<&str> = found.filter(|flag| ["sync", "lazytime", "mand"].contains(flag)).collect();
+        assert_eq!(shown.join(" "), *wanted, "{options:?}");
+    }
+}
+
+#[test]
 fn a_file_system_that_is_mounted_read_only_is_told() {
     need_root!();
-    let overlay = |destination: &str, options: &[&str]| {
-        let options = [&["lowerdir=/bin:/tmp"], options].concat();
+    let overlay = |destination: &str, options: &str| {
+        let mut options: Vec<&str> = options.split(' ').collect();
+        options.push("lowerdir=/bin:/tmp");
         json!({ "destination": destination, "type": "overlay", "source": "overlay", "options": options })
     };
-    let mounts = mounts(&[overlay("/m/ro", &["ro"]), overlay("/m/rw", &[]), tmpfs("/m/tmpfs", &["ro"])]);
-    let superblock = |path: &str| mounted_on(&mounts, path).superblock[0].clone();
-    assert!(mounted_on(&mounts, "/m/ro").has("ro"));
-    assert_eq!((superblock("/m/ro").as_str(), superblock("/m/tmpfs").as_str()), ("ro", "rw"));
-    // An overlay without an upper layer makes itself read-only, its mount is not.
-    assert!(mounted_on(&mounts, "/m/rw").has("rw"));
+    let layers = Bundle::sh("true");
+    let upper = |number: u32| {
+        let (upper, work) = (format!("layers/upper{number}"), format!("layers/work{number}"));
+        [upper, work].iter().for_each(|name| std::fs::create_dir_all(layers.dir.join(name)).unwrap());
+        format!("upperdir={0}/layers/upper{number} workdir={0}/layers/work{number}", layers.dir.display())
+    };
+    let mounts = mounts(&[
+        overlay("/m/ro", &format!("ro {}", upper(1))),
+        overlay("/m/rw", &upper(2)),
+        overlay("/m/lower", "rw"),
+        tmpfs("/m/tmpfs", &["ro"]),
+    ]);
+    let found = ["/m/ro", "/m/rw", "/m/lower", "/m/tmpfs"].map(|path| {
+        let mount = mounted_on(&mounts, path);
+        (mount.options[0].clone(), mount.superblock[0].clone())
+    });
+    // An overlay without an upper layer makes itself read-only, its mount is not; a tmpfs of the container's alone
+    // may be changed later.
+    let wanted = [("ro", "ro"), ("rw", "rw"), ("rw", "ro"), ("ro", "rw")];
+    assert_eq!(found, wanted.map(|(mount, superblock)| (mount.to_owned(), superblock.to_owned())));
 }
 
 #[test]
@@ -348,13 +410,16 @@ fn remount_of_what_is_no_mount_is_refused() {
         bundle.run().refused(words);
         bundle.assert_nothing_left(words);
     }
-    // A bind of the host's keeps its file system, whatever is asked for.
-    let bundle = Bundle::sh("true").with(|config| {
-        let list = config["mounts"].as_array_mut().unwrap();
-        list.push(bind("rootfs/tmp", "/tmp", &["bind"]));
-        list.push(json!({ "destination": "/tmp", "type": "tmpfs", "options": ["remount", "sync"] }));
-    });
-    bundle.run().refused("not the container's own");
+    // A bind of the host's keeps its file system, whatever is asked for and whatever it covers.
+    for covered in [None, Some(tmpfs("/tmp", &[]))] {
+        let bundle = Bundle::sh("true").with(|config| {
+            let list = config["mounts"].as_array_mut().unwrap();
+            list.extend(covered);
+            list.push(bind("odd", "/tmp", &["bind"]));
+            list.push(json!({ "destination": "/tmp", "type": "tmpfs", "options": ["remount", "sync"] }));
+        });
+        bundle.run_after(SOURCES).refused("not the container's own");
+    }
 }
 
 #[test]

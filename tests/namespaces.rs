@@ -140,6 +140,25 @@ fn the_clocks_of_a_new_time_namespace_are_set() {
     }
 }
 
+/// A new time namespace is that of ferrun's next children, of which only the init is to be in it.
+#[test]
+fn hooks_of_the_host_keep_its_clocks() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        set_namespace(config, json!({ "type": "time" }));
+        config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1_000_000 } });
+    });
+    let seen = bundle.dir.join("seen");
+    let look = |name: &str| format!("readlink /proc/self/ns/{name} >> {}", seen.display());
+    let script = format!("{}; {}", look("time"), look("time_for_children"));
+    let hook = json!([{ "path": "/bin/busybox", "args": ["sh", "-c", script] }]);
+    let kinds = ["prestart", "createRuntime", "poststart", "poststop"];
+    let hooks = kinds.iter().fold(bundle, |bundle, kind| bundle.set(&format!("/hooks/{kind}"), hook.clone()));
+    hooks.run().ok();
+    let own = link(i64::from(std::process::id()), "time");
+    assert_eq!(std::fs::read_to_string(seen).unwrap().lines().collect::<Vec<_>>(), [&own; 8]);
+}
+
 #[test]
 fn the_time_namespace_of_the_host_is_the_containers_without_one() {
     need_root!();
@@ -385,6 +404,34 @@ fn a_mount_namespace_is_joined_and_its_processes_keep_their_root() {
     }
 }
 
+/// Where its mounts are shared, what is mounted on the container's root could show on the directory of the rootfs.
+#[test]
+fn no_mount_of_a_container_shows_on_its_rootfs_in_a_joined_mount_namespace() {
+    need_root!();
+    for value in ["", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"] {
+        let bundle = Bundle::new(&["sleep", "1000"]);
+        let mounts = Mounts::with_mark(&bundle, "shared");
+        let bundle = bundle.with(|config| join(config, "mount", &mounts.path()));
+        let bundle = bundle.set("/linux/rootfsPropagation", json!(value));
+        // A directory with a mount of its own.
+        mounts.enter(&["mount", "-t", "tmpfs", "none", bundle.rootfs().join("tmp").to_str().unwrap()]).ok();
+        mounts.enter(&["mkdir", bundle.rootfs().join("tmp/below").to_str().unwrap()]).ok();
+        let below = json!({ "destination": "/tmp/below", "type": "tmpfs", "source": "none" });
+        let bundle = bundle.with(|config| config["mounts"].as_array_mut().unwrap().push(below));
+        let of_rootfs = || {
+            let all = common::mount_lines(&mounts.mountinfo());
+            let inside = all.iter().filter(|mount| Path::new(&mount.point).starts_with(bundle.rootfs()));
+            inside.map(|mount| mount.point.clone()).collect::<Vec<_>>()
+        };
+        let before = of_rootfs();
+        bundle.run_detached().ok();
+        assert_eq!(of_rootfs(), before, "{value}");
+        bundle.delete_force().ok();
+        drop(mounts);
+        bundle.assert_nothing_left("delete");
+    }
+}
+
 #[test]
 fn a_start_that_fails_leaves_nothing_in_a_joined_mount_namespace() {
     need_root!();
@@ -407,6 +454,36 @@ fn a_start_that_fails_leaves_nothing_in_a_joined_mount_namespace() {
     assert_eq!(points(&mounts.mountinfo()), points(&before));
     assert_eq!(mounts.enter(&["cat", later.dir.join("mark/file").to_str().unwrap()]).ok(), "seen");
     later.assert_nothing_left("run");
+}
+
+/// A key of the terminal goes to all of ferrun's process group, and what takes the root away is not to hear it.
+#[test]
+fn an_interrupted_start_leaves_nothing_in_a_joined_mount_namespace() {
+    need_root!();
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    for verb in ["run", "create"] {
+        let bundle = Bundle::new(&["true"]);
+        let mounts = Mounts::with_mark(&bundle, "slave");
+        let before = mounts.mountinfo();
+        let waits = bundle.dir.join("waits");
+        let script = format!("touch {}; sleep 3", waits.display());
+        let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] });
+        let bundle = bundle.with(|config| join(config, "mount", &mounts.path()));
+        let bundle = bundle.set("/hooks/createRuntime", json!([hook]));
+        let mut command = bundle.command(&[verb, "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        command.process_group(0).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut run = command.spawn().unwrap();
+        wait_until("the hook", || waits.exists());
+        assert_ne!(points(&mounts.mountinfo()), points(&before), "the root is mounted by now");
+        let group = nix::unistd::Pid::from_raw(run.id() as i32);
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT).unwrap();
+        let status = run.wait().unwrap();
+        // `run` undoes what it has done, and `create` dies.
+        assert_eq!((status.code(), status.signal()), if verb == "run" { (Some(1), None) } else { (None, Some(2)) });
+        wait_until("the end of the root", || points(&mounts.mountinfo()) == points(&before));
+        bundle.delete_force().ok();
+        bundle.assert_nothing_left_soon(verb);
+    }
 }
 
 #[test]
@@ -436,6 +513,9 @@ fn paths_are_neither_masked_nor_protected_beside_a_proc_that_shows_them_all() {
     let masks = "mount --bind /dev/null /proc/version; mount -t tmpfs none /sys/kernel";
     let again = "mkdir x; mount -t proc none x";
     let hidden = format!("{masks}; mount -t tmpfs none /proc; {again}");
+    let covered = "mount -t tmpfs none /sys/kernel; mount -t tmpfs none /proc";
+    // A part of it reveals nothing.
+    let part = format!("mkdir x; mount --bind /proc/sys x; {covered}");
     for (commands, property, path, reason) in [
         ("", "maskedPaths", "/proc/version", Some("proc on \"/proc\"")),
         ("", "readonlyPaths", "/proc/sys", Some("proc on \"/proc\"")),
@@ -444,6 +524,8 @@ fn paths_are_neither_masked_nor_protected_beside_a_proc_that_shows_them_all() {
         (masks, "maskedPaths", "/sys/kernel", None),
         (masks, "readonlyPaths", "/proc/sys", None),
         (&hidden, "maskedPaths", "/proc/sys", Some("/x\"")),
+        (covered, "maskedPaths", "/proc/sys", None),
+        (&part, "maskedPaths", "/proc/sys", None),
         // As much as is left.
         ("mount -o remount,bind,ro /sys", "readonlyPaths", "/sys/kernel", None),
         ("mount -o remount,bind,ro /sys", "maskedPaths", "/sys/kernel", Some("sysfs on \"/sys\"")),
@@ -856,6 +938,17 @@ fn without_a_mount_namespace_a_read_only_devtmpfs_leaves_the_hosts_writable() {
     }
     assert_eq!(said.ok(), "read-only");
     assert_eq!(after, Some(before));
+}
+
+#[test]
+fn without_a_mount_namespace_a_read_only_tmpfs_is_read_only_in_the_end() {
+    need_mounts_nowhere!();
+    let bundle = without_mount_namespace("ls /t; touch /t/x 2>/dev/null || echo read-only").with(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({ "destination": "/t", "type": "tmpfs", "source": "none", "options": ["ro"] }));
+        mounts.push(json!({ "destination": "/t/below", "type": "tmpfs", "source": "none" }));
+    });
+    assert_eq!(bundle.run().ok(), "below\nread-only");
 }
 
 #[test]

@@ -166,6 +166,30 @@ fn without_a_manager_nothing_is_there() {
 }
 
 #[test]
+fn a_manager_that_start_alone_is_given_is_not_told() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    let manager = Manager::at(&bundle);
+    bundle.create().ok();
+    common::bounded(bundle.command(&["start", &bundle.id]).env("NOTIFY_SOCKET", path(&bundle))).ok();
+    assert_eq!(bundle.status(), "running");
+    manager.hears_nothing_more();
+}
+
+/// It is a directory of the state, with nothing for the container but a way to the socket.
+#[test]
+fn the_directory_of_the_socket_is_mounted_without_rights() {
+    need_root!();
+    let bundle = Bundle::sh("cat /proc/self/mountinfo");
+    let mut run = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    let mounts = common::mount_lines(&common::bounded(run.env("NOTIFY_SOCKET", path(&bundle))).ok());
+    let mount = common::mounted_on(&mounts, "/run/notify");
+    for option in ["ro", "nosuid", "nodev", "noexec"] {
+        assert!(mount.has(option), "{option}: {mount:?}");
+    }
+}
+
+#[test]
 fn a_start_that_fails_leaves_nothing_of_the_socket() {
     need_root!();
     let bundle = Bundle::new(&["/nowhere"]);

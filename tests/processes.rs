@@ -170,3 +170,25 @@ fn an_init_that_moved_itself_is_found() {
         assert!(list.lines().any(|pid| pid == init.to_string()), "{directory} has it not: {list}");
     }
 }
+
+/// With its pid namespace all of it is gone; whoever is in its cgroups now is somebody else.
+#[test]
+fn kill_all_of_a_stopped_container_spares_who_took_its_cgroups() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.run_detached().ok();
+    bundle.on("kill", &["KILL"]).ok();
+    bundle.wait_for("stopped");
+    let mut other = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    for cgroup in bundle.cgroups() {
+        // A cpuset must have CPUs, as these have from above.
+        std::fs::write(cgroup.join("cgroup.procs"), other.id().to_string()).unwrap();
+    }
+    bundle.on("kill", &["--all", "KILL"]).ok();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let alive = other.try_wait().unwrap().is_none();
+    let _ = other.kill().and_then(|()| other.wait());
+    assert!(alive, "another's process was killed");
+    bundle.on("delete", &[]).ok();
+    bundle.assert_nothing_left("delete");
+}

@@ -203,7 +203,8 @@ fn no_mount_reaches_the_host() {
 fn mounts_of_the_container_reach_the_host_through_a_shared_bind_alone() {
     need_root!();
     for value in ["shared", "rshared", ""] {
-        let container = "mount -t tmpfs out /peer/late; mount -t tmpfs out /data/late; mount -t tmpfs out /tmp";
+        let container =
+            "for dir in /peer/late /data/late /data/below/late /tmp; do mount -t tmpfs out $dir || exit; done";
         let bundle = bundle(container, value).with(|config| {
             let list = config["mounts"].as_array_mut().unwrap();
             list.push(json!({ "destination": "/data", "source": "host", "options": ["rbind"] }));
@@ -214,13 +215,53 @@ fn mounts_of_the_container_reach_the_host_through_a_shared_bind_alone() {
         });
         std::fs::create_dir_all(bundle.dir.join("peer/late")).unwrap();
         let script =
-            format!("mount -t tmpfs peer $bundle/peer; mkdir $bundle/peer/late; {RUN}; cat /proc/self/mountinfo");
+            format!("mount -t tmpfs peer $bundle/peer; mkdir $bundle/peer/late; mkdir $bundle/host/below
+                mount -t tmpfs below $bundle/host/below; mkdir $bundle/host/below/late; {RUN}; cat /proc/self/mountinfo");
         let mounts = mount_lines(&on_shared_host(&bundle, &script).ok());
         let out: Vec<&str> =
             mounts.iter().filter(|mount| mount.source == "out").map(|mount| mount.point.as_str()).collect();
         let peer = format!("{}/peer/late", bundle.dir.display());
         let wanted = if value.is_empty() { vec![] } else { vec![peer.as_str()] };
         assert_eq!(out, wanted, "{value}");
+    }
+}
+
+/// Without a cgroup namespace the container's cgroups are binds of the host's.
+#[test]
+fn nothing_is_mounted_on_a_cgroup_of_the_host() {
+    need_root!();
+    for value in ["", "shared", "rshared"] {
+        let script =
+            "for dir in /sys/fs/cgroup/[cdmp]*/ /sys/fs/cgroup; do mount -t tmpfs out $dir || exit; done; echo mounted";
+        let bundle = bundle(script, value).with(|config| {
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "cgroup");
+            for set in ["bounding", "effective", "permitted"] {
+                config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SYS_ADMIN"));
+            }
+        });
+        let said = on_shared_host(&bundle, &format!("{RUN}; cat /proc/self/mountinfo")).ok();
+        let (first, table) = said.split_once('\n').unwrap();
+        assert_eq!(first, "mounted", "{value}");
+        assert!(!table.contains(" out "), "{value}: {table}");
+    }
+}
+
+/// Where devices cannot be made, those of the host are bound, whose mount has peers there.
+#[test]
+fn nothing_is_mounted_on_a_device_of_the_host() {
+    need_root!();
+    for value in ["", "shared", "rshared"] {
+        let bundle = bundle("mount --bind /dev/null /dev/full && echo mounted", value).with(|config| {
+            for set in ["bounding", "effective", "permitted"] {
+                config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SYS_ADMIN"));
+            }
+        });
+        let look = "cat /proc/self/mountinfo";
+        let run = format!("echo --; setpriv --bounding-set -mknod {RUN}; echo --");
+        let said = on_shared_host(&bundle, &format!("{look}; {run}; {look}")).ok();
+        let parts: Vec<&str> = said.split("--\n").map(str::trim_end).collect();
+        assert_eq!(parts[1], "mounted", "{value}");
+        assert_eq!(parts[2], parts[0], "{value}");
     }
 }
 

@@ -89,8 +89,10 @@ fn a_state_that_others_can_write_to_is_only_looked_at() {
     }
     // What nobody else can reach may have any mode, as with a umask of 0.
     set_mode(&target.directory().join("state.json"), 0o666);
-    set_mode(&target.directory(), 0o711);
-    target.assert_refused("others can write to it");
+    for mode in [0o711, 0o710, 0o701] {
+        set_mode(&target.directory(), mode);
+        target.assert_refused("others can write to it");
+    }
     set_mode(&target.directory(), 0o700);
     target.assert_deleted();
 }
@@ -107,6 +109,58 @@ fn roots_as_engines_make_them_are_trusted() {
         bundle.start().ok();
         bundle.delete_force().ok();
         bundle.assert_nothing_left("delete --force");
+    }
+}
+
+/// Modes of a path and of all that is in it, by path.
+fn modes(path: &Path) -> Vec<(String, u32)> {
+    let mode = std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+    let mut found = vec![(path.display().to_string(), mode)];
+    if path.is_dir() {
+        let mut entries: Vec<PathBuf> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        found.extend(entries.iter().flat_map(|entry| modes(entry)));
+    }
+    found
+}
+
+/// Who may write there has a root on the host run hooks, and who may read there learns the config. Only what the
+/// container is given for its service manager is open to others.
+#[test]
+fn nobody_else_can_read_or_write_a_state_whatever_the_umask() {
+    need_root!();
+    for umask in ["0", "022", "077"] {
+        let bundle = Bundle::new(&["sleep", "1000"]);
+        let ferrun = |words: &str| {
+            let script = format!("umask {umask}; exec \"$@\" {words} >/dev/null");
+            let mut command = Command::new("/bin/busybox");
+            command.args(["sh", "-c", &script, "sh"]).arg(common::ferrun_binary());
+            command.arg("--root").arg(bundle.state_root().join("deep/root")).env("NOTIFY_SOCKET", "/nowhere/manager");
+            common::bounded(&mut command).ok();
+        };
+        let (dir, id) = (bundle.dir.display(), &bundle.id);
+        ferrun(&format!("create --bundle {dir} --pid-file {dir}/pid {id}"));
+        let rules = bundle.dir.join("rules.json");
+        std::fs::write(&rules, json!({ "devices": [{ "allow": true, "access": "m" }] }).to_string()).unwrap();
+        ferrun(&format!("update --resources {} {id}", rules.display()));
+        let expected = |name: &str| match name {
+            "state" | "deep" | "root" => 0o700,
+            "notify" => 0o755,
+            name if name == id => 0o700,
+            _ => 0o600,
+        };
+        let found = modes(&bundle.state_root());
+        let name = |path: &str| path.rsplit('/').next().unwrap().to_owned();
+        for wanted in ["state.json", "devices.json", "exec.fifo", "start.page", "notify"] {
+            assert!(found.iter().any(|(path, _)| name(path) == wanted), "{wanted} in {found:?}");
+        }
+        for (path, mode) in &found {
+            assert_eq!(*mode, expected(&name(path)), "{path} with umask {umask}");
+        }
+        // It is for others to read, as far as the caller lets them.
+        let readable = 0o644 & !u32::from_str_radix(umask, 8).unwrap();
+        assert_eq!(modes(&bundle.dir.join("pid"))[0].1, readable, "umask {umask}");
+        ferrun(&format!("delete --force {id}"));
     }
 }
 
@@ -208,6 +262,47 @@ fn a_state_that_is_no_regular_file_is_not_opened() {
         }
     }
     std::fs::remove_dir(strange).unwrap();
+}
+
+/// Replaces a file of the state directory by what a command makes in its place.
+fn replace(target: &Target, name: &str, make: &str) {
+    let path = target.directory().join(name);
+    std::fs::rename(&path, target.directory().join("kept")).unwrap();
+    let mut words = make.split(' ');
+    assert!(Command::new(words.next().unwrap()).args(words).arg(&path).status().unwrap().success(), "{make}");
+}
+
+#[test]
+fn start_follows_no_link_and_waits_for_nobody() {
+    need_root!();
+    for (name, make, words) in [
+        ("exec.fifo", "ln -s kept", "too many symbolic links"),
+        ("exec.fifo", "touch", "not a fifo"),
+        ("exec.fifo", "mkdir", "not a fifo"),
+        ("start.page", "ln -s kept", "too many symbolic links"),
+        ("start.page", "mkfifo", "another kind of file"),
+        ("start.page", "mkdir", "is a directory"),
+        ("start.page", "truncate -s 0", "its start page is damaged"),
+    ] {
+        let target = Target::new();
+        replace(&target, name, make);
+        target.bundle.bounded(&["start", &target.bundle.id]).refused(words);
+        assert_eq!(target.bundle.status(), "created", "{name}: {make}");
+        let path = target.directory().join(name);
+        match path.is_dir() && !path.is_symlink() {
+            true => std::fs::remove_dir(&path).unwrap(),
+            false => std::fs::remove_file(&path).unwrap(),
+        }
+        std::fs::rename(target.directory().join("kept"), &path).unwrap();
+        target.bundle.bounded(&["start", &target.bundle.id]).ok();
+        target.assert_deleted();
+    }
+    // Nobody has another fifo open.
+    let target = Target::new();
+    replace(&target, "exec.fifo", "mkfifo");
+    target.bundle.bounded(&["start", &target.bundle.id]).ok();
+    std::fs::remove_file(target.directory().join("kept")).unwrap();
+    target.assert_deleted();
 }
 
 #[test]

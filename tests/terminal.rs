@@ -595,7 +595,13 @@ fn a_terminal_needs_a_devpts() {
         sh("true").with(|config| on(config, "/dev/pts", |mounts, index| mounts[index]["type"] = json!("tmpfs")));
     let other = other.with(|config| on(config, "/dev/pts", |mounts, index| mounts[index]["options"] = json!([])));
     other.run().refused("is no devpts");
-    for bundle in [missing, other] {
+    // Another file in the place of its multiplexer, such as the host's.
+    let covered = sh("true").with(|config| {
+        let mount = json!({"destination": "/dev/pts/ptmx", "source": "/dev/ptmx", "options": ["bind"]});
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    covered.run().refused("open \"/dev/pts/ptmx\": cross-device link");
+    for bundle in [missing, other, covered] {
         bundle.assert_nothing_left("run");
     }
 }

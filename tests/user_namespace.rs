@@ -80,6 +80,25 @@ fn the_process_is_another_user_on_the_host() {
     bundle.assert_nothing_left("delete");
 }
 
+/// A hook of the container already runs as the root of the user namespace.
+#[test]
+fn groups_of_the_caller_are_left_before_anything_is_mounted() {
+    need_root!();
+    let bundle = mapped("true");
+    let seen = bundle.dir.join("seen");
+    std::fs::write(&seen, "").unwrap();
+    std::fs::set_permissions(&seen, PermissionsExt::from_mode(0o666)).unwrap();
+    let script = format!("grep -E '^(Uid|Gid|Groups)' /proc/self/status > {}", seen.display());
+    let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] });
+    let bundle = bundle.set("/hooks/createContainer", json!([hook]));
+    let ferrun = bundle.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    let mut command = Command::new("setpriv");
+    command.args(["--groups", "4,20,27", "--"]).arg(ferrun.get_program()).args(ferrun.get_args());
+    Done::new(command.output().unwrap()).ok();
+    let wanted = "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t\n";
+    assert_eq!(std::fs::read_to_string(seen).unwrap().replace(" \n", "\n"), wanted);
+}
+
 #[test]
 fn every_namespace_is_owned_by_the_user_namespace() {
     need_root!();

@@ -348,6 +348,20 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_somebody_else_makes_meanwhile_is_taken_but_no_link() {
+        let (tree, rootfs) = Tree::new("meanwhile-directory");
+        std::fs::create_dir_all(tree.root().join("directory/below")).unwrap();
+        symlink(tree.0.join("host"), tree.root().join("link")).unwrap();
+        let root = rootfs.find(c"/").unwrap();
+        let make = |parent: &OwnedFd, name: &CStr| make_child_directory(parent, name, Mode::S_IRWXU);
+        let directory = make(&root, c"directory").unwrap();
+        make(&directory, c"below").unwrap();
+        // O_DIRECTORY comes first: a link is none.
+        assert_eq!(make(&root, c"link").unwrap_err(), Errno::ENOTDIR);
+        assert!(tree.host_is_untouched());
+    }
+
+    #[test]
     fn links_lead_nowhere_outside() {
         let (tree, rootfs) = Tree::new("links");
         symlink(tree.0.join("host"), tree.root().join("absolute")).unwrap();
