@@ -48,6 +48,7 @@ fn the_working_directory_is_created_below_what_becomes_read_only() {
         &[tmpfs("/t", &["ro"])][..],
         &[tmpfs("/t", &["rro"])],
         &[tmpfs("/t", &[]), remount("/t", &["ro"])],
+        &[tmpfs("/t", &["ro"]), remount("/t", &["ro", "nosuid"])],
         &[tmpfs("/t", &["rw"]), remount("/t", &["bind", "ro"])],
         &[json!({ "destination": "/t", "type": "ramfs", "source": "ramfs", "options": ["ro"] })],
     ] {
@@ -103,6 +104,7 @@ fn the_last_word_about_read_only_counts() {
     let script = |wanted: &str| format!("touch /t/x 2>/dev/null && echo rw || echo ro; true # {wanted}");
     for (mounts, wanted) in [
         (&[tmpfs("/t", &["ro"]), remount("/t", &["rw"])][..], "rw"),
+        (&[tmpfs("/t", &["ro"]), remount("/t", &["rrw"])], "rw"),
         (&[tmpfs("/t", &["ro"]), remount("/t", &["nosuid"])], "ro"),
         (&[tmpfs("/t", &[]), remount("/t", &["ro"]), remount("/t", &["rw"])], "rw"),
         (&[tmpfs("/t", &["ro"]), remount("/t", &["rw"]), remount("/t", &["ro"])], "ro"),
@@ -110,6 +112,55 @@ fn the_last_word_about_read_only_counts() {
         let bundle = bundle(&script(wanted), mounts);
         assert_eq!(bundle.run().ok(), wanted, "{mounts:?}");
     }
+}
+
+/// Those of the steps of `explain` that make a mount of the config read-only at the end.
+fn sealed_at_the_end(mounts: &[Value]) -> Vec<String> {
+    let bundle = bundle("true", mounts);
+    let plan = bundle.ferrun(&["explain", "--json", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let steps = plan["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["verb"] == "ro" && step["from"].as_str().unwrap_or_default().starts_with("/mounts/"));
+    steps.filter_map(|step| Some(step["text"].as_str()?.to_owned())).filter(|text| text != "/sys/fs/cgroup").collect()
+}
+
+/// There is one cgroup2, and one journal of a device: neither is to be written to, or sealed for the whole host.
+#[test]
+fn only_what_is_the_containers_own_is_sealed_at_the_end() {
+    let cgroup2 = json!({ "destination": "/cg", "type": "cgroup2", "source": "cgroup2", "options": ["ro"] });
+    let disk = |place: &str| json!({ "destination": place, "type": "ext4", "source": "/dev/x", "options": ["ro"] });
+    assert_eq!(sealed_at_the_end(&[tmpfs("/t", &["ro"])]), ["/t"]);
+    for mount in [cgroup2, disk("/"), disk("/dev"), disk("/disk")] {
+        assert!(sealed_at_the_end(std::slice::from_ref(&mount)).is_empty(), "{mount}");
+    }
+}
+
+#[test]
+fn a_mount_of_cgroups_can_be_made_read_only_by_a_remount() {
+    need_root!();
+    let bundle = bundle("mkdir /sys/fs/cgroup/x || echo held", &[remount("/sys/fs/cgroup", &["ro"])]).with(|config| {
+        let list = config["mounts"].as_array_mut().unwrap();
+        let cgroup = list.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap();
+        cgroup["options"].as_array_mut().unwrap().retain(|option| option != "ro");
+    });
+    assert_eq!(bundle.run().ok(), "held");
+    bundle.assert_nothing_left("run");
+}
+
+#[test]
+fn a_mount_that_one_on_the_root_covers_is_not_changed_in_the_place_of_another() {
+    need_root!();
+    let bundle = bundle("true", &[tmpfs("/tmp", &[])]);
+    let rootfs = bundle.rootfs();
+    let cover = bind(rootfs.to_str().unwrap(), "/", &["bind"]);
+    let bundle = bundle.with(|config| {
+        config["mounts"].as_array_mut().unwrap().extend([cover, remount("/tmp", &["bind", "ro"])]);
+    });
+    bundle.run().refused("remount /tmp: invalid argument");
+    bundle.assert_nothing_left("run");
 }
 
 /// What is bound read-only is the host's: nothing is created there.

@@ -3,8 +3,10 @@
 mod common;
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Bundle, Done};
+use nix::fcntl::{RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
@@ -264,6 +266,56 @@ fn a_dev_of_the_host_stays_as_it_is_however_it_is_reached() {
     prepare(&covered);
     assert_eq!(covered.run().ok(), "640 5\n640 5\n666 0");
     assert_eq!(std::fs::read_dir(covered.dir.join("host")).unwrap().count(), 2);
+}
+
+/// A bundle with the host's own /dev at a place that is not /dev, and a device that a link leads there.
+fn beside_the_hosts_dev(bundle: Bundle, place: &str) -> Bundle {
+    bundle.with(|config| {
+        let dev = json!({ "destination": place, "source": "/dev", "options": ["rbind"] });
+        config["mounts"].as_array_mut().unwrap().push(dev);
+    })
+}
+
+#[test]
+fn a_dev_of_the_host_stays_as_it_is_wherever_it_is_bound() {
+    need_root!();
+    let bundle = beside_the_hosts_dev(bundle("echo ran", &[]), "/hostdev");
+    let name = format!("ferrun-{}", bundle.id);
+    let bundle = bundle.set("/linux/devices", json!([device(&format!("/opt/{name}"), "c", 1, 5)]));
+    std::os::unix::fs::symlink("/hostdev", bundle.rootfs().join("opt")).unwrap();
+    let done = bundle.run();
+    assert!(std::fs::remove_file(format!("/dev/{name}")).is_err(), "a device was created in the host's /dev");
+    assert_eq!(done.ok(), "ran");
+}
+
+/// A directory of a volume is exchanged, again and again, with a link to the host's /dev.
+#[test]
+fn a_dev_of_the_host_stays_as_it_is_while_links_in_a_volume_change() {
+    need_root!();
+    let bundle = beside_the_hosts_dev(bundle("true", &[]), "/dev");
+    let (name, volume) = (format!("ferrun-{}", bundle.id), bundle.dir.join("volume"));
+    std::fs::create_dir_all(volume.join("a")).unwrap();
+    std::os::unix::fs::symlink("/dev", volume.join("b")).unwrap();
+    let bundle = bundle.with(|config| {
+        config["linux"]["devices"] = json!([device(&format!("/vol/a/{name}"), "c", 1, 5)]);
+        let volume = json!({ "destination": "/vol", "source": volume, "options": ["bind"] });
+        config["mounts"].as_array_mut().unwrap().push(volume);
+    });
+    let (is_over, dir) = (AtomicBool::new(false), std::fs::File::open(&volume).unwrap());
+    let created = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                renameat2(&dir, c"a", &dir, c"b", RenameFlags::RENAME_EXCHANGE).unwrap();
+            }
+        });
+        let created = (0..200).any(|_| {
+            bundle.run();
+            std::fs::remove_file(format!("/dev/{name}")).is_ok()
+        });
+        is_over.store(true, Ordering::Relaxed);
+        created
+    });
+    assert!(!created, "a device was created in the host's /dev");
 }
 
 /// As in a user namespace: ferrun may mount, and not make devices.

@@ -439,7 +439,7 @@ fn the_streams_belong_to_the_containers_user() {
 
 /// They stay the host's after the container's end.
 #[test]
-fn terminals_devices_and_directories_of_the_host_keep_their_owners() {
+fn what_is_the_hosts_keeps_its_owner() {
     need_root!();
     use std::os::unix::fs::MetadataExt;
     let run = |stream: &File, mapped: bool| {
@@ -478,10 +478,12 @@ fn terminals_devices_and_directories_of_the_host_keep_their_owners() {
     let directory_path = std::env::temp_dir().join(format!("ferrun-directory-{}", std::process::id()));
     std::fs::create_dir_all(&directory_path).unwrap();
     let directory = File::open(&directory_path).unwrap();
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
     for mapped in [false, true] {
         assert!(run(&terminal, mapped), "a terminal, {mapped}");
         assert!(run(&device, mapped), "a device, {mapped}");
         assert!(run(&directory, mapped), "a directory, {mapped}");
+        assert!(run(&file, mapped), "a file that is open for reading, {mapped}");
     }
     std::fs::remove_dir(directory_path).unwrap();
 }

@@ -14,13 +14,14 @@ mod namespaces;
 mod paths;
 mod resctrl;
 pub mod resources;
+mod sealing;
 mod seccomp;
 mod security;
 pub mod step;
 pub mod systemd;
 mod user_namespace;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -114,7 +115,7 @@ struct Compiler<'a> {
     /// The container's cgroup directories, whoever makes them.
     directories: Vec<Directory>,
     /// The mounts that become read-only at the end.
-    sealed: BTreeSet<usize>,
+    sealing: sealing::Sealing,
     /// The maps of mounts, to be found by themselves.
     maps: BTreeMap<Maps, Rc<UserNamespace>>,
     /// What this host cannot honour.
@@ -132,11 +133,11 @@ pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> 
 
 /// The same with every property that this host cannot honour; the plan is without them.
 pub fn compile_all(bundle: &Bundle, host: &Host, options: &Options) -> (Plan, Vec<Error>) {
-    let (names, directories, sealed, maps, errors) = Default::default();
+    let (names, directories, sealing, maps, errors) = Default::default();
     // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
     let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
     let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, sealed, maps, errors };
+    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors };
     compiler.compile();
     (compiler.plan, compiler.errors)
 }
@@ -172,7 +173,7 @@ impl Compiler<'_> {
         let names = self.names_of_unit();
         self.names = self.note(names).flatten();
         self.directories = self.directories();
-        self.sealed = self.sealed();
+        self.sealing = self.sealing();
         self.plan.preserved = i32::try_from(self.options.listening + self.options.preserved).unwrap_or(i32::MAX - 3);
         self.plan.user_on_host = self.user_on_host();
         self.parent_lane();

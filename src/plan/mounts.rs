@@ -1,24 +1,22 @@
 //! `root`, `mounts`, and the paths that are hidden or read-only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 use super::{Compiler, c_path};
 use crate::bundle::mount::Mount as Entry;
-use crate::bundle::path::clean;
 use crate::cgroup::layout::MOUNT_POINT;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::rootfs::cgroup::{CgroupMount, Hierarchy, View};
 use crate::rootfs::idmap::{IdMap, MakeUserNamespace, Maps, UserNamespace};
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
-use crate::rootfs::mount::{Mount, SealReadOnly, Source};
+use crate::rootfs::mount::{Mount, Source};
 use crate::rootfs::propagation::{PropagateRoot, Propagation};
 use crate::rootfs::remount::Remount;
 use crate::rootfs::root::{BindRoot, EnterRoot, MoveRoot, Pivot, ReadOnlyRoot, Tree};
 use crate::rootfs::source::{BindSource, OpenSources};
-use crate::sys::mount::attr;
 
 impl<'a> Compiler<'a> {
     /// The root file system as a mount.
@@ -37,8 +35,7 @@ impl<'a> Compiler<'a> {
 
     /// Some of the mounts.
     pub(super) fn mounts(&mut self, indices: Vec<usize>) {
-        let changed = self.last_remounts();
-        indices.into_iter().for_each(|index| self.mount(index, &changed));
+        indices.into_iter().for_each(|index| self.mount(index));
     }
 
     /// The mounts in their order; apart from them those that show cgroups, and what is mounted there: these
@@ -58,11 +55,11 @@ impl<'a> Compiler<'a> {
         [early, late]
     }
 
-    fn mount(&mut self, index: usize, changed: &BTreeMap<&CStr, usize>) {
+    fn mount(&mut self, index: usize) {
         let entry = &self.spec.mounts[index];
         let from = Some(Pointer::at("/mounts/#", index));
         let destination = entry.destination.to_owned();
-        let seal_later = self.sealed.contains(&index);
+        let (seal_later, keep) = (self.sealing.later.contains(&index), self.sealing.kept.contains(&index));
         let mut options = entry.options.clone();
         if is_cgroup(entry) {
             let view = self.cgroup_view(entry.kind() == Some(c"cgroup2"));
@@ -71,7 +68,7 @@ impl<'a> Compiler<'a> {
                 return;
             };
             let (cut_off, label) = (self.shares_with_host(), self.mount_label());
-            return self.init(from, CgroupMount { view, destination, options, seal_later, cut_off, label });
+            return self.init(from, CgroupMount { view, destination, options, seal_later, keep, cut_off, label });
         }
         if seal_later {
             options = options.writable();
@@ -103,8 +100,6 @@ impl<'a> Compiler<'a> {
         let cut_off = entry.is_bind() && self.shares_with_host() && !joins;
         let handed = entry.is_bind() && self.has_user_namespace();
         let idmap = if handed { None } else { self.idmap(entry, index) };
-        let keep = (seal_later && !is_root(&destination))
-            || (!entry.is_bind() && changed.get(&*entry.destination).is_some_and(|last| *last > index));
         let label = self.queue_label(entry);
         self.init(from, Mount { source, destination, options, cut_off, idmap, handed, label, keep });
     }
@@ -129,51 +124,6 @@ impl<'a> Compiler<'a> {
         if !sources.is_empty() {
             self.parent(None, OpenSources(sources));
         }
-    }
-
-    /// The entries whose mount becomes read-only only when all mount points, devices and the working directory are created
-    /// in it: those that make a tmpfs or the like read-only, and what is mounted on the root. A file system of the host's
-    /// is read-only at once: nothing is to be created there.
-    pub(super) fn sealed(&self) -> BTreeSet<usize> {
-        let mut last: BTreeMap<&CStr, &Entry> = BTreeMap::new();
-        let mut sealed: BTreeMap<&CStr, usize> = BTreeMap::new();
-        for (index, entry) in self.spec.mounts.iter().enumerate() {
-            let destination = &*entry.destination;
-            if !entry.options.remount {
-                last.insert(destination, entry);
-                sealed.remove(destination);
-                if is_root(destination) {
-                    // What was mounted before is out of sight, and goes with the host's tree.
-                    sealed.clear();
-                }
-            }
-            if !last.get(destination).is_some_and(|mounted| self.may_be_sealed(mounted)) {
-                continue;
-            }
-            if entry.options.read_only() {
-                sealed.insert(destination, index);
-            } else if entry.options.here.clear & attr::RDONLY != 0 {
-                sealed.remove(destination);
-            }
-        }
-        sealed.into_values().collect()
-    }
-
-    /// Whether a mount, should it be read-only, can be so later: its file system is the container's own, or it is /dev
-    /// or the root.
-    fn may_be_sealed(&self, entry: &Entry) -> bool {
-        if is_root(&entry.destination) {
-            // `rro` is for the mounts below as well, which are as they come.
-            return entry.options.all.set & attr::RDONLY == 0;
-        }
-        let is_own = is_in_memory(entry) || (is_cgroup(entry) && !self.host.cgroups.is_v2());
-        (is_own || &*entry.destination == c"/dev") && !entry.is_bind()
-    }
-
-    /// The last entry with `remount` for each destination that has one.
-    fn last_remounts(&self) -> BTreeMap<&'a CStr, usize> {
-        let remounts = self.spec.mounts.iter().enumerate().filter(|(_, entry)| entry.options.remount);
-        remounts.map(|(index, entry)| (&*entry.destination, index)).collect()
     }
 
     /// Whether the tree that the root is in stays as it is, shared perhaps, until it is left.
@@ -264,7 +214,7 @@ impl<'a> Compiler<'a> {
 
     /// What is hidden, and what becomes read-only once everything is in its place.
     pub(super) fn paths(&mut self) {
-        if !self.sealed.is_empty() || !self.spec.linux.readonly_paths.is_empty() {
+        if !self.sealing.is_empty() || !self.spec.linux.readonly_paths.is_empty() {
             self.make_working_directory();
         }
         let mut read_only_root = None;
@@ -279,16 +229,7 @@ impl<'a> Compiler<'a> {
             let label = self.mount_label();
             self.init(Some(Pointer::at("/linux/maskedPaths/#", index)), Mask { path, label });
         }
-        for index in self.sealed.clone() {
-            let entry = &self.spec.mounts[index];
-            let destination = entry.destination.to_owned();
-            let is_here = |earlier: &&Entry| *earlier.destination == *destination && !earlier.options.remount;
-            let mounted = self.spec.mounts[..=index].iter().rfind(is_here).unwrap_or(entry);
-            // /dev may be a devtmpfs, of which there is one.
-            let own = is_in_memory(mounted) || is_cgroup(mounted);
-            let file_system = entry.options.remount && entry.options.bind.is_none() && is_in_memory(mounted);
-            self.init(Some(Pointer::at("/mounts/#/options", index)), SealReadOnly { destination, own, file_system });
-        }
+        self.seal();
         self.working_directory();
         if let Some(from) = read_only_root {
             self.init(Some(from), ReadOnlyRoot { with_mounts: true });
@@ -318,8 +259,8 @@ fn maps(entry: &Entry, index: usize) -> Result<Maps> {
 }
 
 /// Whether a path is the root directory, on which a process sees no mount.
-fn is_root(path: &CStr) -> bool {
-    *clean(path) == *c"/"
+pub(super) fn is_root(path: &CStr) -> bool {
+    path == c"/"
 }
 
 /// The propagation of a mount on the root that has to wait until nothing is mounted any more, as that of the root itself:
@@ -359,6 +300,6 @@ pub(super) fn is_cgroup(entry: &Entry) -> bool {
 }
 
 /// Whether an entry makes a file system in memory, which is empty and nobody else's.
-fn is_in_memory(entry: &Entry) -> bool {
+pub(super) fn is_in_memory(entry: &Entry) -> bool {
     !entry.is_bind() && matches!(entry.kind().map(CStr::to_bytes), Some(b"tmpfs" | b"ramfs"))
 }

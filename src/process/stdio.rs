@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::{Uid, fchown};
 
@@ -14,7 +14,7 @@ use crate::rootfs::devices::is_null;
 use crate::sys::fd;
 
 /// Fits the three streams to the container: what is the host's /dev/null becomes the container's, open
-/// for both directions (callers open it one way only); files, pipes and sockets become the user's, so that the
+/// for both directions (callers open it one way only); files that are open for writing, pipes and sockets become the user's, so that the
 /// program may open /dev/stdout again, and so does the container's own terminal.
 #[derive(PartialEq)]
 pub struct Stdio {
@@ -41,7 +41,7 @@ impl Stdio {
                     return Err(Error::new("/dev/null of the container is not the null device"));
                 }
                 fd::replace(null, stream.as_raw_fd()).what(|| "reopen /dev/null")?;
-            } else if stat.st_uid != self.uid && (self.own_terminal || can_be_given(&stat)) {
+            } else if stat.st_uid != self.uid && (self.own_terminal || can_be_given(stream, &stat)) {
                 // Not every file can be given away (a pipe of another user namespace, a read-only mount);
                 // the program may still use what it has.
                 let _ = fchown(stream, Some(Uid::from_raw(self.uid)), None);
@@ -58,7 +58,12 @@ impl fmt::Display for Stdio {
 }
 
 /// Whether a stream may be given to the container's user. Devices and directories belong to the host for longer than
-/// the container lives: the terminal that ferrun runs in, a disk, /dev/null.
-pub(super) fn can_be_given(stat: &FileStat) -> bool {
-    matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFIFO | libc::S_IFSOCK)
+/// the container lives: the terminal that ferrun runs in, a disk, /dev/null. The owner of a file could write to it,
+/// although it was opened for reading alone.
+pub(super) fn can_be_given(stream: impl AsFd, stat: &FileStat) -> bool {
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFIFO | libc::S_IFSOCK => true,
+        libc::S_IFREG => fcntl(stream, FcntlArg::F_GETFL).is_ok_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY),
+        _ => false,
+    }
 }

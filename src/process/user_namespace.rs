@@ -149,7 +149,7 @@ impl GiveStreams {
         let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
         for stream in [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()] {
             let Ok(stat) = fstat(stream) else { continue };
-            if can_be_given(&stat) && stat.st_uid != self.uid {
+            if can_be_given(stream, &stat) && stat.st_uid != self.uid {
                 let _ = fchown(stream, Some(Uid::from_raw(self.uid)), None);
             }
         }

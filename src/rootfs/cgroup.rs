@@ -58,6 +58,8 @@ pub struct CgroupMount {
     /// The tmpfs of v1 is made read-only only by [`SealReadOnly`](super::mount::SealReadOnly), so that mount points can be
     /// made in it.
     pub seal_later: bool,
+    /// The mount is needed again.
+    pub keep: bool,
     /// What is bound of the host's does not stay shared with it.
     pub cut_off: bool,
     /// The SELinux context of the tmpfs of v1.
@@ -86,8 +88,8 @@ impl CgroupMount {
         let target = rootfs.make_directory(&self.destination).what(|| format!("mount point {:?}", self.destination))?;
         guard_proc(&self.destination, &tree, &target, self)?;
         rootfs.attach(&tree, &target, &self.destination, || self.finish(&tree))?;
-        if self.seal_later {
-            rootfs.keep(self.destination.clone(), tree);
+        if self.keep {
+            rootfs.keep(self.destination.clone(), tree, true);
         }
         Ok(())
     }

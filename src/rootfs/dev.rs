@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode};
 
-use super::Rootfs;
 use super::mount::{Mount, Source};
+use super::{MODE, Rootfs, make_child_directory};
 use crate::error::{Context, Result};
 use crate::sys::mount::MountedFile;
 
@@ -83,28 +83,55 @@ impl Rootfs {
         Ok(MountedFile::of(self.root()).what(|| "look at the rootfs")?.mount())
     }
 
-    /// Whether a directory, which may still be missing, is in a /dev that is not the container's own.
-    pub(super) fn is_in_foreign_dev(&self, directory: &CStr) -> Result<bool> {
-        let Some(foreign) = self.foreign_dev(None)? else { return Ok(false) };
-        let what = || format!("open directory {directory:?}");
-        let mut at = match self.open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY) {
-            Err(Errno::ENOENT) => self.find_missing_part(directory).what(what)?.0,
-            found => found.what(what)?,
+    /// The directory of a node, created if it is missing; none in a /dev that is not the container's own. It is resolved
+    /// once: links in a volume may be exchanged meanwhile.
+    pub(super) fn directory_of_node(&self, path: &CStr) -> Result<Option<OwnedFd>> {
+        let what = || format!("open directory {path:?}");
+        let (at, missing) = match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Err(Errno::ENOENT) => self.find_missing_part(path).what(what)?,
+            found => (found.what(what)?, Vec::new()),
         };
+        if self.is_in_foreign_dev(&at)? {
+            return Ok(None);
+        }
+        let made = missing.iter().try_fold(at, |at, name| make_child_directory(&at, name, MODE));
+        made.what(what).map(Some)
+    }
+
+    /// Whether a directory is in a /dev that is not the container's own, by whatever path it was reached.
+    pub(super) fn is_in_foreign_dev(&self, directory: &OwnedFd) -> Result<bool> {
+        let what = || "look whose /dev it is";
+        let mut file = MountedFile::of(directory).what(what)?;
+        if self.dev.created.get() == Some(file.mount()) {
+            return Ok(false);
+        }
         let root = self.mount_id()?;
-        let mut below = None;
+        if file.mount() != root && is_of_the_hosts_dev(&file).what(what)? {
+            return Ok(true);
+        }
+        let Some(foreign) = self.foreign_dev(None)? else { return Ok(false) };
+        let mut at = up(directory).what(what)?;
         loop {
-            let file = MountedFile::of(&at).what(what)?;
             if file.mount() == foreign {
                 return Ok(true);
             }
-            if file.mount() == root || below.as_ref() == Some(&file) {
+            if file.mount() == root {
                 return Ok(false);
             }
-            at = up(&at).what(what)?;
-            below = Some(file);
+            let above = MountedFile::of(&at).what(what)?;
+            if above == file {
+                return Ok(false);
+            }
+            (file, at) = (above, up(&at).what(what)?);
         }
     }
+}
+
+/// Whether a file is in the file system of the host's /dev, if that is one of its own.
+fn is_of_the_hosts_dev(file: &MountedFile) -> nix::Result<bool> {
+    let [dev, root] = [c"/dev", c"/"].map(MountedFile::at);
+    let dev = dev?.device();
+    Ok(dev != root?.device() && dev == file.device())
 }
 
 /// The directory above, across the mounts.

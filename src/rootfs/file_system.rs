@@ -15,7 +15,7 @@ use crate::sys::xattr;
 
 /// The kernel's own file systems, for which read-only is a matter of the mount. Any other is told, too:
 /// a device must not be written to by a read-only mount, not even to replay its journal.
-pub(super) const WITHOUT_DEVICE: &[&CStr] = &[
+pub const WITHOUT_DEVICE: &[&CStr] = &[
     c"binfmt_misc",
     c"bpf",
     c"cgroup2",

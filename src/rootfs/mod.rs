@@ -59,13 +59,21 @@ pub struct Rootfs {
     /// The null device that hides files, looked up for the first of them.
     null: OnceCell<OwnedFd>,
     /// The mounts that later ones change, by destination.
-    kept: RefCell<Vec<(CString, OwnedFd)>>,
+    kept: RefCell<Vec<Kept>>,
     /// The source of the next bind, if it comes from the parent.
     handed: Cell<Option<OwnedFd>>,
     /// Whose /dev it is.
     dev: Dev,
     /// What of a mount namespace that is joined shows all of proc or sysfs.
     full_views: OnceCell<Vec<FullView>>,
+}
+
+/// A mount that a later step changes: by its descriptor, since a link on the way may be exchanged meanwhile.
+struct Kept {
+    destination: CString,
+    mount: OwnedFd,
+    /// Whether its file system was made for it, and is not the host's.
+    is_own: bool,
 }
 
 impl Rootfs {
@@ -201,16 +209,15 @@ impl Rootfs {
     }
 
     /// Remembers a mount for [`Rootfs::kept`].
-    fn keep(&self, destination: CString, mount: OwnedFd) {
-        self.kept.borrow_mut().push((destination, mount));
+    fn keep(&self, destination: CString, mount: OwnedFd, is_own: bool) {
+        self.kept.borrow_mut().push(Kept { destination, mount, is_own });
     }
 
     /// The last mount that was remembered under a destination.
-    fn kept(&self, destination: &CStr) -> Option<Ref<'_, OwnedFd>> {
-        let find = |kept: &Vec<(CString, OwnedFd)>| kept.iter().rposition(|(path, _)| path.as_c_str() == destination);
+    fn kept(&self, destination: &CStr) -> Option<Ref<'_, Kept>> {
         let kept = self.kept.borrow();
-        let index = find(&kept)?;
-        Some(Ref::map(kept, |kept| &kept[index].1))
+        let index = kept.iter().rposition(|one| one.destination.as_c_str() == destination)?;
+        Some(Ref::map(kept, |kept| &kept[index]))
     }
 
     /// Attaches a mount and does what is left to be done with it: after that, since a parent that is shared
@@ -233,6 +240,8 @@ impl Rootfs {
         }
         finish(&tree)?;
         self.root = tree;
+        // What was mounted before is out of sight.
+        self.kept.get_mut().clear();
         Ok(())
     }
 

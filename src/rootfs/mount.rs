@@ -75,7 +75,8 @@ impl Mount {
         attached.map_err(|error| Mount::on_unlike(error, directory, &target))?;
         rootfs.note_dev(self, &tree)?;
         if self.keep {
-            rootfs.keep(self.destination.clone(), tree);
+            let is_own = matches!(self.source, Source::FileSystem { .. });
+            rootfs.keep(self.destination.clone(), tree, is_own);
         }
         Ok(())
     }
@@ -168,10 +169,10 @@ impl SealReadOnly {
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let sealed = match rootfs.kept(&self.destination) {
             _ if self.destination.as_c_str() == c"/" => mount::mount_setattr(rootfs.root(), false, &READ_ONLY),
-            Some(mount) if !rootfs.nowhere => mount::mount_setattr(&*mount, false, &READ_ONLY)
-                .and_then(|()| if self.file_system { make_read_only(&mount) } else { Ok(()) }),
-            Some(mount) if self.own => make_read_only(&mount),
-            Some(mount) => cover_read_only(&mount),
+            Some(kept) if !rootfs.nowhere => mount::mount_setattr(&kept.mount, false, &READ_ONLY)
+                .and_then(|()| if self.file_system { make_read_only(&kept.mount) } else { Ok(()) }),
+            Some(kept) if self.own => make_read_only(&kept.mount),
+            Some(kept) => cover_read_only(&kept.mount),
             None => Err(Errno::ENOENT),
         };
         sealed.what(|| format!("make {self} read-only"))

@@ -71,10 +71,7 @@ impl Node {
     /// image it is reached.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let (parent, name) = split(&self.path);
-        if rootfs.is_in_foreign_dev(&parent)? {
-            return Ok(());
-        }
-        let directory = rootfs.make_directory(&parent).what(|| format!("open directory {parent:?}"))?;
+        let Some(directory) = rootfs.directory_of_node(&parent)? else { return Ok(()) };
         let mode = Mode::from_bits_truncate(self.mode.unwrap_or(0o666));
         let made = match mknodat(&directory, name.as_c_str(), self.kind, mode, self.number) {
             Ok(()) => true,

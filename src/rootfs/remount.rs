@@ -4,8 +4,6 @@ use std::ffi::CString;
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-use nix::sys::stat::fstat;
-
 use super::Rootfs;
 use super::mount::set_mount_options;
 use super::options::Options;
@@ -25,25 +23,31 @@ pub struct Remount {
 impl Remount {
     /// Runs the step.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        let target = rootfs.find(&self.destination).what(|| self.to_string())?;
-        // EINVAL: nothing is mounted there.
-        let context = mount::fspick(&target).what(|| self.to_string())?;
-        self.file_system(rootfs, &target, &context)?;
-        let change = MountAttr { set: self.options.here.set, clear: self.options.here.clear, ..MountAttr::default() };
-        if !self.options.here.is_empty() {
-            mount::mount_setattr(&target, false, &change).what(|| self.to_string())?;
+        match rootfs.kept(&self.destination) {
+            Some(kept) => self.change(&kept.mount, kept.is_own),
+            None => self.change(&rootfs.find(&self.destination).what(|| self.to_string())?, false),
         }
-        set_mount_options(&target, &self.options, self)
     }
 
-    fn file_system(&self, rootfs: &Rootfs, target: &OwnedFd, context: &OwnedFd) -> Result<()> {
+    fn change(&self, mount: &OwnedFd, is_own: bool) -> Result<()> {
+        // EINVAL: nothing is mounted there.
+        let context = mount::fspick(mount).what(|| self.to_string())?;
+        self.file_system(is_own, &context)?;
+        let change = MountAttr { set: self.options.here.set, clear: self.options.here.clear, ..MountAttr::default() };
+        if !self.options.here.is_empty() {
+            mount::mount_setattr(mount, false, &change).what(|| self.to_string())?;
+        }
+        set_mount_options(mount, &self.options, self)
+    }
+
+    fn file_system(&self, is_own: bool, context: &OwnedFd) -> Result<()> {
         let Options { bind, here, superblock, data, .. } = &self.options;
         let read_only = [(here.set, c"ro"), (here.clear, c"rw")];
         let read_only = read_only.iter().find(|(bits, _)| bits & attr::RDONLY != 0);
         if bind.is_some() || (superblock.is_empty() && data.is_empty() && read_only.is_none()) {
             return Ok(());
         }
-        if !self.is_own(rootfs, target)? {
+        if !is_own {
             if superblock.is_empty() && data.is_empty() {
                 return Ok(());
             }
@@ -61,15 +65,6 @@ impl Remount {
             Some(said) => Error::os(self.to_string(), errno).detail(said),
             None => Error::os(self.to_string(), errno),
         })
-    }
-
-    /// Whether it is the file system that an earlier entry made here, and no link or bind leads elsewhere.
-    fn is_own(&self, rootfs: &Rootfs, target: &OwnedFd) -> Result<bool> {
-        let device = |fd: &OwnedFd| fstat(fd).map(|stat| stat.st_dev).what(|| self.to_string());
-        match rootfs.kept(&self.destination) {
-            Some(made) => Ok(device(&made)? == device(target)?),
-            None => Ok(false),
-        }
     }
 }
 

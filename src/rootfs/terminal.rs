@@ -41,7 +41,7 @@ pub fn mount_console(rootfs: &Rootfs, terminal: &OwnedFd) -> Result<()> {
     let handle = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let copy = mount::clone_tree(terminal, false).what(|| format!("bind the terminal on {CONSOLE:?}"))?;
     let place = match openat(&dev, c"console", handle, Mode::empty()) {
-        Err(Errno::ENOENT) if rootfs.foreign_dev(None)?.is_some() => return Ok(()),
+        Err(Errno::ENOENT) if rootfs.is_in_foreign_dev(&dev)? => return Ok(()),
         Err(Errno::ENOENT) => {
             let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             openat(&dev, c"console", flags, Mode::from_bits_truncate(0o600)).what(|| format!("make {CONSOLE:?}"))?

@@ -185,6 +185,11 @@ impl MountedFile {
         self.mount
     }
 
+    /// The device that its file system has: major and minor number.
+    pub fn device(&self) -> (u32, u32) {
+        self.device
+    }
+
     /// The file that a descriptor is open on. The number is only looked at: its owner keeps it.
     pub fn of_descriptor(number: RawFd) -> nix::Result<MountedFile> {
         MountedFile::look(number, c"", libc::AT_EMPTY_PATH)
