@@ -91,6 +91,11 @@ create() { # a verdict, if it fails
 	[ "$rc" = 0 ] || broken "create: status $rc, $err"
 }
 start() { on start "$id"; }
+start_to_end() { # its program prints, to the file of `create`, after `start` has returned
+	start
+	[ "$rc" != 0 ] || wait_until has_run
+}
+has_run() { out=$(tr -d '\0' <"$dir/out") && has "$out" ran; }
 remove() { quietly delete --force "${1:-$id}"; }
 quietly() { timeout -k 1 5 "$runtime" --root "$root" "$@" >/dev/null 2>&1; }
 
@@ -104,11 +109,13 @@ not_applicable() { echo "n/a $*" >>"$dir/verdict"; }
 has() { [[ $1 == *"$2"* ]]; }
 hangs() { [ "$rc" = 124 ] || [ "$rc" = 137 ]; }
 
-# An attack was made, and failed: its program printed 'ran', or the runtime refused with an error.
+# An attack was made, and failed: its program printed 'ran', or the runtime refused with an error. What a runtime has to
+# refuse it refuses for the attack, not for a fault of the config: $refusal, an ERE, matches the error.
 tried() {
 	if has "$out" ran; then
 		held "the program ran"
 	elif { [ "$rc" -gt 0 ] && [ "$rc" -lt 124 ] || [ "$rc" = 255 ]; } && [ -n "$out$err" ]; then
+		[[ $err$out =~ ${refusal:-.} ]] || broken "refused for another reason than '$refusal': $err$out"
 		held "$(head -n 1 <<<"$err$out" | head -c 200)"
 	else
 		broken "neither ran nor was refused: status $rc, $out $err"

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::fs::{File, Permissions, set_permissions};
+use std::fs::{File, Permissions, create_dir_all, rename, set_permissions};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -53,36 +53,64 @@ fn give(path: &Path) {
     }
 }
 
-/// A bundle in a user namespace, whose rootfs lies below a directory that only the namespace's root may enter.
-fn below_a_private_directory(args: &[&str]) -> Bundle {
+/// A bundle in a user namespace, whose rootfs and source lie below directories that only the host's root, and then only
+/// the namespace's root, may enter.
+fn below_private_directories(args: &[&str]) -> Bundle {
     let bundle = Bundle::new(args).with(|config| {
         set_namespace(config, json!({"type": "user"}));
         for map in ["uidMappings", "gidMappings"] {
             config["linux"][map] = json!([{"containerID": 0, "hostID": ROOT, "size": 65536}]);
         }
-        config["root"]["path"] = json!("private/rootfs");
+        config["root"] = json!({"path": "hosts/containers/rootfs", "readonly": false});
+        let source = json!({"destination": "/data", "source": "hosts/containers/source", "options": ["rbind"]});
+        config["mounts"].as_array_mut().unwrap().push(source);
     });
-    let private = bundle.dir.join("private");
-    std::fs::create_dir(&private).unwrap();
-    std::fs::rename(bundle.rootfs(), private.join("rootfs")).unwrap();
-    give(&private);
-    set_permissions(&private, Permissions::from_mode(0o700)).unwrap();
+    let hosts = bundle.dir.join("hosts");
+    let containers = hosts.join("containers");
+    create_dir_all(containers.join("source")).unwrap();
+    rename(bundle.rootfs(), containers.join("rootfs")).unwrap();
+    give(&containers);
+    for private in [&bundle.dir, &hosts, &containers] {
+        set_permissions(private, Permissions::from_mode(0o700)).unwrap();
+    }
     bundle
+}
+
+fn keep_mounts(config: &mut Value, is_kept: impl Fn(&Value) -> bool) {
+    config["mounts"].as_array_mut().unwrap().retain(is_kept);
 }
 
 #[test]
 fn in_a_user_namespace() {
     need_root!();
-    start_many(&below_a_private_directory(&["true"]));
+    start_many(&below_private_directories(&["true"]));
+}
+
+#[test]
+fn in_a_user_namespace_with_one_mount() {
+    need_root!();
+    start_many(
+        &below_private_directories(&["true"])
+            .with(|config| keep_mounts(config, |mount| mount["destination"] == "/data")),
+    );
+}
+
+#[test]
+fn in_a_user_namespace_with_a_joined_network() {
+    need_root!();
+    start_many(&below_private_directories(&["true"]).with(|config| {
+        set_namespace(config, json!({"type": "network", "path": "/proc/self/ns/net"}));
+        keep_mounts(config, |mount| mount["type"] != "sysfs");
+    }));
 }
 
 #[test]
 fn in_a_joined_user_namespace() {
     need_root!();
-    let other = below_a_private_directory(&["sleep", "100000"]);
+    let other = below_private_directories(&["sleep", "100000"]);
     other.run_detached().ok();
     let path = format!("/proc/{}/ns/user", other.state()["pid"]);
-    let joining = below_a_private_directory(&["true"]).with(|config| {
+    let joining = below_private_directories(&["true"]).with(|config| {
         set_namespace(config, json!({"type": "user", "path": path}));
         for map in ["uidMappings", "gidMappings"] {
             config["linux"].as_object_mut().unwrap().remove(map);

@@ -426,9 +426,9 @@ fn nothing_appears_among_the_hosts_mounts() {
     need_root!();
     let bundle = bundle("true", &[bind("host", "/data", &["rbind", "rshared"]), tmpfs("/a", &["shared"])]);
     // A host of its own whose mounts are all shared, as systemd leaves them: what were not cut off would show.
-    let script = "mount --make-rshared / && mount --bind $bundle $bundle && cat /proc/self/mountinfo && echo --
-        $ferrun --root $bundle/state create --bundle $bundle c >/dev/null 2>&1 && cat /proc/self/mountinfo && echo --
-        $ferrun --root $bundle/state delete --force c && cat /proc/self/mountinfo";
+    let script = "set -e; mount --make-rshared /; mount --bind $bundle $bundle; cat /proc/self/mountinfo; echo --
+        $ferrun --root $bundle/state create --bundle $bundle c >/dev/null; cat /proc/self/mountinfo; echo --
+        $ferrun --root $bundle/state delete --force c; cat /proc/self/mountinfo";
     for flag in ["", "--no-pivot"] {
         let mut command = std::process::Command::new("unshare");
         let script = script.replace("create", &format!("create {flag}"));

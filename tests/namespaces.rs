@@ -289,7 +289,8 @@ fn a_pid_namespace_whose_first_process_has_ended_is_refused() {
     });
     let file = target.dir.join("pid");
     let end = format!(
-        "mount --bind /proc/{pid}/ns/pid {0}; kill -9 {pid}; while [ -e /proc/{pid}/ns/pid ]; do :; done",
+        "mount --bind /proc/{pid}/ns/pid {0}; kill -9 {pid}; i=0
+         while [ -e /proc/{pid}/ns/pid ]; do sleep 0.01; i=$((i+1)); [ $i -lt 3000 ]; done",
         file.display()
     );
     let done = bundle.run_after(&end);

@@ -135,7 +135,10 @@ fn a_root_of_no_named_propagation_is_a_slave_everywhere() {
                 echo -- $(ls /late /below/late)";
     let script = "mkdir $bundle/rootfs/late $bundle/rootfs/below; mount -t tmpfs below $bundle/rootfs/below
         mkdir $bundle/rootfs/below/late; unshare --mount --propagation unchanged sleep 60 & other=$!
-        ns=/proc/$other/ns/mnt; until [ $(readlink $ns) != $(readlink /proc/self/ns/mnt) ]; do :; done
+        ns=/proc/$other/ns/mnt; own=$(readlink /proc/self/ns/mnt); i=0
+        until theirs=$(readlink $ns) && [ \"$theirs\" != \"$own\" ]; do
+            sleep 0.01; i=$((i+1)); [ $i -lt 3000 ] || { echo no namespace of its own >&2; exit 1; }
+        done
         sed -i s@NAMESPACE@$ns@ $bundle/config.json
         $ferrun --root $bundle/state run FLAG --bundle $bundle --pid-file $bundle/pid c & run=$!
         i=0; while [ ! -e $bundle/pid ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i+1)); done

@@ -147,9 +147,9 @@ fn nothing_that_is_mounted_in_the_new_root_reaches_the_host() {
     need_root!();
     // A host whose mounts are all shared, and the source is a mount of its own.
     let script =
-        "mount --make-rshared / && mount --bind $bundle/other $bundle/other && cat /proc/self/mountinfo && echo --
-        $ferrun --root $bundle/state create --bundle $bundle c >/dev/null 2>&1; cat /proc/self/mountinfo && echo --
-        $ferrun --root $bundle/state delete --force c && cat /proc/self/mountinfo";
+        "set -e; mount --make-rshared /; mount --bind $bundle/other $bundle/other; cat /proc/self/mountinfo; echo --
+        $ferrun --root $bundle/state create --bundle $bundle c >/dev/null; cat /proc/self/mountinfo; echo --
+        $ferrun --root $bundle/state delete --force c; cat /proc/self/mountinfo";
     for propagation in ["", "rshared", "shared", "rslave", "slave", "private"] {
         for option in ["rshared", "rslave", "rprivate"] {
             let bundle = look(&["rbind", option]).set("/linux/rootfsPropagation", json!(propagation));

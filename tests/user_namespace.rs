@@ -435,59 +435,6 @@ fn a_rootfs_that_the_containers_root_may_not_enter() {
     bundle.run().ok();
 }
 
-/// How often each shape is started: what two processes race for goes wrong only now and then. $FERRUN_USERNS_STARTS: 500
-/// in a row have to succeed.
-fn starts() -> usize {
-    std::env::var("FERRUN_USERNS_STARTS").map_or(40, |starts| starts.parse().expect("FERRUN_USERNS_STARTS is a number"))
-}
-
-/// A rootfs below directories that only the host's root, and then only the container's, may enter.
-fn below_private_directories(mut bundle: Bundle) -> Bundle {
-    let (hosts, containers) = (bundle.dir.join("hosts"), bundle.dir.join("hosts/containers"));
-    std::fs::create_dir_all(&containers).unwrap();
-    std::fs::rename(bundle.rootfs(), containers.join("rootfs")).unwrap();
-    std::fs::create_dir(containers.join("host")).unwrap();
-    bundle = bundle.with(|config| {
-        config["root"]["path"] = json!("hosts/containers/rootfs");
-        let source = json!({ "destination": "/data", "source": "hosts/containers/host", "options": ["rbind"] });
-        config["mounts"].as_array_mut().unwrap().push(source);
-        writable(config);
-    });
-    for (path, owner) in [(&bundle.dir, 0), (&hosts, 0), (&containers, FIRST)] {
-        chown(path, Some(owner), Some(owner)).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
-    }
-    give(&containers.join("rootfs"), FIRST);
-    bundle
-}
-
-#[test]
-fn a_start_does_not_depend_on_when_the_ids_are_mapped() {
-    need_root!();
-    let (_target, pid) = target();
-    let network = |config: &mut Value| add_namespace(config, json!({ "type": "network", "path": "/proc/self/ns/net" }));
-    let shapes = [
-        ("new", mapped("true")),
-        ("without mounts", mapped("true").with(|config| config["mounts"] = json!([]))),
-        (
-            "with a joined network",
-            mapped("true").with(|config| {
-                network(config);
-                config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "sysfs");
-            }),
-        ),
-        ("joined", join_user(Bundle::sh("true"), pid)),
-    ];
-    for (name, bundle) in shapes {
-        let bundle = below_private_directories(bundle);
-        for start in 1..=starts() {
-            let done = bundle.run();
-            assert_eq!(done.status, 0, "{name}, start {start}: {done:?}");
-        }
-        bundle.assert_nothing_left(name);
-    }
-}
-
 /// As without a user namespace, and as with runc since 1.2.
 #[test]
 fn a_source_may_lie_in_an_earlier_mount() {

@@ -1,0 +1,199 @@
+//! Options and their spelling: --root, --version, --help, options given twice, and command lines that cannot be
+//! understood.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::{Bundle, Done, ferrun_binary};
+use serde_json::{Value, json};
+
+/// Runs the binary without a bundle.
+fn ferrun(args: &[&str]) -> Done {
+    Done::new(Command::new(ferrun_binary()).args(args).stdin(Stdio::null()).output().unwrap())
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+}
+
+/// A path in the bundle as text.
+fn path(bundle: &Bundle, name: &str) -> String {
+    bundle.dir.join(name).to_str().unwrap().to_owned()
+}
+
+fn names_in(dir: &Path) -> BTreeSet<String> {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn root_is_where_states_are() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    bundle.create().ok();
+    assert_eq!(names_in(&bundle.state_root()), BTreeSet::from([bundle.id.clone()]));
+    let other = path(&bundle, "other");
+    ferrun(&["--root", &other, "state", &bundle.id]).refused("does not exist");
+    ferrun(&["--root", &other, "list", "-q"]).refused("no such file or directory");
+    let relative = Command::new(ferrun_binary()).args(["--root=state", "list", "-q"]).current_dir(&bundle.dir).output();
+    assert_eq!(Done::new(relative.unwrap()).ok(), bundle.id);
+}
+
+#[test]
+fn the_root_directory_is_refused_as_root() {
+    need_root!();
+    for root in ["/", "//", "/.", "/tmp/.."] {
+        for args in [&["state", "x"][..], &["list"], &["kill", "x"]] {
+            ferrun(&[&["--root", root], args].concat()).refused("--root must not be the root directory");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_told_in_the_lines_that_engines_look_for() {
+    for args in [&["--version"][..], &["-v"], &["--root", "/nowhere", "--version"], &["--log-format=json", "-v"]] {
+        let done = ferrun(args);
+        let lines: Vec<&str> = done.stdout.lines().collect();
+        assert_eq!((done.status, done.stderr.as_str(), lines.len()), (0, "", 3), "{done:?}");
+        assert_eq!(lines[0], concat!("ferrun version ", env!("CARGO_PKG_VERSION")));
+        assert!(lines[1].strip_prefix("commit: ").is_some_and(|commit| !commit.is_empty()), "{done:?}");
+        assert_eq!(lines[2], "spec: 1.3.0");
+    }
+}
+
+#[test]
+fn help_is_no_failure() {
+    let done = ferrun(&["--help"]);
+    assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+    let commands = ["create", "start", "run", "state", "kill", "delete", "list", "spec", "explain"];
+    for command in commands {
+        assert!(done.stdout.contains(&format!("\n  {command} ")), "{command} in {}", done.stdout);
+        let own = ferrun(&[command, "--help"]);
+        assert_eq!((own.status, own.stderr.as_str()), (0, ""), "{command}");
+        assert!(own.stdout.contains("Usage: ferrun"), "{own:?}");
+    }
+    assert_eq!(ferrun(&["help"]).status, 0);
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_has_status_1_and_an_unknown_command_3() {
+    for args in [
+        &["create", "--no-such-flag", "id"][..],
+        &["--no-such-flag", "state", "id"],
+        &["state"],
+        &["state", "id", "more"],
+        &["kill"],
+        &["list", "--format", "xml"],
+        &["--log-format", "xml", "list"],
+        &["run", "--preserve-fds", "many", "id"],
+        &["run", "--bundle"],
+        &["--root"],
+        &["--root", "/r"],
+    ] {
+        let done = ferrun(args);
+        assert_eq!((done.status, done.stdout.as_str()), (1, ""), "{args:?}: {done:?}");
+        assert!(!done.stderr.is_empty(), "{args:?}");
+    }
+    for args in [&["frobnicate"][..], &["--debug", "--root", "/r", "frobnicate", "--flag"], &["Create"], &[""]] {
+        let done = ferrun(args);
+        assert_eq!((done.status, done.stdout.as_str()), (3, ""), "{args:?}: {done:?}");
+        assert!(done.stderr.starts_with("ferrun: no such command"), "{args:?}: {done:?}");
+    }
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_is_told_in_ferruns_voice() {
+    for args in [&["create", "--no-such-flag", "id"][..], &["state"], &["--log-format", "xml", "list"]] {
+        let done = ferrun(args);
+        assert!(done.stderr.starts_with("ferrun: "), "{args:?}: {}", done.stderr);
+    }
+}
+
+/// An engine that passes a flag of another runtime sees nothing but the log.
+#[test]
+fn a_command_line_that_cannot_be_understood_is_in_the_log() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let log = path(&bundle, "log");
+    for args in [&["create", "--no-such-flag", "id"][..], &["frobnicate"]] {
+        bundle.ferrun(&[&["--log", &log, "--log-format", "json"], args].concat());
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        assert_eq!(text.lines().count(), 1, "{args:?}: {text:?}");
+        assert!(json_of(&text)["msg"].as_str().unwrap().contains(args[args.len().min(2) - 1]), "{text}");
+        std::fs::remove_file(&log).unwrap();
+    }
+}
+
+/// Docker's runtimeArgs and Podman's --runtime-flag are added to what the engine itself gives.
+#[test]
+fn of_an_option_given_twice_the_last_counts() {
+    let bundle = Bundle::new(&["true"]);
+    std::fs::create_dir(bundle.state_root()).unwrap();
+    let (one, other) = (path(&bundle, "one.log"), path(&bundle, "other.log"));
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    for dashes in ["-", "--"] {
+        let option = |name: &str| format!("{dashes}{name}");
+        let [log, format, debug] = ["log", "log-format", "debug"].map(option);
+        let [systemd, root, rootless] = ["systemd-cgroup", "root", "rootless"].map(option);
+        let args = [
+            &*log,
+            &one,
+            &format,
+            "text",
+            &debug,
+            &systemd,
+            &root,
+            "/nowhere",
+            &rootless,
+            "true",
+            &log,
+            &other,
+            &format,
+            "json",
+            &debug,
+            &systemd,
+            &root,
+            &path(&bundle, "state"),
+            &rootless,
+            "auto",
+            "state",
+            "missing",
+        ];
+        let done = ferrun(&args);
+        done.refused("");
+        assert!(!Path::new(&one).exists(), "{done:?}");
+        let message = json_of(&read(&other))["msg"].clone();
+        assert!(message.as_str().unwrap().starts_with("container does not exist"), "{message}");
+        std::fs::remove_file(&other).unwrap();
+        // A command line that cannot be understood is reported there as well.
+        let done = ferrun(&[&log, &one, &log, &other, &format, "json", "state", "--no-such-flag"]);
+        done.refused("");
+        assert!(!Path::new(&one).exists(), "{done:?}");
+        assert!(json_of(&read(&other))["msg"].as_str().unwrap().contains("--no-such-flag"));
+        std::fs::remove_file(&other).unwrap();
+        let [quiet, table] = ["quiet", "format"].map(option);
+        assert_eq!(bundle.ferrun(&["list", &table, "json", &quiet, &format!("{table}=table"), &quiet]).ok(), "");
+    }
+    assert_eq!(bundle.ferrun(&["list", "-f", "table", "-f", "json", "--quiet", "--quiet=false"]).ok(), "null");
+}
+
+#[test]
+fn an_option_that_there_is_not_is_named() {
+    for (args, option, hint) in [
+        (&["--log-level", "debug", "list"][..], "--log-level", ""),
+        (&["--log-level=debug", "list"], "--log-level", ""),
+        (&["-rot", "/x", "list"], "-rot", "did you mean --root?"),
+        (&["--debgu", "list"], "--debgu", "did you mean --debug?"),
+        (&["list", "-qiet"], "-qiet", "did you mean --quiet?"),
+        (&["run", "-it", "c"], "-it", ""),
+        (&["create", "-bundel=x", "c"], "-bundel", "did you mean --bundle?"),
+        (&["create", "--bundel=x", "c"], "--bundel", ""),
+    ] {
+        let done = ferrun(args);
+        done.refused(&format!("unexpected argument '{option}' found"));
+        assert!(done.stderr.contains(hint), "{done:?}");
+    }
+    assert_eq!(ferrun(&["frobnicate"]).status, 3);
+}
