@@ -7,8 +7,10 @@ mod common;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Bundle, Canary, Done};
+use nix::fcntl::{RenameFlags, renameat2};
 use serde_json::{Value, json};
 
 fn writable(config: &mut Value) {
@@ -258,4 +260,35 @@ fn a_list_of_users_is_read_up_to_a_mebibyte() {
         std::fs::write(bundle.rootfs().join("etc/passwd"), text).unwrap();
         assert_eq!(bundle.run().ok(), wanted, "{length}");
     }
+}
+
+/// A directory of a volume is exchanged, again and again, with a link to /proc, on which the flags would land.
+#[test]
+fn a_remount_changes_the_mount_of_its_entry_while_links_in_a_volume_change() {
+    need_root!();
+    let bundle = Bundle::sh("grep -c '/kept /vol/[ab] rw' /proc/self/mountinfo");
+    let [volume, kept] = ["volume", "kept"].map(|name| bundle.dir.join(name));
+    std::fs::create_dir_all(volume.join("a")).unwrap();
+    std::fs::create_dir(&kept).unwrap();
+    symlink("/proc", volume.join("b")).unwrap();
+    let bundle = bundle.with(|config| {
+        config["mounts"].as_array_mut().unwrap().extend([
+            json!({ "destination": "/vol", "source": volume, "options": ["bind"] }),
+            json!({ "destination": "/vol/a", "source": kept, "options": ["bind"] }),
+            json!({ "destination": "/vol/a", "options": ["remount", "bind", "ro"] }),
+        ]);
+    });
+    let (is_over, dir) = (AtomicBool::new(false), std::fs::File::open(&volume).unwrap());
+    let seen: Vec<String> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                renameat2(&dir, c"a", &dir, c"b", RenameFlags::RENAME_EXCHANGE).unwrap();
+            }
+        });
+        let seen = (0..200).map(|_| bundle.run().stdout).collect();
+        is_over.store(true, Ordering::Relaxed);
+        seen
+    });
+    assert!(seen.iter().any(|count| count == "0\n"), "none has run: {seen:?}");
+    assert!(!seen.iter().any(|count| count == "1\n"), "it stayed writable");
 }
