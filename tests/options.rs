@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{Bundle, Done, ferrun_binary};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Runs the binary without a bundle.
 fn ferrun(args: &[&str]) -> Done {

@@ -55,15 +55,16 @@ impl Bundle {
         // One width, so that no bundle's name is the beginning of another's.
         let id = format!("t{}-{:04}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(format!("ferrun-test-{id}"));
-        make_rootfs(&dir.join("rootfs"));
-        let made = Command::new(ferrun_binary()).args(["spec", "--bundle"]).arg(&dir).status().unwrap();
+        let mut bundle = Bundle { dir, config: Value::Null, id }; // from here on removed whatever fails
+        make_rootfs(&bundle.rootfs());
+        let made = Command::new(ferrun_binary()).args(["spec", "--bundle"]).arg(&bundle.dir).status().unwrap();
         assert!(made.success(), "ferrun spec");
-        let text = std::fs::read(dir.join("config.json")).unwrap();
+        let text = std::fs::read(bundle.dir.join("config.json")).unwrap();
         let mut config: Value = serde_json::from_slice(&text).unwrap();
         config["process"]["terminal"] = json!(false);
         config["process"]["args"] = json!(args);
-        config["linux"]["cgroupsPath"] = json!(format!("/ferrun-{id}"));
-        let bundle = Bundle { dir, config, id };
+        config["linux"]["cgroupsPath"] = json!(format!("/ferrun-{}", bundle.id));
+        bundle.config = config;
         bundle.write();
         bundle
     }
