@@ -1080,3 +1080,22 @@ fn an_option_that_there_is_not_is_named() {
     }
     assert_eq!(ferrun(&["frobnicate"]).status, 3);
 }
+
+#[test]
+fn a_value_may_adhere_to_the_letter_of_its_option() {
+    need_root!();
+    let bundle = Bundle::new(&["echo", "hello"]);
+    std::os::unix::fs::symlink(&bundle.dir, bundle.dir.join("bundle")).unwrap();
+    let mut command = Command::new(ferrun_binary());
+    let command = command.current_dir(&bundle.dir).arg("--root").arg(bundle.state_root());
+    assert_eq!(Done::new(command.args(["run", "-bbundle", &bundle.id]).output().unwrap()).ok().trim(), "hello");
+}
+
+#[test]
+fn a_demo_runs_under_a_name_that_is_no_text() {
+    need_root!();
+    use std::os::unix::{ffi::OsStrExt, process::CommandExt};
+    let name = std::ffi::OsStr::from_bytes(b"ferrun-\xff");
+    let done = Done::new(Command::new(ferrun_binary()).arg0(name).arg("demo").output().unwrap());
+    assert!(done.ok().contains("Network interfaces:"), "{done:?}");
+}
