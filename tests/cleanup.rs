@@ -467,3 +467,35 @@ fn a_frozen_container_is_deleted() {
         bundle.assert_nothing_left("delete --force of a frozen container");
     }
 }
+
+/// `ferrun VERB` of a bundle under a limit of the shell; what it prints goes nowhere, so that nobody waits for the init.
+fn launch_limited(bundle: &Bundle, verb: &str, limit: &str) -> Option<i32> {
+    let script = format!("ulimit {limit} && exec \"$@\" >/dev/null 2>&1 </dev/null");
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", &script, "bash"]).arg(common::ferrun_binary()).arg("--root").arg(bundle.state_root());
+    command.args([verb, "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]).status().unwrap().code()
+}
+
+#[test]
+fn a_start_that_hits_a_limit_of_the_caller_leaves_nothing() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    std::fs::create_dir_all(bundle.state_root()).unwrap();
+    let limits = (3..=40).map(|files| format!("-n {files}"));
+    let limits: Vec<String> = limits.chain(["-f 0", "-u 0", "-u 1"].map(str::to_owned)).collect();
+    for verb in VERBS {
+        let mut failed = 0;
+        for limit in &limits {
+            match launch_limited(&bundle, verb, limit) {
+                Some(0) if verb == "run" => {}
+                Some(0) => drop(bundle.ferrun(&["delete", "--force", &bundle.id]).ok()),
+                // The dynamic loader, before ferrun.
+                Some(127) => failed += 1,
+                Some(1) => failed += 1,
+                other => panic!("{verb} with {limit}: {other:?}"),
+            }
+            bundle.assert_nothing_left(&format!("{verb} with {limit}"));
+        }
+        assert!((5..limits.len()).contains(&failed), "{verb}: {failed}");
+    }
+}

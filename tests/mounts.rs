@@ -335,8 +335,8 @@ fn mounts_that_make_no_sense_are_refused() {
         (bind("host/file", "/", &["bind"]), "host/file on /: not a directory"),
         (bind("", "/a", &["bind"]), "needs a source"),
         (json!({ "destination": "/a", "source": "x" }), "needs a type"),
-        (bind("host", "/etc/passwd", &["bind"]), "the source is a directory, which covers no file"),
-        (bind("host/file", "/etc", &["bind"]), "the source is a file, which covers no directory"),
+        (bind("host", "/etc/passwd", &["bind"]), "the source is a directory but the mount point is a file"),
+        (bind("host/file", "/etc", &["bind"]), "the source is a file but the mount point is a directory"),
     ] {
         let done = bundle("true", std::slice::from_ref(&mount)).run();
         assert!(done.stderr.contains("/mounts/7"), "the place is told: {done:?}");

@@ -197,3 +197,13 @@ fn an_option_that_there_is_not_is_named() {
     }
     assert_eq!(ferrun(&["frobnicate"]).status, 3);
 }
+
+#[test]
+fn a_value_may_adhere_to_the_letter_of_its_option() {
+    need_root!();
+    let bundle = Bundle::new(&["echo", "hello"]);
+    std::os::unix::fs::symlink(&bundle.dir, bundle.dir.join("bundle")).unwrap();
+    let mut command = Command::new(ferrun_binary());
+    let command = command.current_dir(&bundle.dir).arg("--root").arg(bundle.state_root());
+    assert_eq!(Done::new(command.args(["run", "-bbundle", &bundle.id]).output().unwrap()).ok().trim(), "hello");
+}

@@ -910,3 +910,12 @@ fn explain_tells_where_a_warning_stands() {
     let said = bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).stderr;
     assert!(said.contains(&format!("config.json:{line} /process/capabilities/ambient")), "{said}");
 }
+
+#[test]
+fn a_demo_runs_under_a_name_that_is_no_text() {
+    need_root!();
+    use std::os::unix::{ffi::OsStrExt, process::CommandExt};
+    let name = std::ffi::OsStr::from_bytes(b"ferrun-\xff");
+    let done = Done::new(Command::new(ferrun_binary()).arg0(name).arg("demo").output().unwrap());
+    assert!(done.status == 0 && done.stdout.contains("Network interfaces:"), "{done:?}");
+}

@@ -746,3 +746,32 @@ fn the_domain_name_can_be_set_as_a_parameter() {
     }
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/domainname").unwrap(), host);
 }
+
+/// A thousand devices that the host does not have there, and a limit of 1024 open files.
+#[test]
+fn too_many_devices_that_are_created_outside_are_an_error_with_its_property() {
+    need_root!();
+    let devices: Vec<_> =
+        (0..1100).map(|n| json!({ "path": format!("/dev/d{n}"), "type": "c", "major": 1, "minor": 3 })).collect();
+    let bundle = mapped("ls /dev | grep -c ^d").with(writable).set("/linux/devices", json!(devices));
+    let run = |limit: u32| {
+        let script = format!("ulimit -n {limit} && exec \"$@\"");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, "sh"]).arg(common::ferrun_binary()).arg("--root").arg(bundle.state_root());
+        common::Done::new(command.args(["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]).output().unwrap())
+    };
+    let done = run(1024);
+    done.refused("/linux/devices/0");
+    assert!(done.stderr.contains("raise the limit of open files"), "{done:?}");
+    bundle.assert_nothing_left("too many devices");
+    assert_eq!(run(4096).ok().trim(), "1100");
+}
+
+#[test]
+fn a_ptmx_of_the_config_is_not_created_outside() {
+    need_root!();
+    let ptmx = json!([{ "path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2 }]);
+    let bundle = mapped("true").set("/linux/devices", ptmx);
+    let explained = bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    assert!(!explained.contains("create what the host does not have"), "{explained}");
+}

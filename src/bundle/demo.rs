@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Result};
 /// What the container runs when nothing else is asked for; its $0 is ferrun, as it was called.
 const SCRIPT: &str = r#"echo "Hello from a container."
 echo "It is process $$ of its own pid namespace, user $(id -u), on host \"$(hostname)\"."
-echo "Network links: $(ls /sys/class/net | tr '\n' ' ')"
+echo "Network interfaces: $(ls /sys/class/net | tr '\n' ' ')"
 echo "It may write to: $(for d in /* /dev/shm; do if [ -w "$d" ] && touch "$d/.try" 2>/dev/null; then rm "$d/.try"; echo "$d"; fi; done | tr '\n' ' ')"
 echo "Programs come from the host's /usr, read-only. Try: $0 demo sh""#;
 
@@ -28,7 +28,10 @@ pub fn write(directory: &Path, command: &[String]) -> Result<()> {
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     config["process"]["terminal"] = json!(on_terminal);
     config["process"]["args"] = match command {
-        [] => json!(["sh", "-c", SCRIPT, std::env::args().next().unwrap_or_else(|| "ferrun".into())]),
+        [] => {
+            let name = std::env::args_os().next().unwrap_or_else(|| "ferrun".into());
+            json!(["sh", "-c", SCRIPT, name.to_string_lossy()])
+        }
         command => json!(command),
     };
     for name in ["usr", "tmp", "proc", "dev", "sys"] {

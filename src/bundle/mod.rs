@@ -6,7 +6,7 @@ mod check_mounts;
 pub mod check_resources;
 pub mod default;
 pub mod demo;
-mod device;
+pub mod device;
 pub mod hooks;
 mod idmap;
 pub mod intel_rdt;

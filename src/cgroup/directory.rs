@@ -102,8 +102,11 @@ impl Directory {
     }
 
     /// Lets [`Directory::remove`] recognize the directories above that a ferrun of format 1 has created.
-    pub fn adopt_above(&self) {
-        parents::adopt_above(&self.path);
+    ///
+    /// # Errors
+    /// One of which it cannot be known.
+    pub fn adopt_above(&self) -> Result<()> {
+        parents::adopt_above(&self.path)
     }
 
     /// Removes it, and of the directories above those that ferrun made and nobody uses any more.

@@ -65,11 +65,12 @@ pub(super) fn remove(path: &str) -> nix::Result<()> {
 }
 
 /// Gives the sticky bit to those above a path that a ferrun of format 1 has created.
-pub(super) fn adopt_above(path: &str) {
+pub(super) fn adopt_above(path: &str) -> Result<()> {
     let mut above = parent(path);
-    while above.len() > MOUNT_POINT.len() && xattr::has(above, MADE) {
+    while above.len() > MOUNT_POINT.len() && xattr::has(above, MADE).what(|| format!("examine cgroup {above}"))? {
         // One that cannot be changed stays.
         let _ = fchmodat(CWD, above, MODE, FchmodatFlags::FollowSymlink);
         above = parent(above);
     }
+    Ok(())
 }

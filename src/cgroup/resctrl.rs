@@ -22,7 +22,7 @@ const RDTGROUP_SUPER_MAGIC: FsType = FsType(0x0765_5821);
 /// Where resctrl is mounted here, if it is.
 pub fn mount_point() -> Result<Option<String>> {
     match statfs(MOUNT_POINT) {
-        Err(Errno::ENOENT) => return Ok(None),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
         found if found.what(|| format!("statfs {MOUNT_POINT}"))?.filesystem_type() == RDTGROUP_SUPER_MAGIC => {
             return Ok(Some(MOUNT_POINT.to_owned()));
         }

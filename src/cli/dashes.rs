@@ -51,21 +51,31 @@ pub fn doubled(mut arguments: Vec<OsString>, parser: &Parser) -> Result<Vec<OsSt
         let short = parser.get_arguments().find(|arg| letter.is_some() && arg.get_short() == letter);
         match (long, short) {
             (Some(_), _) if single => *argument = [OsStr::new("-"), &*written].into_iter().collect(),
-            // The parser takes a value that adheres to a letter; Go does not, and a misspelt name is none.
+            // The parser takes a value that adheres to a letter, which is no misspelled name; Go does not, and has values
+            // after `=`.
             (None, _) if single && name != "help" && !takes_hyphens(parser) => {
                 let known = || parser.get_arguments().filter_map(Arg::get_long);
-                if short.is_none() || nearest(name, known()).is_some() {
+                let has_value = short.is_some_and(takes_values) && !has_equals(&written);
+                if short.is_none() || (!has_value && nearest(name, known()).is_some()) {
                     return Err(unknown(&written.to_string_lossy(), name, known()));
                 }
             }
             _ => {}
         }
         let whole = long.or(short.filter(|_| name.len() == 1));
-        if whole.is_some_and(|arg| arg.get_action().takes_values()) && !written.as_encoded_bytes().contains(&b'=') {
+        if whole.is_some_and(takes_values) && !has_equals(&written) {
             rest.next();
         }
     }
     Ok(arguments)
+}
+
+fn takes_values(option: &Arg) -> bool {
+    option.get_action().takes_values()
+}
+
+fn has_equals(argument: &OsStr) -> bool {
+    argument.as_encoded_bytes().contains(&b'=')
 }
 
 /// Whether what follows the first value is somebody else's to read: a program's arguments, or a command's.

@@ -184,11 +184,7 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
             state.complete = true;
             Ok(Created { process, state, terminal, notify })
         }
-        Err(error) => {
-            // The error that is told is the one that began it.
-            let _ = undo(request.root, &request.id, &state, request.warn);
-            Err(error)
-        }
+        Err(error) => Err(undo(&request.id, &state, request.warn, error)),
     }
 }
 

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::boot::Boot;
-use super::directory::Purpose;
+use super::directory::{Purpose, StateDirectory};
 use super::hooks::{self, Warn};
 use super::id::Id;
 use super::newer_format;
@@ -26,7 +26,9 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
     let state = match root.find(id, Purpose::Act) {
         Ok(Some(state)) => state,
         // A directory without a state: ferrun was killed in the very first moment of a create.
-        Ok(None) if force => return remove_directory(root, id).map(drop),
+        Ok(None) if force => {
+            return root.directory(id, Purpose::Act)?.map_or(Ok(()), |there| remove_directory(&there, id).map(drop));
+        }
         Ok(None) => return Err(root.missing(id)),
         Err(error) if force => return newer_format::delete(root, id, warn)?.ok_or(error),
         Err(error) => return Err(error),
@@ -41,7 +43,7 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
             stop_unit(&state, state.owns_processes()?)?;
         }
     }
-    destroy(root, id, &state, warn)
+    destroy(id, &state, warn)
 }
 
 /// Kills and removes all that there is of a container, from its state and its cgroup: each of them is
@@ -51,7 +53,7 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
 /// # Errors
 /// An init of which it cannot be known whether it lives: then the state is left, too. Otherwise the error is
 /// about what is left beside the state.
-pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
+pub fn destroy(id: &Id, state: &State, warn: Warn) -> Result<()> {
     if let Some(init) = state.open_init()? {
         let _ = pidfd::send_signal(&init, libc::SIGKILL);
         cgroup::kill::thaw(&state.cgroup);
@@ -68,8 +70,9 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
             dismantle(state, boot, state.owns_processes()?)
         }
     };
-    // Of two at once one runs the hooks.
-    if !state.is_deleted() && remove_directory(root, id)? {
+    // Of two at once one runs the hooks. The directory is open already: a descriptor more could be one too many.
+    let remove = |directory| remove_directory(directory, id);
+    if !state.is_deleted() && state.directory.as_deref().map_or(Ok(false), remove)? {
         hooks::poststop(state, warn);
     }
     removed
@@ -77,12 +80,14 @@ pub fn destroy(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
 
 /// After a `create` that failed, whose init is gone. Another may have deleted the container before all of it was
 /// there: then what was made since is left to remove.
-pub fn undo(root: &Root, id: &Id, state: &State, warn: Warn) -> Result<()> {
-    if !state.is_deleted() {
-        return destroy(root, id, state, warn);
-    }
-    kill_the_rest(state)?;
-    dismantle(state, Boot::This, state.shared_pid_namespace)
+///
+/// Returns the error that began it, with what is left.
+pub fn undo(id: &Id, state: &State, warn: Warn, error: Error) -> Error {
+    let undone = match state.is_deleted() {
+        false => destroy(id, state, warn),
+        true => kill_the_rest(state).and_then(|()| dismantle(state, Boot::This, state.shared_pid_namespace)),
+    };
+    undone.err().map_or(error.clone(), |other| error.note(other.to_string()))
 }
 
 /// The kernel ends a pid namespace with its init; without one the others live on.
@@ -95,11 +100,12 @@ fn kill_the_rest(state: &State) -> Result<()> {
 /// # Errors
 /// What is left.
 fn dismantle(state: &State, boot: Boot, kills: bool) -> Result<()> {
-    if state.format == 1 {
-        state.cgroup.iter().for_each(Directory::adopt_above);
-    }
+    let adopted = match state.format {
+        1 => state.cgroup.iter().try_for_each(Directory::adopt_above),
+        _ => Ok(()),
+    };
     let stopped = stop_unit(state, kills);
-    let removed = cgroup::kill::remove(&state.cgroup, kills).and(stopped);
+    let removed = cgroup::kill::remove(&state.cgroup, kills).and(stopped).and(adopted);
     removed.and(state.resctrl.as_ref().map_or(Ok(()), |class| remove_class(class, boot)))
 }
 
@@ -116,8 +122,7 @@ fn stop_unit(state: &State, kills: bool) -> Result<()> {
 
 /// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory. False: it was
 /// gone already.
-fn remove_directory(root: &Root, id: &Id) -> Result<bool> {
-    let Some(directory) = root.directory(id, Purpose::Act)? else { return Ok(false) };
+fn remove_directory(directory: &StateDirectory, id: &Id) -> Result<bool> {
     let remove = |name: &str| match directory.remove(name) {
         Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(()),
         Err(errno) => Err(errno).what(|| format!("remove {name} of container {id}")),
@@ -127,6 +132,10 @@ fn remove_directory(root: &Root, id: &Id) -> Result<bool> {
     // Nearly always that was all.
     let mut removed = directory.remove_itself();
     if removed.is_err_and(|errno| errno != Errno::ENOENT) {
+        // The name may be another container's by now.
+        if directory.is_deleted() {
+            return Ok(false);
+        }
         others.iter().try_for_each(|name| remove(name))?;
         let _ = directory.remove_directory(notify::DIRECTORY);
         removed = directory.remove_itself();

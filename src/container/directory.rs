@@ -134,7 +134,11 @@ impl StateDirectory {
             Errno::EEXIST => Error::new(format!("container with given ID already exists: {id}")),
             _ => Error::os(what(), errno),
         })?;
-        let own = openat(&root, id.as_str(), OPEN | OFlag::O_NOFOLLOW, Mode::empty()).what(what)?;
+        let own = openat(&root, id.as_str(), OPEN | OFlag::O_NOFOLLOW, Mode::empty());
+        let own = own.inspect_err(|_| {
+            let _ = unlinkat(&root, id.as_str(), UnlinkatFlags::RemoveDir);
+        });
+        let own = own.what(what)?;
         Ok(StateDirectory {
             root,
             own,
@@ -204,6 +208,11 @@ impl StateDirectory {
     /// Removes an empty directory in it.
     pub fn remove_directory(&self, name: &str) -> nix::Result<()> {
         unlinkat(&self.own, name, UnlinkatFlags::RemoveDir)
+    }
+
+    /// Whether it has been removed, by whomever.
+    pub fn is_deleted(&self) -> bool {
+        fstat(&self.own).is_ok_and(|there| there.st_nlink == 0)
     }
 
     /// Removes the directory itself, which must be empty.

@@ -34,7 +34,7 @@ pub fn run(request: &Request) -> Result<i32> {
     killed.iter().for_each(request.warn);
     if request.mode == Mode::Foreground {
         // The program's status is what was asked for; what could not be removed is only warned about.
-        if let Err(error) = destroy(request.root, &request.id, &state, request.warn) {
+        if let Err(error) = destroy(&request.id, &state, request.warn) {
             (request.warn)(&error);
         }
     }
@@ -47,7 +47,7 @@ fn create_and_start(request: &Request, interrupt: Option<&Interrupt>) -> Result<
     if let Err(error) = poststart(&created.state, interrupt.map(AsFd::as_fd)) {
         // As its parent, ferrun has to take its status.
         created.process.kill_and_reap(&created.state.cgroup);
-        let _ = destroy(request.root, &request.id, &created.state, request.warn);
+        let _ = destroy(&request.id, &created.state, request.warn);
         return Err(error);
     }
     Ok(created)

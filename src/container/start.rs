@@ -79,7 +79,7 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     started.and_then(|()| poststart(&state, None)).inspect_err(|error| {
         if error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) {
             // The error that is told is the hook's.
-            let _ = destroy(root, id, &state, warn);
+            let _ = destroy(id, &state, warn);
         }
     })?;
     let _ = directory.remove(exec_fifo::FIFO);

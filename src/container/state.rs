@@ -192,7 +192,7 @@ impl Root {
     /// The error for a container that is not there.
     pub fn missing(&self, id: &Id) -> Error {
         let error = Error::new(format!("container does not exist: {id}"));
-        match self.given && !self.path.exists() {
+        match self.given && matches!(self.path.try_exists(), Ok(false)) {
             true => error.hint(format!("the state root {:?} does not exist", self.path)),
             false => error,
         }

@@ -1,7 +1,7 @@
 //! The init's lane: from its birth to the container's program.
 
 use std::cell::OnceCell;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -266,12 +266,11 @@ impl<'a> Init<'a> {
 
     /// A hook of `startContainer` without an environment gets the program's, with the HOME that was looked up,
     /// as by runc, on which people rely (the spec does not say so).
-    fn with_environment(&self, hook: &Hook) -> Hook {
-        let programs = || {
+    fn environment(&self, hook: &Hook) -> Vec<CString> {
+        hook.env.clone().unwrap_or_else(|| {
             let env = self.planned_program().map_or_else(Vec::new, |program| program.env.clone());
             env.into_iter().chain(self.home.map(CStr::to_owned)).collect()
-        };
-        Hook { env: Some(hook.env.clone().unwrap_or_else(programs)), ..hook.clone() }
+        })
     }
 
     fn planned_program(&self) -> Option<&'a Program> {
@@ -288,7 +287,7 @@ impl<'a> Init<'a> {
         self.hooks.get_or_init(|| {
             let state = |hook: &Hook| (self.launch.state_for)(hook.kind, getpid());
             let start_hooks = self.launch.plan.start_hooks.iter();
-            start_hooks.map(|hook| StartHook::new(self.with_environment(hook), state(hook))).collect()
+            start_hooks.map(|hook| StartHook::new(hook.clone(), self.environment(hook), state(hook))).collect()
         });
     }
 

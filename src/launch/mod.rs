@@ -129,6 +129,7 @@ impl Launch<'_> {
                         channel = Some(ours.watching(process.fd.as_fd()));
                         // Only the init has it now.
                         drop(self.outlet.take());
+                        self.plan.nodes.iter().for_each(|store| store.close());
                         Ok(())
                     }
                 }
@@ -169,8 +170,8 @@ impl Launch<'_> {
         own.extend(self.guard.get().map(AsFd::as_fd));
         own.extend(self.trace.map(AsFd::as_fd));
         own.extend(self.plan.maps.iter().filter_map(|namespace| namespace.descriptor()));
-        own.extend(self.plan.nodes.as_ref().and_then(|store| store.descriptor()));
-        let numbers = (0..3 + self.plan.preserved).chain(own.iter().map(AsRawFd::as_raw_fd)).collect();
+        let nodes = self.plan.nodes.as_ref().and_then(|store| store.descriptor());
+        let numbers = (0..3 + self.plan.preserved).chain(own.iter().map(AsRawFd::as_raw_fd)).chain(nodes).collect();
         self.console.set(console);
         self.outlet.set(outlet);
         numbers

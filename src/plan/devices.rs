@@ -6,6 +6,7 @@ use std::rc::Rc;
 use nix::sys::stat::SFlag;
 
 use super::Compiler;
+use crate::bundle::device::Device;
 use crate::bundle::path::clean;
 use crate::pointer::Pointer;
 use crate::rootfs::devices::{DefaultDevices, LINKS};
@@ -15,6 +16,17 @@ use crate::rootfs::node_store::{CreateNodes, NodeStore};
 /// The link to the container's own pseudo-terminals, whatever `linux.devices` says: never the host's.
 const PTMX: &CStr = c"ptmx";
 
+/// The node of a device, unless it is in the place of the link. Without a number the device has been refused before, if
+/// this is a start.
+fn node(device: &Device, bind: bool) -> Option<Node> {
+    let path = clean(&device.path);
+    if path.to_bytes().strip_prefix(b"/dev/") == Some(PTMX.to_bytes()) {
+        return None;
+    }
+    let mode = device.file_mode.map(|mode| mode & !SFlag::S_IFMT.bits());
+    Some(Node { mode, uid: device.uid, gid: device.gid, ..Node::new(path, device.kind, device.number()?, bind) })
+}
+
 impl Compiler<'_> {
     /// What the parent does for the devices of a user namespace, before the init is cloned.
     pub(super) fn create_nodes(&mut self) {
@@ -22,18 +34,11 @@ impl Compiler<'_> {
         if !self.has_user_namespace() {
             return;
         }
-        let nodes = linux.devices.iter().enumerate().filter_map(|(index, device)| {
-            let node = Node {
-                path: clean(&device.path),
-                kind: device.kind,
-                number: device.number().filter(|_| device.kind != SFlag::S_IFIFO)?,
-                mode: device.file_mode.map(|mode| mode & !SFlag::S_IFMT.bits()),
-                uid: linux.uid_mappings.on_host(device.uid.unwrap_or(0)),
-                gid: linux.gid_mappings.on_host(device.gid.unwrap_or(0)),
-                bind: true,
-                store: None,
-            };
-            Some((index, node))
+        let nodes = linux.devices.iter().enumerate().filter(|(_, device)| device.kind != SFlag::S_IFIFO);
+        let nodes = nodes.filter_map(|(index, device)| {
+            let uid = linux.uid_mappings.on_host(device.uid.unwrap_or(0));
+            let gid = linux.gid_mappings.on_host(device.gid.unwrap_or(0));
+            Some((index, Node { uid, gid, ..node(device, true)? }))
         });
         let nodes: Vec<_> = nodes.collect();
         if nodes.is_empty() {
@@ -57,22 +62,9 @@ impl Compiler<'_> {
         let without = LINKS.iter().map(|(name, _)| *name).filter(|name| has(name)).collect();
         self.init(Some(Pointer::new("/linux/devices")), DefaultDevices { bind, without });
         for (index, device) in self.spec.linux.devices.iter().enumerate() {
-            let path = clean(&device.path);
-            // Without a number it has been refused before, if this is a start.
-            let Some(number) = device.number() else { continue };
-            if path.to_bytes().strip_prefix(b"/dev/") == Some(PTMX.to_bytes()) {
-                continue;
-            }
-            let node = Node {
-                path,
-                kind: device.kind,
-                number,
-                mode: device.file_mode.map(|mode| mode & !SFlag::S_IFMT.bits()),
-                uid: device.uid,
-                gid: device.gid,
-                bind,
-                store: self.plan.nodes.clone().map(|store| (store, index)),
-            };
+            let Some(node) = node(device, bind) else { continue };
+            let store = self.plan.nodes.clone().map(|store| (store, index));
+            let node = Node { store, ..node };
             self.init(Some(Pointer::at("/linux/devices/#", index)), node);
         }
     }

@@ -5,6 +5,9 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::write;
 
 use super::procfs::Procfs;
 use crate::error::{Context, Error, Result};
@@ -63,9 +66,10 @@ impl ExecLabel {
 
     /// ENOENT also says that there is no such profile: then the error stays the first.
     fn first_module(&self, procfs: &Procfs, command: &[u8], error: Error) -> Result<()> {
-        match procfs.open(c"thread-self/attr/apparmor/exec", nix::fcntl::OFlag::O_WRONLY) {
+        match procfs.open(c"thread-self/attr/apparmor/exec", OFlag::O_WRONLY) {
             Ok(_) => Err(error),
-            Err(_) => procfs.write(c"thread-self/attr/exec", command),
+            Err(missing) if missing.code() == Errno::ENOENT => procfs.write(c"thread-self/attr/exec", command),
+            Err(other) => Err(other),
         }
     }
 }
@@ -105,9 +109,12 @@ fn explain(error: Error) -> Error {
 
 /// Asks SELinux for a context as security_check_context(3) does. Who may not ask is not told.
 fn known_to_policy(label: &CStr) -> Result<()> {
-    use std::io::Write;
-    let Ok(mut file) = std::fs::OpenOptions::new().write(true).open("/sys/fs/selinux/context") else { return Ok(()) };
-    match file.write(label.to_bytes_with_nul()).what(|| format!("context {label:?}")) {
+    const FILE: &str = "/sys/fs/selinux/context";
+    let file = match open(FILE, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::EPERM) => return Ok(()),
+        file => file.what(|| format!("open {FILE}"))?,
+    };
+    match write(file, label.to_bytes_with_nul()).what(|| format!("context {label:?}")) {
         Err(error) if error.code() == Errno::EINVAL => Err(error.hint(UNKNOWN_LABEL)),
         _ => Ok(()),
     }

@@ -3,6 +3,7 @@
 //! hook's own process gives it the state and a stream to print to, and executes it. What it prints is read, and how long
 //! it may take is watched, by whoever starts the container (launch/watch.rs).
 
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -36,10 +37,11 @@ pub struct StartHook<'a> {
 }
 
 impl StartHook<'static> {
-    /// Prepares a hook; it is kept for the rest of the process.
-    pub fn new(hook: Hook, state: Vec<u8>) -> StartHook<'static> {
+    /// Prepares a hook with all of its environment; both are kept for the rest of the process.
+    pub fn new(hook: Hook, env: Vec<CString>, state: Vec<u8>) -> StartHook<'static> {
         let hook: &'static Hook = Box::leak(Box::new(hook));
-        StartHook { hook, args: Strings::new(&hook.args), env: Strings::new(hook.env.iter().flatten()), state }
+        let env: &'static [CString] = env.leak();
+        StartHook { hook, args: Strings::new(&hook.args), env: Strings::new(env), state }
     }
 }
 

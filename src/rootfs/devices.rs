@@ -56,16 +56,7 @@ impl DefaultDevices {
         for (name, major, minor) in NODES {
             let path = CString::new([b"/dev/", name.to_bytes()].concat()).expect("joined from strings without NUL");
             let number = makedev(*major, *minor);
-            let node = Node {
-                path,
-                kind: SFlag::S_IFCHR,
-                number,
-                mode: None,
-                uid: None,
-                gid: None,
-                bind: self.bind,
-                store: None,
-            };
+            let node = Node::new(path, SFlag::S_IFCHR, number, self.bind);
             match self.bind {
                 true => node.bind(rootfs, &dev, name)?,
                 false => {

@@ -67,6 +67,11 @@ const BOUND: MountAttr = MountAttr { set: attr::NOSUID | attr::NOEXEC, ..SLAVE }
 pub(super) const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 impl Node {
+    /// A device with the default mode and owner.
+    pub fn new(path: CString, kind: SFlag, number: u64, bind: bool) -> Node {
+        Node { path, kind, number, mode: None, uid: None, gid: None, bind, store: None }
+    }
+
     /// Runs the step. In a /dev that is not the container's own nothing is created or changed, by whatever links of the
     /// image it is reached.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
@@ -158,7 +163,11 @@ impl Node {
     /// A detached mount of the device: of what was created for this container, or of what the host has under its path.
     fn copy_of_host(&self, rootfs: &Rootfs) -> Result<OwnedFd> {
         let created = match &self.store {
-            Some((store, index)) => store.take(*index, rootfs).what(|| format!("bind {self}"))?,
+            Some((store, index)) => store.take(*index, rootfs).map_err(|errno| match errno {
+                Errno::EMFILE => Error::os(format!("bind {self}"), errno)
+                    .hint("raise the limit of open files: each device that the host does not have there needs one"),
+                _ => Error::os(format!("bind {self}"), errno),
+            })?,
             None => None,
         };
         let copy = match created {

@@ -1,10 +1,11 @@
 //! Devices for a container in a user namespace, where none can be created and which the host has under no such path:
 //! ferrun creates them outside, on a file system that belongs to the host's root, and the init binds them from there.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -13,44 +14,42 @@ use nix::unistd::{Gid, Uid, fchownat};
 
 use super::node::Node;
 use super::{Rootfs, withdraw};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::pointer::Pointer;
 use crate::sys::mount::{self, attr};
 
 /// The devices that are created outside, by their index in `linux.devices`.
 #[derive(Default)]
 pub struct NodeStore {
-    /// The detached file system that they are on, once there is one: before the clone, so that the init has a copy.
-    file_system: OnceCell<OwnedFd>,
+    /// The detached file system that they are on, from before the clone, so that the init has a copy, until it is copied.
+    file_system: RefCell<Option<OwnedFd>>,
     created: RefCell<Vec<usize>>,
     /// A detached mount of each, in the init.
-    mounts: OnceCell<RefCell<Vec<(usize, OwnedFd)>>>,
+    mounts: RefCell<BTreeMap<usize, OwnedFd>>,
 }
 
 impl NodeStore {
     /// The descriptor of the file system, if there is one.
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.file_system.get().map(AsFd::as_fd)
+    pub fn descriptor(&self) -> Option<RawFd> {
+        self.file_system.borrow().as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// Closes the file system, which is the init's alone after the clone.
+    pub fn close(&self) {
+        drop(self.file_system.take());
     }
 
     /// A detached mount of a device, if it was created.
     pub(super) fn take(&self, index: usize, rootfs: &Rootfs) -> nix::Result<Option<OwnedFd>> {
-        let Some(file_system) = self.file_system.get() else { return Ok(None) };
-        let mounts = match self.mounts.get() {
-            Some(mounts) => mounts,
-            None => {
-                let mounts = RefCell::new(self.copy_all(file_system, rootfs)?);
-                self.mounts.get_or_init(|| mounts)
-            }
-        };
-        let mut mounts = mounts.borrow_mut();
-        let found = mounts.iter().position(|(other, _)| *other == index);
-        Ok(found.map(|found| mounts.swap_remove(found).1))
+        if let Some(file_system) = self.file_system.take() {
+            self.mounts.replace(self.copy_all(&file_system, rootfs)?);
+        }
+        Ok(self.mounts.borrow_mut().remove(&index))
     }
 
     /// Before Linux 6.15, a mount can be copied only while it is attached: here over the container's root, where no mount
     /// goes to the host and nothing else is looked up meanwhile.
-    fn copy_all(&self, file_system: &OwnedFd, rootfs: &Rootfs) -> nix::Result<Vec<(usize, OwnedFd)>> {
+    fn copy_all(&self, file_system: &OwnedFd, rootfs: &Rootfs) -> nix::Result<BTreeMap<usize, OwnedFd>> {
         mount::move_mount(file_system, rootfs.root())?;
         let copy = |index: &usize| Ok((*index, mount::open_tree(file_system, &name(*index), mount::OPEN_TREE_CLONE)?));
         let copies = self.created.borrow().iter().map(copy).collect();
@@ -78,24 +77,26 @@ pub struct CreateNodes {
 impl CreateNodes {
     /// Runs the step. Without the right to create devices there are none: what the init then misses it reports.
     pub fn run(&self) -> Result<()> {
-        let missing = |node: &Node| self.elsewhere || !matches!(node.of_host(), Ok(Some(_)));
-        for (index, node) in self.nodes.iter().filter(|(_, node)| missing(node)) {
+        for (index, node) in &self.nodes {
+            let located = |error: Error| error.from_property(Pointer::at("/linux/devices/#", *index));
+            if !self.elsewhere && node.of_host().map_err(located)?.is_some() {
+                continue;
+            }
             match self.create(*index, node) {
                 Err(error) if error.code() == Errno::EPERM => return Ok(()),
-                result => result.map_err(|error| error.from_property(Pointer::at("/linux/devices/#", *index)))?,
+                result => result.map_err(located)?,
             }
         }
         Ok(())
     }
 
     fn create(&self, index: usize, node: &Node) -> Result<()> {
-        let directory = match self.store.file_system.get() {
+        let mut store = self.store.file_system.borrow_mut();
+        let directory = match &mut *store {
             Some(there) => there,
-            None => {
-                let made = file_system(self.label.as_deref()).what(|| "create a file system for devices")?;
-                self.store.file_system.get_or_init(|| made)
-            }
+            none => none.insert(file_system(self.label.as_deref()).what(|| "create a file system for devices")?),
         };
+        let directory = &*directory;
         let mode = Mode::from_bits_truncate(node.mode.unwrap_or(0o666));
         let name = name(index);
         let name = name.as_c_str();

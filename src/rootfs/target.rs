@@ -59,7 +59,7 @@ impl Mount {
             source => {
                 let error = Error::os(format!("mount point {path:?}"), errno);
                 match matches!(source, Source::Bind(_)) && errno == Errno::ENOTDIR && directory {
-                    true => error.hint("the source is a directory, which covers no file"),
+                    true => error.hint("the source is a directory but the mount point is a file"),
                     false => error,
                 }
             }
@@ -71,7 +71,7 @@ impl Mount {
     /// Adds why, if a file does not go on a directory; the kernel says only that it is invalid.
     pub(super) fn on_unlike(error: Error, directory: bool, target: &OwnedFd) -> Error {
         match error.code() == Errno::EINVAL && !directory && is_directory(target) == Ok(true) {
-            true => error.hint("the source is a file, which covers no directory"),
+            true => error.hint("the source is a file but the mount point is a directory"),
             false => error,
         }
     }

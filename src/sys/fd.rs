@@ -69,15 +69,13 @@ pub fn is_open(number: RawFd) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
 }
 
-/// A descriptor that was inherited under this number, and is close-on-exec from now on.
+/// The open descriptor that was inherited under this number.
 ///
 /// EBADF: nothing is open there, or it is one of the standard streams.
 pub fn inherited(number: RawFd) -> nix::Result<OwnedFd> {
-    if number <= libc::STDERR_FILENO {
+    if number <= libc::STDERR_FILENO || !is_open(number) {
         return Err(nix::errno::Errno::EBADF);
     }
-    // SAFETY: F_SETFD takes no pointer; a closed number gives EBADF.
-    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
     // SAFETY: it is open, and this is called before ferrun opens anything of its own, so nothing owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

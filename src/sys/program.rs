@@ -28,12 +28,12 @@ impl<'a> Strings<'a> {
     }
 }
 
-/// The variable by which ferrun tells itself, across its re-execution, where its protected copy is: `PID:FD`, the process
+/// The variable that ferrun passes across its re-execution: where its protected copy is: `PID:FD`, the process
 /// that re-executed itself, and its descriptor of the mount. The pid tells a variable that the caller had in its
 /// environment from one that this process has set.
 pub const COPY: &str = "FERRUN_COPY";
 
-/// This process's own environment, as it stands in memory, without [`COPY`].
+/// This process's own environment, as it is in memory, without [`COPY`].
 pub fn environment<'a>() -> Strings<'a> {
     let mut pointers = Vec::new();
     // SAFETY: the C library's `environ` is null or a null-terminated array of pointers to NUL-terminated strings, and

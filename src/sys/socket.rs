@@ -13,8 +13,8 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::fd::CWD;
 
-/// What an address has room for, with the byte that ends it: unix(7).
-const ROOM: usize = 108;
+/// Bytes of a path in an address, with the one that ends it: unix(7).
+const ADDRESS_LENGTH: usize = 108;
 
 /// A path of a socket that an address has room for.
 pub struct Reachable {
@@ -29,7 +29,7 @@ impl Reachable {
     /// # Errors
     /// A long path on which nothing is found.
     pub fn new(path: &Path) -> nix::Result<Reachable> {
-        if path.as_os_str().len() < ROOM {
+        if path.as_os_str().len() < ADDRESS_LENGTH {
             return Ok(Reachable { path: path.to_owned(), _held: None });
         }
         let held = openat(CWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;

@@ -8,11 +8,15 @@ use nix::errno::Errno;
 
 use super::check;
 
-/// Whether a file has an attribute.
-pub fn has(path: &str, name: &CStr) -> bool {
-    let Ok(path) = CString::new(path) else { return false };
+/// Whether there is a file with an attribute. A file system that has no attributes has none.
+pub fn has(path: &str, name: &CStr) -> nix::Result<bool> {
+    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
     // SAFETY: both strings are NUL-terminated and outlive the call; a buffer of size 0 asks for the value's length alone.
-    unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), null_mut(), 0) >= 0 }
+    match check(unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), null_mut(), 0) } as libc::c_long) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENODATA | Errno::ENOENT | Errno::ENOTDIR | Errno::EOPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// The names of the attributes of an open file: flistxattr(2).

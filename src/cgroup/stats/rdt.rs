@@ -1,7 +1,5 @@
 //! What the container's class of service has, and what its group has used: resctrl.rst.
 
-use std::path::Path;
-
 use nix::unistd::Pid;
 use serde::Serialize;
 
@@ -79,9 +77,6 @@ pub struct Occupancy {
 /// (/proc/PID/cpu_resctrl_groups, Linux 5.7).
 pub fn read(init: Pid) -> Result<Rdt> {
     // Where the hardware has none, this is all that it costs.
-    if !Path::new("/sys/fs/resctrl").exists() {
-        return Ok(Rdt::default());
-    }
     let Some(root) = resctrl::mount_point()? else { return Ok(Rdt::default()) };
     let groups = Files(&format!("/proc/{init}")).text("cpu_resctrl_groups")?.unwrap_or_default();
     let (class, group) = class_and_group(&groups);
