@@ -322,14 +322,9 @@ fn engines_profiles_are_not_warned_about() {
 
 /// Runs ferrun with at most 256 MiB of memory, for at most a minute of CPU time.
 fn with_limits(bundle: &Bundle, args: &[&str]) -> Done {
-    with_cpu_time(bundle, 60, args)
-}
-
-/// The same for at most so many seconds of CPU time.
-fn with_cpu_time(bundle: &Bundle, seconds: u32, args: &[&str]) -> Done {
-    let script = format!("ulimit -v 262144; ulimit -t {seconds}; exec \"$@\"");
+    let script = "ulimit -v 262144; ulimit -t 60; exec \"$@\"";
     let mut command = Command::new("sh");
-    command.args(["-c", &script, "sh"]).arg(common::ferrun_binary()).arg("--root").arg(bundle.state_root()).args(args);
+    command.args(["-c", script, "sh"]).arg(common::ferrun_binary()).arg("--root").arg(bundle.state_root()).args(args);
     Done::new(command.output().unwrap())
 }
 
@@ -374,15 +369,6 @@ fn long_names_and_many_devices_cost_what_they_are_long() {
         assert!(format!("{done:?}").contains("/process/cwd"), "{args:?}: {}", done.status);
         assert_eq!(done.status, 1);
     }
-}
-
-#[test]
-fn many_kernel_parameters_cost_what_they_are_long() {
-    need_root!();
-    let names = |prefix: &str| (0..100_000).map(|n| (format!("{prefix}{n}"), json!("1"))).collect();
-    let bundle = Bundle::new(&["true"]).set("/linux/sysctl", Value::Object(names("net.x.y")));
-    let done = with_cpu_time(&bundle, 5, &["check", "--bundle", bundle.dir.to_str().unwrap()]);
-    assert!((0..=1).contains(&done.status), "{} {}", done.status, done.stderr);
 }
 
 #[test]
