@@ -120,28 +120,28 @@ fn stop_unit(state: &State, kills: bool) -> Result<()> {
     state.unit.as_ref().map_or(Ok(()), |unit| unit.stop(&state.cgroup, kills))
 }
 
-/// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory. False: it was
-/// gone already.
+/// Removes what ferrun wrote, and nothing else: `--root` and the id may name any directory. True: the state was there.
+/// Of several at once one removes it, whoever removes the rest.
 fn remove_directory(directory: &StateDirectory, id: &Id) -> Result<bool> {
     let remove = |name: &str| match directory.remove(name) {
-        Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
         Err(errno) => Err(errno).what(|| format!("remove {name} of container {id}")),
     };
-    let (first, others) = state::FILES.split_first().expect("there are some");
-    remove(first)?;
+    let was_there = remove(state::CREATED)? || remove(state::CREATING)?;
     // Nearly always that was all.
     let mut removed = directory.remove_itself();
     if removed.is_err_and(|errno| errno != Errno::ENOENT) {
         // The name may be another container's by now.
         if directory.is_deleted() {
-            return Ok(false);
+            return Ok(was_there);
         }
-        others.iter().try_for_each(|name| remove(name))?;
+        state::FILES.iter().try_for_each(|name| remove(name).map(drop))?;
         let _ = directory.remove_directory(notify::DIRECTORY);
         removed = directory.remove_itself();
     }
     match removed {
-        Err(Errno::ENOENT) => Ok(false),
-        result => result.map(|()| true).what(|| format!("remove the state directory {:?}", directory.path())),
+        Err(Errno::ENOENT) => Ok(was_there),
+        result => result.map(|()| was_there).what(|| format!("remove the state directory {:?}", directory.path())),
     }
 }
