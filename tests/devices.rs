@@ -3,10 +3,8 @@
 mod common;
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Bundle, Done};
-use nix::fcntl::{RenameFlags, renameat2};
+use common::{Bundle, Done, while_exchanged};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
@@ -301,19 +299,11 @@ fn a_dev_of_the_host_stays_as_it_is_while_links_in_a_volume_change() {
         let volume = json!({ "destination": "/vol", "source": volume, "options": ["bind"] });
         config["mounts"].as_array_mut().unwrap().push(volume);
     });
-    let (is_over, dir) = (AtomicBool::new(false), std::fs::File::open(&volume).unwrap());
-    let created = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                renameat2(&dir, c"a", &dir, c"b", RenameFlags::RENAME_EXCHANGE).unwrap();
-            }
-        });
-        let created = (0..200).any(|_| {
+    let created = while_exchanged(&volume, || {
+        (0..200).any(|_| {
             bundle.run();
             std::fs::remove_file(format!("/dev/{name}")).is_ok()
-        });
-        is_over.store(true, Ordering::Relaxed);
-        created
+        })
     });
     assert!(!created, "a device was created in the host's /dev");
 }

@@ -7,10 +7,8 @@ mod common;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Bundle, Canary, Done};
-use nix::fcntl::{RenameFlags, renameat2};
+use common::{Bundle, Canary, Done, while_exchanged};
 use serde_json::{Value, json};
 
 fn writable(config: &mut Value) {
@@ -278,17 +276,7 @@ fn a_remount_changes_the_mount_of_its_entry_while_links_in_a_volume_change() {
             json!({ "destination": "/vol/a", "options": ["remount", "bind", "ro"] }),
         ]);
     });
-    let (is_over, dir) = (AtomicBool::new(false), std::fs::File::open(&volume).unwrap());
-    let seen: Vec<String> = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                renameat2(&dir, c"a", &dir, c"b", RenameFlags::RENAME_EXCHANGE).unwrap();
-            }
-        });
-        let seen = (0..200).map(|_| bundle.run().stdout).collect();
-        is_over.store(true, Ordering::Relaxed);
-        seen
-    });
+    let seen: Vec<String> = while_exchanged(&volume, || (0..200).map(|_| bundle.run().stdout).collect());
     assert!(seen.iter().any(|count| count == "0\n"), "none has run: {seen:?}");
     assert!(!seen.iter().any(|count| count == "1\n"), "it stayed writable");
 }

@@ -4,14 +4,14 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use common::observe::{Rights, SETS, beside, descriptors, is_dumpable, kind_of_descriptor, parent};
 use common::running::Running;
-use common::{Bundle, bounded, patience, wait_until};
+use common::{Bundle, bounded, give, patience, set_namespace, wait_until};
 use serde_json::{Value, json};
 
 /// The first of the container's ids on the host in a user namespace.
@@ -64,22 +64,6 @@ fn sh(script: &str) -> Value {
     json!({"path": "/bin/busybox", "args": ["sh", "-c", script]})
 }
 
-fn set_namespace(config: &mut Value, entry: Value) {
-    let list = config["linux"]["namespaces"].as_array_mut().unwrap();
-    list.retain(|namespace| namespace["type"] != entry["type"]);
-    list.push(entry);
-}
-
-/// Gives a rootfs to the root of the user namespace.
-fn give(path: &Path) {
-    chown(path, Some(FIRST), Some(FIRST)).unwrap();
-    for entry in std::fs::read_dir(path).unwrap().flatten() {
-        if entry.file_type().unwrap().is_dir() {
-            give(&entry.path());
-        }
-    }
-}
-
 fn new_user_namespace(config: &mut Value) {
     set_namespace(config, json!({"type": "user"}));
     for map in ["uidMappings", "gidMappings"] {
@@ -98,7 +82,7 @@ impl Neighbours {
         // A shell also reaps the orphans that end in its pid namespace.
         let plain = Bundle::sh("while :; do sleep 1; done");
         let mapped = Bundle::sh("while :; do sleep 1; done").with(new_user_namespace);
-        give(&mapped.rootfs());
+        give(&mapped.rootfs(), FIRST);
         for bundle in [&plain, &mapped] {
             bundle.run_detached().ok();
         }
@@ -156,7 +140,7 @@ impl Case {
             }
         });
         if self.user_namespace {
-            give(&bundle.rootfs());
+            give(&bundle.rootfs(), FIRST);
         }
         std::fs::set_permissions(bundle.rootfs().join("tmp"), PermissionsExt::from_mode(0o1777)).unwrap();
         bundle

@@ -5,18 +5,17 @@ mod common;
 use std::fs::{File, Permissions, create_dir_all, rename, set_permissions};
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{Bundle, ferrun_binary, patience, skip};
+use common::{Bundle, ferrun_binary, give, patience, set_namespace, skip};
 use nix::pty::openpty;
 use serde_json::{Value, json};
 
 /// How many; fewer where programs are slow ($FERRUN_PATIENCE, a factor).
 fn starts() -> usize {
-    let factor = std::env::var("FERRUN_PATIENCE").map_or(1, |factor| factor.parse().expect("FERRUN_PATIENCE"));
-    500 / factor
+    500 / patience(1).as_secs() as usize
 }
 
 /// Starts a container again and again, in turn by `run` and by `create` and `start`.
@@ -38,21 +37,6 @@ fn start_many(bundle: &Bundle) {
 /// The root of a user namespace, on the host.
 const ROOT: u32 = 100_000;
 
-fn set_namespace(config: &mut Value, entry: Value) {
-    let list = config["linux"]["namespaces"].as_array_mut().unwrap();
-    list.retain(|namespace| namespace["type"] != entry["type"]);
-    list.push(entry);
-}
-
-fn give(path: &Path) {
-    chown(path, Some(ROOT), Some(ROOT)).unwrap();
-    for entry in std::fs::read_dir(path).unwrap().flatten() {
-        if entry.file_type().unwrap().is_dir() {
-            give(&entry.path());
-        }
-    }
-}
-
 /// A bundle in a user namespace, whose rootfs and source lie below directories that only the host's root, and then only
 /// the namespace's root, may enter.
 fn below_private_directories(args: &[&str]) -> Bundle {
@@ -69,7 +53,7 @@ fn below_private_directories(args: &[&str]) -> Bundle {
     let containers = hosts.join("containers");
     create_dir_all(containers.join("source")).unwrap();
     rename(bundle.rootfs(), containers.join("rootfs")).unwrap();
-    give(&containers);
+    give(&containers, ROOT);
     for private in [&bundle.dir, &hosts, &containers] {
         set_permissions(private, Permissions::from_mode(0o700)).unwrap();
     }

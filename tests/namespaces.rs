@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Bundle, wait_until};
+use common::{Bundle, set_namespace, wait_until};
 use serde_json::{Value, json};
 
 /// The kinds in the words of the config, with their names in /proc/PID/ns.
@@ -16,13 +16,6 @@ const PRINT: &str = "for ns in pid net ipc uts cgroup user time; do echo $ns $(r
 fn link(pid: i64, name: &str) -> String {
     let path = format!("/proc/{pid}/ns/{name}");
     std::fs::read_link(path).unwrap().to_str().unwrap().to_owned()
-}
-
-/// Puts an entry into the list of namespaces, in the place of that of its kind.
-fn set_namespace(config: &mut Value, entry: Value) {
-    let list = config["linux"]["namespaces"].as_array_mut().unwrap();
-    list.retain(|namespace| namespace["type"] != entry["type"]);
-    list.push(entry);
 }
 
 fn join(config: &mut Value, kind: &str, path: &str) {

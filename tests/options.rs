@@ -5,28 +5,10 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use common::cli::{ferrun, json_of, names_in, path};
 use common::{Bundle, Done, ferrun_binary};
-use serde_json::Value;
-
-/// Runs the binary without a bundle.
-fn ferrun(args: &[&str]) -> Done {
-    Done::new(Command::new(ferrun_binary()).args(args).stdin(Stdio::null()).output().unwrap())
-}
-
-fn json_of(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
-}
-
-/// A path in the bundle as text.
-fn path(bundle: &Bundle, name: &str) -> String {
-    bundle.dir.join(name).to_str().unwrap().to_owned()
-}
-
-fn names_in(dir: &Path) -> BTreeSet<String> {
-    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
 
 #[test]
 fn root_is_where_states_are() {

@@ -7,30 +7,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use common::cli::{ferrun, json_of, names_in, path};
 use common::{Bundle, Done, ferrun_binary};
 use serde_json::{Value, json};
-
-/// Runs the binary without a bundle.
-fn ferrun(args: &[&str]) -> Done {
-    Done::new(Command::new(ferrun_binary()).args(args).stdin(Stdio::null()).output().unwrap())
-}
-
-fn json_of(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
-}
 
 /// The arguments that run a bundle.
 fn run_args<'a>(bundle: &'a Bundle, flags: &[&'a str]) -> Vec<&'a str> {
     [&["run", "--bundle", bundle.dir.to_str().unwrap()], flags, &[&bundle.id]].concat()
-}
-
-/// A path in the bundle as text.
-fn path(bundle: &Bundle, name: &str) -> String {
-    bundle.dir.join(name).to_str().unwrap().to_owned()
-}
-
-fn names_in(dir: &Path) -> BTreeSet<String> {
-    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[test]

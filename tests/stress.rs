@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Bundle, Done, wait_until};
+use common::{Bundle, Done, SetAtEnd, wait_until};
 use serde_json::{Value, json};
 
 /// `ferrun VERB FLAGS` of a bundle, for at most 30 s: a hang fails the test instead of blocking it.
@@ -30,15 +30,6 @@ fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> 
         let threads: Vec<_> = (0..threads).map(start).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
-}
-
-/// Is set when its thread ends, by a panic, too: the other threads must not wait for ever.
-struct SetAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for SetAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Runs /bin/true that often; gives the longest time that it took.

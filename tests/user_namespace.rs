@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use common::{Bundle, Done, mount_lines, mounted_on};
+use common::{Bundle, Done, give, mount_lines, mounted_on, set_namespace};
 use serde_json::{Value, json};
 
 /// Where the container's ids begin on the host, and how many there are.
@@ -22,27 +22,10 @@ fn map(config: &mut Value, ranges: &Value) {
     config["linux"]["gidMappings"] = ranges.clone();
 }
 
-fn add_namespace(config: &mut Value, entry: Value) {
-    let list = config["linux"]["namespaces"].as_array_mut().unwrap();
-    list.retain(|namespace| namespace["type"] != entry["type"]);
-    list.push(entry);
-}
-
-fn give(path: &Path, id: u32) {
-    chown(path, Some(id), Some(id)).unwrap();
-    for entry in std::fs::read_dir(path).unwrap().flatten() {
-        match entry.file_type().unwrap() {
-            kind if kind.is_dir() => give(&entry.path(), id),
-            // What is linked (busybox) is the host's own.
-            _ => {}
-        }
-    }
-}
-
 /// A bundle in a new user namespace, whose root owns the rootfs.
 fn mapped(script: &str) -> Bundle {
     let bundle = Bundle::sh(script).with(|config| {
-        add_namespace(config, json!({ "type": "user" }));
+        set_namespace(config, json!({ "type": "user" }));
         map(config, &json!([range(0, FIRST, COUNT)]));
     });
     give(&bundle.rootfs(), FIRST);
@@ -267,7 +250,7 @@ fn a_device_is_created_outside_of_joined_namespaces_as_well() {
     std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
     let bundle = elsewhere(Bundle::sh(script)).with(|config| {
         for (kind, name) in [("user", "user"), ("mount", "mnt")] {
-            add_namespace(config, json!({ "type": kind, "path": format!("/proc/{}/ns/{name}", holder.id()) }));
+            set_namespace(config, json!({ "type": kind, "path": format!("/proc/{}/ns/{name}", holder.id()) }));
         }
         map(config, &json!([range(0, 0, 1)]));
         config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == "proc");
@@ -561,7 +544,7 @@ fn link(pid: i64, name: &str) -> String {
 
 fn join_user(bundle: Bundle, pid: i64) -> Bundle {
     let bundle =
-        bundle.with(|config| add_namespace(config, json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") })));
+        bundle.with(|config| set_namespace(config, json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") })));
     give(&bundle.rootfs(), FIRST);
     bundle
 }
@@ -616,7 +599,7 @@ fn an_init_in_a_joined_mount_namespace_is_in_the_hosts_cgroups() {
     std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
     let bundle = Bundle::sh("cat /proc/self/cgroup").with(|config| {
         for (kind, name) in [("user", "user"), ("mount", "mnt")] {
-            add_namespace(config, json!({ "type": kind, "path": format!("/proc/{}/ns/{name}", holder.id()) }));
+            set_namespace(config, json!({ "type": kind, "path": format!("/proc/{}/ns/{name}", holder.id()) }));
         }
         config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "cgroup");
         config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == "proc");
@@ -639,7 +622,7 @@ fn all_namespaces_of_a_container_are_joined() {
     let (target, pid) = target();
     let bundle = join_user(Bundle::sh(PRINT), pid).with(|config| {
         for (kind, name) in [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")] {
-            add_namespace(config, json!({ "type": kind, "path": format!("/proc/{pid}/ns/{name}") }));
+            set_namespace(config, json!({ "type": kind, "path": format!("/proc/{pid}/ns/{name}") }));
         }
     });
     let text = bundle.run().ok();
@@ -658,8 +641,8 @@ fn a_new_user_namespace_with_a_joined_network_of_the_host() {
     other.run_detached().ok();
     let pid = other.state()["pid"].as_i64().unwrap();
     let bundle = mapped(PRINT).with(|config| {
-        add_namespace(config, json!({ "type": "network", "path": format!("/proc/{pid}/ns/net") }));
-        add_namespace(config, json!({ "type": "time" }));
+        set_namespace(config, json!({ "type": "network", "path": format!("/proc/{pid}/ns/net") }));
+        set_namespace(config, json!({ "type": "time" }));
         config["mounts"]
             .as_array_mut()
             .unwrap()
@@ -713,7 +696,7 @@ fn a_joined_user_namespace_that_denies_setgroups() {
     });
     let join = |script: &str| {
         Bundle::sh(script).with(|config| {
-            add_namespace(config, json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") }));
+            set_namespace(config, json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") }));
             // It has one group.
             config["mounts"][2]["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
         })

@@ -1,7 +1,7 @@
 //! What types cannot say of `mounts` and `linux.devices`.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 use nix::sys::stat::SFlag;
 
@@ -61,13 +61,15 @@ fn check_root(spec: &Spec, mount: &Mount, index: usize, found: &mut Problems) {
     if &*mount.destination != c"/" {
         return;
     }
-    let is_cgroup = !mount.is_bind() && matches!(mount.kind().map(CStr::to_bytes), Some(b"cgroup" | b"cgroup2"));
-    let joins = spec.linux.namespaces.iter().any(|one| one.kind == NamespaceKind::Mount && one.path().is_some());
-    let message = match () {
-        () if mount.options.remount => "the root \"/\" cannot be remounted",
-        () if is_cgroup => "cgroups cannot be mounted on top of the root \"/\"",
-        () if joins => "in a joined mount namespace nothing can be mounted on top of the root \"/\"",
-        () => return,
+    let joins = || spec.linux.namespaces.iter().any(|one| one.kind == NamespaceKind::Mount && one.path().is_some());
+    let message = if mount.options.remount {
+        "the root \"/\" cannot be remounted"
+    } else if mount.is_cgroup() {
+        "cgroups cannot be mounted on top of the root \"/\""
+    } else if joins() {
+        "in a joined mount namespace nothing can be mounted on top of the root \"/\""
+    } else {
+        return;
     };
     found.error(wrong(Pointer::at("/mounts/#/destination", index), message));
 }

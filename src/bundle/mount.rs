@@ -41,6 +41,18 @@ impl Mount {
         self.options.bind.is_some() || self.kind().is_some_and(|kind| kind == c"bind")
     }
 
+    /// Whether it shows the cgroups.
+    pub fn is_cgroup(&self) -> bool {
+        !self.is_bind()
+            && !self.options.remount
+            && matches!(self.kind().map(CStr::to_bytes), Some(b"cgroup" | b"cgroup2"))
+    }
+
+    /// Whether it makes a file system in memory, which is empty and nobody else's.
+    pub fn is_in_memory(&self) -> bool {
+        !self.is_bind() && matches!(self.kind().map(CStr::to_bytes), Some(b"tmpfs" | b"ramfs"))
+    }
+
     /// Whether its owners are mapped: asked for by an option, or by mappings alone, as for runc.
     pub fn is_mapped(&self) -> bool {
         self.options.idmap.is_some() || !self.uid_mappings.is_empty() || !self.gid_mappings.is_empty()

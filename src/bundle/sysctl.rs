@@ -72,15 +72,20 @@ pub(super) fn check(spec: &Spec, found: &mut Problems) {
     }
 }
 
+/// The parameter for the domain name, as it is spelled, and the name: the file would take no more than a line.
+pub fn domain_name(spec: &Spec) -> Option<(&str, &[u8])> {
+    let (name, value) = spec.linux.sysctl.iter().find(|(name, _)| file(name) == DOMAIN_NAME)?;
+    Some((name, value.bytes().split(|byte| *byte == b'\n').next().unwrap_or_default()))
+}
+
 /// The domain name of the uts namespace has two properties, and the kernel takes only so many bytes.
 fn check_domain_name(spec: &Spec, found: &mut Problems) {
-    let mut parameters = spec.linux.sysctl.iter();
-    let Some((name, value)) = parameters.find(|(name, _)| file(name) == DOMAIN_NAME) else { return };
-    let length = value.bytes().split(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
+    let Some((name, value)) = domain_name(spec) else { return };
+    let length = value.len();
     if length > LONGEST_HOST {
         found.error(wrong(pointer(name), format!("a name of {length} bytes, of which Linux takes {LONGEST_HOST}")));
     }
-    if !spec.domainname.is_empty() && spec.domainname != *value {
+    if !spec.domainname.is_empty() && spec.domainname.bytes() != value {
         found.warning(wrong(pointer(name), "domainname has another value, which this one replaces"));
     }
 }

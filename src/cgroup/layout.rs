@@ -1,7 +1,7 @@
 //! Which cgroup hierarchies this host has, and where.
 
 use nix::errno::Errno;
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
@@ -87,10 +87,6 @@ impl Layout {
     pub fn probe() -> Result<Layout> {
         let lines = file::read("/proc/self/cgroup").what(|| "read /proc/self/cgroup")?;
         let lines = String::from_utf8_lossy(&lines);
-        let is = |path: &str, magic| match statfs(path) {
-            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
-            fs => fs.map(|fs| fs.filesystem_type() == magic).what(|| format!("examine {path}")),
-        };
         let v2 = is(MOUNT_POINT, CGROUP2_SUPER_MAGIC)?;
         let mut layout = Layout::default();
         for line in lines.lines() {
@@ -148,5 +144,13 @@ impl Layout {
             (true, Some(_)) => "cgroup v2",
             (true, None) => "no cgroups",
         }
+    }
+}
+
+/// Whether a directory is of this file system; one that is missing is not.
+pub(super) fn is(path: &str, magic: FsType) -> Result<bool> {
+    match statfs(path) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+        found => Ok(found.what(|| format!("examine {path}"))?.filesystem_type() == magic),
     }
 }

@@ -1,12 +1,11 @@
 //! What a container's directories are there for, once it runs: who asks for its freezer or its statistics
 //! finds the right one here.
 
-use nix::errno::Errno;
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::statfs::CGROUP2_SUPER_MAGIC;
 
 use super::directory::Directory;
-use super::layout::MOUNT_POINT;
-use crate::error::{Context, Error, Result};
+use super::layout::{self, MOUNT_POINT};
+use crate::error::{Error, Result};
 
 /// A container's cgroup as this host shows it. A hybrid host is one of v1: its controllers are there.
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +26,7 @@ impl<'a> View<'a> {
             Error::new("the container has no cgroup")
                 .hint("it was created with --cgroup-manager disabled, or this host has no cgroups")
         })?;
-        let v2 = match statfs(MOUNT_POINT) {
-            Err(Errno::ENOENT | Errno::ENOTDIR) => false,
-            fs => fs.what(|| format!("examine {MOUNT_POINT}"))?.filesystem_type() == CGROUP2_SUPER_MAGIC,
-        };
+        let v2 = layout::is(MOUNT_POINT, CGROUP2_SUPER_MAGIC)?;
         Ok(if v2 { View::V2(&first.path) } else { View::V1(directories) })
     }
 

@@ -87,7 +87,10 @@ pub fn undo(id: &Id, state: &State, warn: Warn, error: Error) -> Error {
         false => destroy(id, state, warn),
         true => kill_the_rest(state).and_then(|()| dismantle(state, Boot::This, state.shared_pid_namespace)),
     };
-    undone.err().map_or(error.clone(), |other| error.note(other.to_string()))
+    match undone {
+        Ok(()) => error,
+        Err(other) => error.note(other.to_string()),
+    }
 }
 
 /// The kernel ends a pid namespace with its init; without one the others live on.
@@ -136,7 +139,8 @@ fn remove_directory(directory: &StateDirectory, id: &Id) -> Result<bool> {
         if directory.is_deleted() {
             return Ok(was_there);
         }
-        state::FILES.iter().try_for_each(|name| remove(name).map(drop))?;
+        let mut others = state::FILES.iter().filter(|name| **name != state::CREATED);
+        others.try_for_each(|name| remove(name).map(drop))?;
         let _ = directory.remove_directory(notify::DIRECTORY);
         removed = directory.remove_itself();
     }

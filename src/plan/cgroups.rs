@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Compiler;
-use super::mounts::is_cgroup;
 use super::resources::{self, For, Writes};
 use super::systemd::limits;
 use crate::cgroup::Manager;
@@ -146,7 +145,7 @@ impl Compiler<'_> {
     fn give_cgroup(&mut self, path: &Rc<str>) {
         let user = self.spec.process.as_ref().map_or(0, |process| process.user.uid);
         let uid = if self.has_user_namespace() { self.spec.linux.uid_mappings.on_host(user) } else { Some(user) };
-        let mut shown = self.spec.mounts.iter().enumerate().filter(|(_, entry)| is_cgroup(entry));
+        let mut shown = self.spec.mounts.iter().enumerate().filter(|(_, entry)| entry.is_cgroup());
         let writable = shown.find(|(_, entry)| !entry.options.read_only()).map(|(index, _)| index);
         if let (Some(uid @ 1..), Some(index), true) = (uid, writable, self.has_new_cgroup_namespace()) {
             self.parent(Some(Pointer::at("/mounts/#", index)), GiveCgroup { directory: path.clone(), uid });

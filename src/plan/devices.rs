@@ -16,11 +16,15 @@ use crate::rootfs::node_store::{CreateNodes, NodeStore};
 /// The link to the container's own pseudo-terminals, whatever `linux.devices` says: never the host's.
 const PTMX: &CStr = c"ptmx";
 
+fn name_in_dev(path: &CStr) -> Option<&[u8]> {
+    path.to_bytes().strip_prefix(b"/dev/")
+}
+
 /// The node of a device, unless it is in the place of the link. Without a number the device has been refused before, if
 /// this is a start.
 fn node(device: &Device, bind: bool) -> Option<Node> {
     let path = clean(&device.path);
-    if path.to_bytes().strip_prefix(b"/dev/") == Some(PTMX.to_bytes()) {
+    if name_in_dev(&path) == Some(PTMX.to_bytes()) {
         return None;
     }
     let mode = device.file_mode.map(|mode| mode & !SFlag::S_IFMT.bits());
@@ -54,15 +58,12 @@ impl Compiler<'_> {
     /// is asked of its mount when the steps run: a path tells nothing, for links of the image.
     pub(super) fn devices(&mut self) {
         let bind = self.has_user_namespace();
-        let devices = &self.spec.linux.devices;
-        let has = |name: &CStr| {
-            let in_dev = |path: &CStr| path.to_bytes().strip_prefix(b"/dev/") == Some(name.to_bytes());
-            name != PTMX && devices.iter().any(|device| in_dev(&clean(&device.path)))
-        };
+        let devices = self.spec.linux.devices.iter().enumerate();
+        let nodes: Vec<_> = devices.filter_map(|(index, device)| Some((index, node(device, bind)?))).collect();
+        let has = |name: &CStr| nodes.iter().any(|(_, node)| name_in_dev(&node.path) == Some(name.to_bytes()));
         let without = LINKS.iter().map(|(name, _)| *name).filter(|name| has(name)).collect();
         self.init(Some(Pointer::new("/linux/devices")), DefaultDevices { bind, without });
-        for (index, device) in self.spec.linux.devices.iter().enumerate() {
-            let Some(node) = node(device, bind) else { continue };
+        for (index, node) in nodes {
             let store = self.plan.nodes.clone().map(|store| (store, index));
             let node = Node { store, ..node };
             self.init(Some(Pointer::at("/linux/devices/#", index)), node);

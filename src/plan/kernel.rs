@@ -31,17 +31,12 @@ impl Compiler<'_> {
     /// `kernel.domainname`, which Docker writes for `--domainname`. Its file belongs to the host's root whatever the user
     /// namespace; setdomainname(2) asks for a capability over the uts namespace. Later than `domainname`, as by runc.
     fn domain_parameter(&mut self) {
-        let mut parameters = self.spec.linux.sysctl.iter();
-        let Some((name, value)) = parameters.find(|(name, _)| sysctl::file(name) == sysctl::DOMAIN_NAME) else {
-            return;
-        };
+        let Some((name, value)) = sysctl::domain_name(self.spec) else { return };
         let from = match name.contains('/') {
             true => Pointer::new("/linux/sysctl/kernel~1domainname"),
             false => Pointer::new("/linux/sysctl/kernel.domainname"),
         };
-        // The file would take no more than a line.
-        let line = value.bytes().split(|byte| *byte == b'\n').next().unwrap_or_default();
-        self.init(Some(from), DomainName(CString::new(line).expect("a part of a string without NUL")));
+        self.init(Some(from), DomainName(CString::new(value).expect("a part of a string without NUL")));
     }
 
     /// What takes privileges, and neither descriptors nor files.

@@ -45,7 +45,7 @@ impl<'a> Compiler<'a> {
         let [mut early, mut late] = [Vec::new(), Vec::new()];
         let mut places = Places::default();
         for (index, entry) in self.spec.mounts.iter().enumerate() {
-            if is_cgroup(entry) || entry.options.copy_up || places.meet(&entry.destination) {
+            if entry.is_cgroup() || entry.options.copy_up || places.meet(&entry.destination) {
                 places.0.insert(entry.destination.to_bytes());
                 late.push(index);
             } else {
@@ -61,7 +61,7 @@ impl<'a> Compiler<'a> {
         let destination = entry.destination.to_owned();
         let (seal_later, keep) = (self.sealing.later.contains(&index), self.sealing.kept.contains(&index));
         let mut options = entry.options.clone();
-        if is_cgroup(entry) {
+        if entry.is_cgroup() {
             let view = self.cgroup_view(entry.kind() == Some(c"cgroup2"));
             let Some(view) = self.note(view.map_err(|error| error.from_property(Pointer::at("/mounts/#/type", index))))
             else {
@@ -290,16 +290,4 @@ impl Places<'_> {
         above.chain([path]).any(|place| self.0.contains(place))
             || self.0.range(&*below..).next().is_some_and(|first| first.starts_with(&below))
     }
-}
-
-/// Whether an entry shows the cgroups.
-pub(super) fn is_cgroup(entry: &Entry) -> bool {
-    !entry.is_bind()
-        && !entry.options.remount
-        && matches!(entry.kind().map(CStr::to_bytes), Some(b"cgroup" | b"cgroup2"))
-}
-
-/// Whether an entry makes a file system in memory, which is empty and nobody else's.
-pub(super) fn is_in_memory(entry: &Entry) -> bool {
-    !entry.is_bind() && matches!(entry.kind().map(CStr::to_bytes), Some(b"tmpfs" | b"ramfs"))
 }

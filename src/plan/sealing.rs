@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 
 use super::Compiler;
-use super::mounts::{is_cgroup, is_in_memory, is_root};
+use super::mounts::is_root;
 use crate::bundle::mount::Mount as Entry;
 use crate::pointer::Pointer;
 use crate::rootfs::file_system::WITHOUT_DEVICE;
@@ -57,8 +57,8 @@ impl Compiler<'_> {
             };
             let seal = SealReadOnly {
                 destination: destination.to_owned(),
-                own: is_in_memory(mount) || self.is_tree_of_v1(mount),
-                file_system: is_in_memory(mount) && mounted.read_only.iter().any(remounts),
+                own: mount.is_in_memory() || self.is_tree_of_v1(mount),
+                file_system: mount.is_in_memory() && mounted.read_only.iter().any(remounts),
             };
             sealing.at_the_end.insert(*last, seal);
         }
@@ -79,7 +79,7 @@ impl Compiler<'_> {
             }
             let Some(mounted) = all.get_mut(destination) else { continue };
             let mount = &self.spec.mounts[mounted.index];
-            if entry.options.remount && !is_cgroup(mount) {
+            if entry.options.remount && !mount.is_cgroup() {
                 changed.insert(mounted.index);
             }
             if !self.may_be_sealed(mount) {
@@ -105,7 +105,7 @@ impl Compiler<'_> {
             return entry.options.all.set & attr::RDONLY == 0 && (entry.is_bind() || without_device);
         }
         let in_dev = &*entry.destination == c"/dev" && without_device;
-        (is_in_memory(entry) || self.is_tree_of_v1(entry) || in_dev) && !entry.is_bind()
+        (entry.is_in_memory() || self.is_tree_of_v1(entry) || in_dev) && !entry.is_bind()
     }
 
     /// Whether an entry shows a tmpfs with the hierarchies of cgroup v1. There is one cgroup2 for the whole host.

@@ -14,8 +14,8 @@ use crate::rootfs::devices::is_null;
 use crate::sys::fd;
 
 /// Fits the three streams to the container: what is the host's /dev/null becomes the container's, open
-/// for both directions (callers open it one way only); files that are open for writing, pipes and sockets become the user's, so that the
-/// program may open /dev/stdout again, and so does the container's own terminal.
+/// for both directions (callers open it one way only); files that are open for writing, pipes and sockets become the
+/// user's, so that the program may open /dev/stdout again, and so does the container's own terminal.
 #[derive(PartialEq)]
 pub struct Stdio {
     /// The user that the program runs as.

@@ -1,6 +1,7 @@
 //! What every test on real bundles needs: the binary, a bundle with busybox, and a clean host after it.
 #![allow(dead_code, unused_imports)] // each test binary uses its part
 
+pub mod cli;
 pub mod limits;
 pub mod observe;
 pub mod running;
@@ -8,7 +9,7 @@ mod skip;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -507,4 +508,45 @@ pub fn can_map_tmpfs() -> bool {
     let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next(), numbers.next()) >= (Some(6), Some(3))
+}
+
+/// Puts a namespace in the place of those of its kind.
+pub fn set_namespace(config: &mut Value, entry: Value) {
+    let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+    list.retain(|namespace| namespace["type"] != entry["type"]);
+    list.push(entry);
+}
+
+/// Gives the directories of a tree to an id of the host. Its files stay: what is linked (busybox) is the host's own.
+pub fn give(path: &Path, id: u32) {
+    std::os::unix::fs::chown(path, Some(id), Some(id)).unwrap();
+    for entry in std::fs::read_dir(path).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            give(&entry.path(), id);
+        }
+    }
+}
+
+/// Is set when its thread ends, also by a panic: the other threads must not wait for ever.
+pub struct SetAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does something while `a` and `b` in a directory are exchanged again and again.
+pub fn while_exchanged<T>(directory: &Path, act: impl FnOnce() -> T) -> T {
+    use nix::fcntl::{RenameFlags, renameat2};
+    let (is_over, directory) = (AtomicBool::new(false), std::fs::File::open(directory).unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                renameat2(&directory, c"a", &directory, c"b", RenameFlags::RENAME_EXCHANGE).unwrap();
+            }
+        });
+        let _end = SetAtEnd(&is_over);
+        act()
+    })
 }
