@@ -1,5 +1,6 @@
 //! Where in config.json a thing comes from: an RFC 6901 JSON pointer that costs nothing to carry.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A pattern such as `/mounts/#/options/#` and the numbers that stand in it, so that a step can
@@ -27,9 +28,17 @@ impl Pointer {
     }
 }
 
-/// The pointer of what an object has under a name that the config chose: RFC 6901 escapes `~` and `/`.
+/// A name as part of a pointer: RFC 6901 escapes `~` and `/`.
+pub fn escaped(name: &str) -> Cow<'_, str> {
+    match name.contains(['~', '/']) {
+        true => name.replace('~', "~0").replace('/', "~1").into(),
+        false => name.into(),
+    }
+}
+
+/// The pointer of what an object has under a name that the config chose.
 pub fn of_name(object: &str, name: &str) -> String {
-    format!("{object}/{}", name.replace('~', "~0").replace('/', "~1"))
+    format!("{object}/{}", escaped(name))
 }
 
 impl fmt::Display for Pointer {

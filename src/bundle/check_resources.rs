@@ -4,7 +4,7 @@ use super::problems::Problems;
 use super::problems::wrong;
 use super::resources::{Memory, Resources};
 use crate::error::Result;
-use crate::pointer::Pointer;
+use crate::pointer::{Pointer, of_name};
 
 /// Files of a cgroup that are no limits: they move or stop processes, or change what the cgroup is for.
 const NO_LIMITS: [&str; 6] =
@@ -108,7 +108,7 @@ fn check_key(key: &str, found: &mut Problems) {
     } else {
         return;
     };
-    let pointer = format!("/linux/resources/unified/{}", key.replace('~', "~0").replace('/', "~1"));
+    let pointer = of_name("/linux/resources/unified", key);
     found.error(wrong(pointer, format!("unified resource {key:?} {what}")));
 }
 

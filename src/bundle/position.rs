@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use crate::pointer::escaped;
+
 /// The depth to which serde_json reads; what lies deeper is skipped as one value.
 const DEEPEST: usize = 128;
 
@@ -122,11 +124,7 @@ impl<'a> Positions<'a> {
         if start == 0 {
             return index.to_string().into();
         }
-        let name = std::str::from_utf8(&self.text[start as usize..end as usize]).unwrap_or("");
-        match name.contains(['~', '/']) {
-            true => name.replace('~', "~0").replace('/', "~1").into(),
-            false => name.into(),
-        }
+        escaped(std::str::from_utf8(&self.text[start as usize..end as usize]).unwrap_or(""))
     }
 }
 

@@ -26,6 +26,21 @@ impl Problems {
         self.warnings.push(warning);
     }
 
+    /// Whether there are more errors than `check` reports, so that none needs to be looked for.
+    pub fn is_full(&self) -> bool {
+        self.errors.len() > MOST
+    }
+
+    /// Removes what nobody would read, and reports that there was more.
+    pub fn shorten(&mut self) {
+        for (list, what) in [(&mut self.warnings, "warnings"), (&mut self.errors, "errors")] {
+            if list.len() > MOST {
+                list.truncate(MOST);
+                list.push(more_than(MOST, what));
+            }
+        }
+    }
+
     /// Finds the line of each in the text and puts them into its order.
     pub fn locate(&mut self, text: &[u8]) {
         let positions = Positions::new(text);
@@ -40,4 +55,9 @@ impl Problems {
 /// An error of a property.
 pub(super) fn wrong(pointer: impl std::fmt::Display, message: impl Into<String>) -> Error {
     Error::new(message).from_property(pointer)
+}
+
+/// That a list ends here.
+pub(super) fn more_than(number: usize, what: &str) -> Error {
+    Error::new(format!("there are more than {number} {what}; the rest is not looked at"))
 }

@@ -3,9 +3,10 @@
 
 use serde_json::Value;
 
-use super::problems::{MOST, Problems};
+use super::problems::{MOST, Problems, more_than};
 use super::{Spec, check, read, unknown};
 use crate::error::Error;
+use crate::sys::allocator;
 
 /// The bytes that are read again for errors of type, each of which costs another reading.
 const MOST_READ: usize = 32 << 20;
@@ -28,10 +29,18 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
         }
         return (found, None);
     };
-    // Of what stands twice the reading below sees only the last.
-    found.errors.extend(first.err().filter(|error| error.message.contains("duplicate field")));
     let mut left_out = LeftOut::default();
-    let Some(mut spec) = well_typed(&mut value, &mut left_out, &mut found) else { return (found, None) };
+    let mut spec = match first {
+        Ok(spec) => spec,
+        Err(error) => {
+            // serde_json keeps only the last of duplicate keys.
+            found.errors.extend(Some(error).filter(|error| error.message.contains("duplicate field")));
+            match well_typed(&mut value, &mut left_out, &mut found) {
+                Some(spec) => spec,
+                None => return (found, None),
+            }
+        }
+    };
     let mut checked = Problems::default();
     check::check(&spec, &mut checked);
     let told = |error: &Error| found.errors.iter().any(|earlier| follows(earlier, error));
@@ -40,14 +49,11 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
     found.errors.extend(errors);
     checked.warnings.extend(unknown::properties(&value));
     found.warnings.extend(checked.warnings.drain(..).take(MOST + 1).map(|warning| original(warning, &left_out)));
-    for (list, what) in [(&mut found.warnings, "warnings"), (&mut found.errors, "errors")] {
-        if list.len() > MOST {
-            list.truncate(MOST);
-            list.push(more_than(MOST, what));
-        }
-    }
-    if found.errors.len() > MOST {
+    if found.is_full() {
         return (found, None);
+    }
+    if checked.errors.is_empty() {
+        return (found, Some((spec, left_out)));
     }
     // From the end, so that the pointers of the rest stay right.
     let mut pointers: Vec<_> = checked.errors.into_iter().filter_map(|error| error.pointer).collect();
@@ -60,10 +66,6 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
     (found, Some((spec, left_out)))
 }
 
-fn more_than(number: usize, what: &str) -> Error {
-    Error::new(format!("there are more than {number} {what}; the rest is not looked at"))
-}
-
 /// Pointers in the order of the text, as far as elements of lists go: 2 before 10.
 fn by_number(one: &str, other: &str) -> std::cmp::Ordering {
     let parts = |pointer: &str| {
@@ -74,6 +76,8 @@ fn by_number(one: &str, other: &str) -> std::cmp::Ordering {
 
 /// The spec without what is of the wrong type.
 fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -> Option<Spec> {
+    // What one reading took serves the next.
+    allocator::last();
     let mut read_again = 0;
     loop {
         // The positions of what is read now are those of another text: only its pointers are of use.

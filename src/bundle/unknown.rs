@@ -1,5 +1,7 @@
 //! Properties that the specification does not know: ignored, as it demands, but perhaps misspelt.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 use super::device::{self, Device};
@@ -17,46 +19,58 @@ use super::scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Personality, 
 use super::spec::Root;
 use super::{Spec, idmap, seccomp};
 use crate::error::Error;
+use crate::pointer::escaped;
 
 /// A warning for each property of a config.json that has no meaning.
 pub fn properties(config: &Value) -> Vec<Error> {
     let mut found = Vec::new();
-    look(config, "", "", &mut found);
+    look(config, &mut String::new(), &mut String::new(), &mut found);
     found
 }
 
 /// The same for `linux.resources` alone, as `update` is given them; pointers begin there.
 pub fn resources(resources: &Value) -> Vec<Error> {
     let mut found = Vec::new();
-    look(resources, "", "/linux/resources", &mut found);
+    look(resources, &mut String::new(), &mut "/linux/resources".into(), &mut found);
     found
 }
 
 /// Walks the text with two paths: the pointer, and its pattern, in which `#` stands for any element and `*` for
 /// any name.
-fn look(value: &Value, pointer: &str, pattern: &str, found: &mut Vec<Error>) {
+fn look(value: &Value, pointer: &mut String, pattern: &mut String, found: &mut Vec<Error>) {
+    let lengths = (pointer.len(), pattern.len());
     match value {
         Value::Array(list) => {
             for (index, element) in list.iter().enumerate() {
-                look(element, &format!("{pointer}/{index}"), &format!("{pattern}/#"), found);
+                let _ = write!(pointer, "/{index}");
+                pattern.push_str("/#");
+                look(element, pointer, pattern, found);
+                pointer.truncate(lengths.0);
+                pattern.truncate(lengths.1);
             }
         }
         Value::Object(object) => {
             let names = Names::of(pattern);
             for (name, value) in object {
-                let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+                let _ = write!(pointer, "/{}", escaped(name));
+                pattern.push('/');
                 match &names {
-                    Names::Any => look(value, &pointer, &format!("{pattern}/*"), found),
+                    Names::Any => {
+                        pattern.push('*');
+                        look(value, pointer, pattern, found);
+                    }
                     Names::These(known) => {
-                        let pattern = format!("{pattern}/{name}");
+                        pattern.push_str(name);
                         match known.contains(&name.as_str()) {
-                            true => look(value, &pointer, &pattern, found),
+                            true => look(value, pointer, pattern, found),
                             false if found.len() > MOST => return,
                             false if WITHOUT_EFFECT.contains(&pattern.as_str()) => {}
-                            false => found.push(warning(&pointer, name, known)),
+                            false => found.push(warning(pointer, name, known)),
                         }
                     }
                 }
+                pointer.truncate(lengths.0);
+                pattern.truncate(lengths.1);
             }
         }
         _ => {}

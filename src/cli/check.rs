@@ -15,7 +15,6 @@ use crate::container::create;
 use crate::error::{Context, Error, Result};
 use crate::escape;
 use crate::plan::Options;
-use crate::sys::allocator;
 
 /// Checks a bundle.
 #[derive(Args, Debug)]
@@ -36,8 +35,6 @@ impl Command for Check {
     const ABOUT: &'static str = "Tell everything that is wrong with a bundle, on this host, at once";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        // A config is read again for each error; what that took is used again.
-        allocator::last();
         let text = bundle::read_text(&self.bundle)?;
         let (mut found, rest) = survey::all(&text);
         if let Some((spec, left_out)) = rest {
@@ -49,6 +46,7 @@ impl Command for Check {
             found.errors.extend(here.errors.into_iter().map(|error| original(error, &left_out)));
             found.warnings.extend(here.warnings.into_iter().map(|warning| original(warning, &left_out)));
         }
+        found.shorten();
         found.locate(&text);
         let failed = !found.errors.is_empty() || (self.strict && !found.warnings.is_empty());
         if self.json { print_json(&as_json(&found)) } else { print_text(&as_text(&found)) }?;

@@ -43,6 +43,9 @@ const NAMESPACES: &[(CloneFlags, &str)] = &[
 /// Asks the host about each step.
 pub fn probe(plan: &Plan, found: &mut Problems) {
     for Step { from, action } in plan.parent.iter().chain(&plan.init).chain(&plan.later) {
+        if found.is_full() {
+            return;
+        }
         let mut tell = |result: Result<()>| {
             let from = from.unwrap_or(Pointer::new("/linux"));
             found.errors.extend(result.err().map(|error| error.from_property(from)));
@@ -55,7 +58,7 @@ pub fn probe(plan: &Plan, found: &mut Problems) {
             Action::Mount(mount) => self::mount(mount, *from, found),
             Action::Limit(limit) => found.warnings.extend(memory::too_small(&limit.write)),
             Action::MoveLink(link) => tell(self::link(link)),
-            Action::Sysctl(sysctl) => sysctl.0.iter().for_each(|setting| tell(parameter(setting))),
+            Action::Sysctl(sysctl) => parameters(&sysctl.0, found),
             Action::Rlimit(limit) => tell(self::limit(limit)),
             // Only the kernel knows how far down it lets ferrun go; this process does nothing else.
             Action::OomScoreAdj(score) => tell(score.run()),
@@ -149,14 +152,24 @@ fn link(link: &MoveLink) -> Result<()> {
     found.what(|| format!("find network device {name:?}")).map_err(|error| error.from_property(pointer(name)))
 }
 
+fn parameters(settings: &[Setting], found: &mut Problems) {
+    for setting in settings {
+        if found.is_full() {
+            return;
+        }
+        let error = parameter(&setting.file).err();
+        found.errors.extend(error.map(|error| error.from_property(&setting.pointer)));
+    }
+}
+
 /// The parameter's file, in ferrun's own namespaces: those of the container have the same, except for what
 /// each network link has.
-fn parameter(setting: &Setting) -> Result<()> {
-    let file = setting.file.to_string_lossy();
+fn parameter(file: &CStr) -> Result<()> {
+    let file = file.to_string_lossy();
     let of_a_link = file.contains("/conf/") || file.contains("/neigh/");
     match of_a_link || exists(&Path::new("/proc").join(&*file))? {
         true => Ok(()),
-        false => Err(Error::new(format!("this kernel has no parameter /proc/{file}")).from_property(&setting.pointer)),
+        false => Err(Error::new(format!("this kernel has no parameter /proc/{file}"))),
     }
 }
 

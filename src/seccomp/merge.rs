@@ -36,11 +36,13 @@ impl Tree {
         }
     }
 
+    #[inline]
     pub(super) fn tests_alike(&self, old: Id, new: Id) -> bool {
         self.nodes[old].test == self.nodes[new].test
     }
 
     /// Whether a node of a level stands behind another.
+    #[inline]
     pub(super) fn stands_behind(&self, node: Id, other: Id) -> bool {
         let (node, other) = (&self.nodes[node], &self.nodes[other]);
         let order = (node.test.word, node.rank).cmp(&(other.test.word, other.rank));
@@ -61,14 +63,17 @@ impl Tree {
     fn all_below_do(&mut self, of: Option<Id>, action: Action) -> Result<bool> {
         let Some(of) = of.filter(|of| self.nodes[*of].mark != self.mark) else { return Ok(true) };
         self.nodes[of].mark = self.mark;
-        for node in self.level(of)? {
+        let mut next = Some(self.first(of)?);
+        for _ in 0..=self.nodes.len() {
+            let Some(node) = next else { return Ok(true) };
             for side in self.nodes[node].sides {
                 if side.action.is_some_and(|one| one != action) || !self.all_below_do(side.next, action)? {
                     return Ok(false);
                 }
             }
+            next = self.nodes[node].after;
         }
-        Ok(true)
+        Err(Trouble::Endless)
     }
 
     /// Removes a node, and those that do nothing; gives how many are gone. One that is held elsewhere is
@@ -174,18 +179,30 @@ impl Tree {
         let Some(of) = of else { return Ok(0) };
         let (mut gone, left) = self.let_go(of)?;
         let Some(of) = left else { return Ok(gone) };
-        let level = self.level(of)?;
-        let inside =
-            |node: &Id| u32::from(self.nodes[*node].before.is_some()) + u32::from(self.nodes[*node].after.is_some());
-        if level.iter().any(|node| self.nodes[*node].holders > inside(node)) {
+        let first = self.first(of)?;
+        if self.is_held_outside(first)? {
             return Ok(gone);
         }
-        let mut left = Some(level[0]);
+        let mut left = Some(first);
         while let Some(node) = left {
             let (more, next) = self.let_go(node)?;
             (gone, left) = (gone + more, next);
         }
         Ok(gone)
+    }
+
+    /// Whether more than their neighbours hold one of these nodes, from the first of their level.
+    fn is_held_outside(&self, first: Id) -> Result<bool> {
+        let mut next = Some(first);
+        for _ in 0..=self.nodes.len() {
+            let Some(id) = next else { return Ok(false) };
+            let node = &self.nodes[id];
+            if node.holders > u32::from(node.before.is_some()) + u32::from(node.after.is_some()) {
+                return Ok(true);
+            }
+            next = node.after;
+        }
+        Err(Trouble::Endless)
     }
 
     /// Adds nodes to a level that is not empty.

@@ -74,9 +74,11 @@ impl Pruning<'_> {
             let stop = if self.tree.tests_alike(old, new) {
                 self.prune_alike(old, new, *state, &mut pruned)?
             } else if self.tree.stands_behind(old, new) {
-                has(*state, NEW_BELOW) || self.prune_below(old, new, *state | OLD_BELOW, &mut pruned)?
+                has(*state, NEW_BELOW)
+                    || !self.tree.is_leaf(old) && self.prune_below(old, new, *state | OLD_BELOW, &mut pruned)?
             } else {
-                has(*state, OLD_BELOW) || self.prune_below(old, new, *state | NEW_BELOW, &mut pruned)?
+                has(*state, OLD_BELOW)
+                    || !self.tree.is_leaf(new) && self.prune_below(old, new, *state | NEW_BELOW, &mut pruned)?
             };
             if stop {
                 break true;
@@ -114,14 +116,16 @@ impl Pruning<'_> {
             let Some(held) = held else { return Ok(false) };
             old = held;
         }
-        if !self.tree.all_do(Some(old), self.action)? || !has(pruned.state, MATCH) {
+        let covers = has(pruned.state, MATCH | NEW_ENDS | OLD_BELOW);
+        let covered = has(pruned.state, MATCH | OLD_ENDS | NEW_BELOW);
+        if !(covers || covered) || !self.tree.all_do(Some(old), self.action)? {
             return Ok(false);
         }
-        if has(pruned.state, NEW_ENDS | OLD_BELOW) {
+        if covers {
             pruned.gone += self.tree.remove(old)?;
             return Ok(self.tree.root.is_none());
         }
-        Ok(has(pruned.state, OLD_ENDS | NEW_BELOW))
+        Ok(true)
     }
 
     /// Looks below, in the tree or in the rule. Gives whether the level is done.

@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Bytes of .bss that serve before the first mmap: untouched pages of it cost nothing.
 const ARENA: usize = 256 * 1024;
-/// Smallest piece asked of the kernel once the arena is used up.
+/// Smallest piece asked of the kernel once the arena is used up. Each further one is twice as large, so that there are
+/// few for [`Bump::owns`] to look at.
 const CHUNK: usize = 1024 * 1024;
+/// The largest, unless one block is larger.
+const LARGEST: usize = 64 * CHUNK;
 
 /// An allocator whose blocks are never freed; only the newest one grows or is given back in place.
 pub struct Bump {
@@ -53,7 +56,10 @@ impl Bump {
             self.end.store(start + ARENA, Relaxed);
             return true;
         }
-        let length = (size + size_of::<Header>()).max(CHUNK).next_multiple_of(4096);
+        // SAFETY: it is the header of a piece, which is never unmapped and not written again.
+        let last = unsafe { (self.newest.load(Relaxed) as *const Header).as_ref() };
+        let usual = last.map_or(CHUNK, |last| (2 * last.length).min(LARGEST));
+        let length = (size + size_of::<Header>()).max(usual).next_multiple_of(4096);
         // SAFETY: an anonymous private mapping at an address of the kernel's choice aliases nothing.
         let piece = unsafe {
             libc::mmap(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::cgroup::systemd::text;
 use crate::cgroup::systemd::value::{Property, Value};
 use crate::error::{self, Error};
+use crate::pointer::of_name;
 
 const PREFIX: &str = "org.systemd.property.";
 /// Those that say which processes are the container's, and where its cgroup is.
@@ -18,7 +19,7 @@ const MICRO: i128 = 1_000_000;
 pub fn properties(annotations: &BTreeMap<String, String>) -> error::Result<Vec<Property>> {
     let named = annotations.iter().filter_map(|(key, text)| Some((key, key.strip_prefix(PREFIX)?, text)));
     let read = |(key, name, text): (&String, &str, &String)| {
-        let pointer = format!("/annotations/{}", key.replace('~', "~0").replace('/', "~1"));
+        let pointer = of_name("/annotations", key);
         property(name, text)
             .map(|property| property.from(&pointer))
             .map_err(|why| Error::new(format!("annotation {key}={text}: {why}")).from_property(&pointer))
@@ -107,7 +108,7 @@ mod tests {
             ("Slice", "'a.slice'"),
         ] {
             let error = read(&format!("org.systemd.property.{name}"), text).expect_err(name);
-            let pointer = format!("/annotations/org.systemd.property.{}", name.replace('~', "~0").replace('/', "~1"));
+            let pointer = of_name("/annotations", &format!("org.systemd.property.{name}"));
             assert_eq!(error.pointer.as_deref(), Some(&*pointer));
         }
     }
