@@ -758,3 +758,13 @@ fn a_ptmx_of_the_config_is_not_created_outside() {
     let explained = bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).ok();
     assert!(!explained.contains("create what the host does not have"), "{explained}");
 }
+
+#[test]
+fn a_locked_option_of_the_host_is_explained() {
+    need_root!();
+    let bundle = mapped("true").with(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({ "destination": "/mnt", "source": "/opt", "options": ["bind", "exec"] }));
+    });
+    bundle.run_after("mount -t tmpfs -o noexec none /opt").refused("access times of a mount of the host");
+}

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -40,7 +41,7 @@ impl Oom {
         let what = |file: &str| format!("watch {path}/{file}");
         if let View::V2(_) = view {
             return match Events::open(path, "memory.events") {
-                Err(nix::errno::Errno::ENOENT) => Ok(None),
+                Err(Errno::ENOENT) => Ok(None),
                 Err(errno) => Err(errno).what(|| what("memory.events")),
                 Ok(events) => {
                     let killed = events.value("oom_kill").what(|| what("memory.events"))?;
@@ -65,16 +66,22 @@ impl Oom {
     }
 
     /// Whether the container ran out of memory since the last look. None: its cgroup is gone.
-    pub fn happened(&mut self) -> Option<bool> {
+    pub fn happened(&mut self) -> Result<Option<bool>> {
         match self {
             Oom::V1 { told, control } => {
-                let news = told.read().is_ok();
-                Path::new(control.as_str()).exists().then_some(news)
+                let news = match told.read() {
+                    Ok(_) => true,
+                    Err(Errno::EAGAIN) => false,
+                    Err(errno) => return Err(errno).what(|| "read the memory events"),
+                };
+                let exists = Path::new(control.as_str()).try_exists().what(|| format!("look for {control}"))?;
+                Ok(exists.then_some(news))
             }
-            Oom::V2 { events, killed } => {
-                let now = events.value("oom_kill").ok()?;
-                Some(now > std::mem::replace(killed, now))
-            }
+            Oom::V2 { events, killed } => match events.value("oom_kill") {
+                Ok(now) => Ok(Some(now > std::mem::replace(killed, now))),
+                Err(Errno::ENODEV) => Ok(None),
+                Err(errno) => Err(errno).what(|| "read the memory events"),
+            },
         }
     }
 }

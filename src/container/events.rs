@@ -79,7 +79,7 @@ pub fn watch(root: &Root, id: &Id, interval: Duration, tell: Tell) -> Result<()>
         let ended = ready.next().unwrap_or(true);
         // The kernel may hold news back for some milliseconds, but not from who looks: so also at the end.
         if ready.next().unwrap_or(false) || ended {
-            match memory.as_mut().map(Oom::happened) {
+            match memory.as_mut().map(Oom::happened).transpose()? {
                 Some(Some(true)) if !tell(&Event::oom(&state)) => return Ok(()),
                 Some(None) => memory = None,
                 _ => {}

@@ -47,8 +47,10 @@ fn create_and_start(request: &Request, interrupt: Option<&Interrupt>) -> Result<
     if let Err(error) = poststart(&created.state, interrupt.map(AsFd::as_fd)) {
         // As its parent, ferrun has to take its status.
         created.process.kill_and_reap(&created.state.cgroup);
-        let _ = destroy(&request.id, &created.state, request.warn);
-        return Err(error);
+        return Err(match destroy(&request.id, &created.state, request.warn) {
+            Ok(()) => error,
+            Err(other) => error.note(other.to_string()),
+        });
     }
     Ok(created)
 }

@@ -76,10 +76,13 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     // One that was started by a command that was killed is waited for as well.
     page.start();
     let started = watch.until_executed(&mut || Ok(())).map_err(|ended| reason(ended, &state, page.phase()));
-    started.and_then(|()| poststart(&state, None)).inspect_err(|error| {
-        if error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) {
-            // The error that is told is the hook's.
-            let _ = destroy(id, &state, warn);
+    started.and_then(|()| poststart(&state, None)).map_err(|error| {
+        if !error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) {
+            return error;
+        }
+        match destroy(id, &state, warn) {
+            Ok(()) => error,
+            Err(other) => error.note(other.to_string()),
         }
     })?;
     let _ = directory.remove(exec_fifo::FIFO);

@@ -93,7 +93,7 @@ impl Mount {
         let Attributes { set, clear } = self.options.here;
         if !self.options.here.is_empty() {
             let change = MountAttr { set, clear, ..MountAttr::default() };
-            mount::mount_setattr(&tree, false, &change).what(|| format!("set options of {self}"))?;
+            mount::mount_setattr(&tree, false, &change).map_err(|errno| not_set("options", self, errno))?;
         }
         if let Some(idmap) = &self.idmap {
             idmap.apply(&tree, None, self)?;
@@ -124,12 +124,22 @@ impl Mount {
     }
 }
 
+fn not_set(options: &str, what: &dyn fmt::Display, errno: Errno) -> Error {
+    let error = Error::os(format!("set {options} of {what}"), errno);
+    match errno {
+        Errno::EPERM => error.hint(
+            "in a user namespace, ro, nosuid, nodev, noexec and the access times of a mount of the host cannot be changed",
+        ),
+        _ => error,
+    }
+}
+
 /// Sets what holds for the mounts below, too, and the propagation.
 pub(super) fn set_mount_options(tree: &OwnedFd, options: &Options, what: &dyn fmt::Display) -> Result<()> {
     let Attributes { set, clear } = options.all;
     if set | clear != 0 {
         let change = MountAttr { set, clear, ..MountAttr::default() };
-        mount::mount_setattr(tree, true, &change).what(|| format!("set recursive options of {what}"))?;
+        mount::mount_setattr(tree, true, &change).map_err(|errno| not_set("recursive options", what, errno))?;
     }
     for (kind, recursive) in &options.propagation {
         let change = MountAttr { propagation: *kind, ..MountAttr::default() };
