@@ -191,7 +191,7 @@ actions! {
     /// A limit of setrlimit(2).
     Rlimit(Rlimit) = "limit",
     /// The working directory, where it is missing.
-    MakeWorkingDirectory(MakeWorkingDirectory) = "cwd",
+    MakeWorkingDirectory(MakeWorkingDirectory) = "mkdir",
     /// The working directory.
     WorkingDirectory(WorkingDirectory) = "cwd",
     /// The standard streams.

@@ -32,7 +32,7 @@ impl MakeWorkingDirectory {
 
 impl fmt::Display for MakeWorkingDirectory {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}, created if it is missing", self.0.to_string_lossy())
+        write!(f, "{}, if it is missing", self.0.to_string_lossy())
     }
 }
 
