@@ -2,11 +2,17 @@
 
 mod common;
 
+use std::fs::{File, OpenOptions};
 use std::io::{IoSliceMut, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use common::observe::descriptors;
+use common::running::Running;
 use common::{Bundle, Done, wait_until};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
@@ -226,7 +232,6 @@ fn the_path_of_an_agent_may_be_longer_than_an_address() {
 #[test]
 fn an_agent_is_given_a_listener_and_nothing_else_of_the_init() {
     need_root!();
-    use std::os::unix::fs::FileExt;
     for round in 0..20 {
         let (bundle, listener) = bundle(&MKDIR, "mkdir /dev/shm/d 2>/dev/null");
         listener.set_nonblocking(true).unwrap();
@@ -246,12 +251,44 @@ fn an_agent_is_given_a_listener_and_nothing_else_of_the_init() {
         }
         let mut word = [0; 4];
         if done.status == 0 {
-            std::fs::File::open(&page).unwrap().read_exact_at(&mut word, 4).unwrap();
+            File::open(&page).unwrap().read_exact_at(&mut word, 4).unwrap();
             assert_eq!(word, [u8::MAX; 4], "round {round}: the init still waits");
         }
         bundle.delete_force().ok();
         bundle.assert_nothing_left_soon("create");
     }
+}
+
+/// The page of a foreground `run` has no name: this is its file among ferrun's own.
+fn page_of(run: &Running) -> File {
+    let pid = i64::from(run.pid());
+    let is_page = |target: &Path| target.to_string_lossy().contains("memfd:start.page");
+    let page = descriptors(pid).into_iter().find(|(_, target)| is_page(target)).expect("a page").0;
+    OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/fd/{page}")).unwrap()
+}
+
+/// What the page says of a listener once the agent has it is the word of whoever controls the init by then.
+#[test]
+fn a_listener_is_taken_once() {
+    need_root!();
+    let (bundle, listener) = bundle(&MKDIR, "true");
+    let wait = "touch /tmp/hook; while [ ! -e /tmp/go ]; do sleep 0.01; done";
+    let hook = json!([{"path": "/bin/busybox", "args": ["sh", "-c", wait]}]);
+    let bundle = bundle.set("/hooks/startContainer", hook).set("/root/readonly", json!(false));
+    let agent = std::thread::spawn(move || (accept(&listener), listener));
+    let run = Running::spawn(&bundle, &["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+    let (_descriptor, listener) = agent.join().unwrap();
+    let tmp = bundle.rootfs().join("tmp");
+    wait_until("the hook", || tmp.join("hook").exists());
+    // The number of the standard output and one more: no listener, which would be an error.
+    let page = page_of(&run);
+    page.write_all_at(&2u32.to_ne_bytes(), 4).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    std::fs::write(tmp.join("go"), "").unwrap();
+    run.wait().ok();
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "the agent is called twice");
+    bundle.assert_nothing_left_soon("run");
 }
 
 /// The pid in the first part of a state.
@@ -285,14 +322,14 @@ fn an_init_whose_listener_nobody_takes_ends() {
     let (bundle, listener) = bundle(&MKDIR, "true");
     let bundle = bundle.set("/annotations", json!({"a": "b".repeat(1 << 20)}));
     let create = ["create", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id];
-    let create = common::running::Running::spawn(&bundle, &create);
+    let create = Running::spawn(&bundle, &create);
     let (_descriptor, first, _stream) = accept(&listener);
     create.kill();
     let pid = pid_in(&first).as_raw().into();
     let begin = std::time::Instant::now();
     while common::observe::run_state(pid).is_some_and(|state| state != "Z") {
         assert!(begin.elapsed() < common::patience(20), "the init waits for ever");
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
     bundle.delete_force().ok();
     bundle.assert_nothing_left_soon("delete");
