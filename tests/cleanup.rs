@@ -74,6 +74,30 @@ fn a_run_in_a_user_namespace_that_fails_or_is_killed_at_a_step_of_the_parent_lea
     }
 }
 
+/// A mistake of ferrun's own is one line, and in the init ends nobody else: abort(3) would send its signal to the thread
+/// id that the C library remembers, which is the parent's.
+#[test]
+fn a_panic_at_any_step_is_one_line_and_status_1() {
+    need_root!();
+    let bundle = sleeper();
+    let plan = plan(&bundle);
+    for step in plan["steps"].as_array().unwrap() {
+        let (number, in_init) = (&step["number"], step["lane"] == "init");
+        let done = launch(&bundle, "run", &["--fault", &format!("panic@{number}")]);
+        done.refused("ferrun: internal error: panicked at src/launch/fault.rs");
+        let lines: Vec<&str> = done.stderr.lines().collect();
+        assert!(lines[0].contains(" a fault was asked for before \""), "panic@{number}: {done:?}");
+        if in_init {
+            let died = "ferrun: the container's first process died while it was set up (status 1)";
+            assert_eq!(lines[1..], [died], "panic@{number}: {done:?}");
+        } else {
+            assert_eq!(lines.len(), 1, "panic@{number}: {done:?}");
+            bundle.delete_force().ok();
+        }
+        bundle.assert_nothing_left_soon(&format!("run --fault panic@{number}"));
+    }
+}
+
 #[test]
 fn a_create_that_fails_at_any_step_leaves_nothing() {
     need_root!();

@@ -1,5 +1,5 @@
-//! Failures on demand, so that the tests can see what each step leaves behind: `--fault error@N` and
-//! `--fault kill@N`, hidden options of `create` and `run`.
+//! Failures on demand, so that the tests can see what each step leaves behind: `--fault error@N`, `--fault kill@N` and
+//! `--fault panic@N`, hidden options of `create` and `run`.
 
 use std::str::FromStr;
 
@@ -14,35 +14,48 @@ const KILL_PARENT: &str = "kill the parent, as --fault asks";
 pub struct Fault {
     /// The step's number, as `explain` prints it.
     pub step: usize,
-    /// Whether ferrun is killed (as by `kill -9`) instead of the step failing.
-    pub kill: bool,
+    /// How.
+    pub way: Way,
+}
+
+/// How a step fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With an error.
+    Error,
+    /// Ferrun is killed, as by `kill -9`.
+    Kill,
+    /// By a mistake of ferrun's own.
+    Panic,
 }
 
 impl FromStr for Fault {
     type Err = String;
     fn from_str(text: &str) -> std::result::Result<Fault, String> {
-        let parsed = match text.split_once('@') {
-            Some(("error", step)) => step.parse().map(|step| Fault { step, kill: false }),
-            Some(("kill", step)) => step.parse().map(|step| Fault { step, kill: true }),
-            _ => return Err("a fault is error@STEP or kill@STEP".into()),
+        let (way, step) = match text.split_once('@') {
+            Some(("error", step)) => (Way::Error, step),
+            Some(("kill", step)) => (Way::Kill, step),
+            Some(("panic", step)) => (Way::Panic, step),
+            _ => return Err("a fault is error@STEP, kill@STEP or panic@STEP".into()),
         };
-        parsed.map_err(|_| format!("{text:?} names no step"))
+        step.parse().map(|step| Fault { step, way }).map_err(|_| format!("{text:?} names no step"))
     }
 }
 
 impl Fault {
     /// Fails the step in its place. For a kill the init asks the parent, which it cannot see.
     pub(super) fn strike(self, in_init: bool, action: &Action) -> Result<()> {
-        match self.kill {
-            true if in_init => Err(Error::new(KILL_PARENT)),
-            true => Fault::kill_myself(),
-            false => Err(Error::new(format!("a fault was asked for before \"{action}\""))),
+        match self.way {
+            Way::Kill if in_init => Err(Error::new(KILL_PARENT)),
+            Way::Kill => Fault::kill_myself(),
+            Way::Panic => panic!("a fault was asked for before\n\"{action}\""),
+            Way::Error => Err(Error::new(format!("a fault was asked for before \"{action}\""))),
         }
     }
 
     /// Whether an error of the init stands for the parent's end.
     pub(super) fn is_kill(self, error: &Error) -> bool {
-        self.kill && error.message == KILL_PARENT
+        self.way == Way::Kill && error.message == KILL_PARENT
     }
 
     /// Ends this process as `kill -9` would.

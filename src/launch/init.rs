@@ -12,6 +12,7 @@ use nix::unistd::{fchdir, getpid};
 use super::channel::Channel;
 use super::confine::Confine;
 use super::death::no_execve;
+use super::fault::Way;
 use super::lane::Lane;
 use super::start_page::{Phase, StartPage};
 use super::trace::INIT;
@@ -91,7 +92,7 @@ pub fn main(launch: &Launch, channel: Channel<'static>, own: &[i32]) -> ! {
             lane.trace = lane.trace.filter(|_| !init.is_watched());
             if launch.waits_for_start() {
                 // There is no parent to kill any more.
-                lane.fault = lane.fault.filter(|fault| !fault.kill);
+                lane.fault = lane.fault.filter(|fault| fault.way != Way::Kill);
             }
         }
     }
