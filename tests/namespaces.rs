@@ -764,6 +764,49 @@ fn a_network_device_is_moved_with_what_it_has() {
     }
 }
 
+/// What `ip addr add` is told, on v0, and what `ip addr` says of the address inside; none: it is not moved.
+const ADDRESSES: &[(&str, Option<&str>)] = &[
+    ("10.1.2.3/24 brd 10.1.2.255", Some("inet 10.1.2.3/24 brd 10.1.2.255 scope global v0")),
+    ("10.1.3.3/24 noprefixroute", Some("inet 10.1.3.3/24 scope global noprefixroute v0")),
+    ("10.1.4.3/24 metric 77", Some("inet 10.1.4.3/24 metric 77 scope global v0")),
+    ("10.1.5.3 peer 10.1.5.4/32", Some("inet 10.1.5.3 peer 10.1.5.4/32 scope global v0")),
+    ("239.1.1.1/32 autojoin", Some("inet 239.1.1.1/32 scope global autojoin v0")),
+    ("10.1.6.3/24 valid_lft 1000 preferred_lft 500", None),
+    ("10.1.7.3/32 scope host", None),
+    ("fd01::5/64 nodad", Some("inet6 fd01::5/64 scope global nodad")),
+    ("fd02::5/64 nodad noprefixroute", Some("inet6 fd02::5/64 scope global nodad noprefixroute")),
+    ("fd03::5/64 nodad home", Some("inet6 fd03::5/64 scope global nodad home")),
+    ("fd04::5/64 nodad mngtmpaddr", Some("inet6 fd04::5/64 scope global nodad mngtmpaddr")),
+    ("ff0e::5/128 nodad autojoin", Some("inet6 ff0e::5/128 scope global nodad autojoin")),
+    ("fd05::5/64 nodad valid_lft 1000 preferred_lft 500", None),
+    ("fe80::5/64 nodad", None),
+];
+
+#[test]
+fn lasting_addresses_are_moved_with_their_flags_and_no_others() {
+    need_links!();
+    // What the host has has its own words for them.
+    let target = Bundle::new(&["sleep", "1000"]);
+    target.run_detached().ok();
+    let network = format!("/proc/{}/ns/net", target.state()["pid"]);
+    let bundle = Bundle::new(&["true"]).set("/linux/netDevices", json!({ "v0": {} }));
+    let bundle = bundle.with(|config| join(config, "network", &network));
+    let add = |(words, _): &(&str, _)| format!("ip addr add {words} dev v0\n");
+    let before = format!(
+        "ip link add v0 type veth peer name v1; ip link set v0 up; ip addr add 10.1.8.3/24 dev v1\n{}",
+        ADDRESSES.iter().map(add).collect::<String>()
+    );
+    let done = run_in_own(&["--net"], &bundle, &before, &format!("nsenter --net={network} ip -o addr show dev v0"));
+    assert_eq!(done.status, 0, "{done:?}");
+    let said = done.stdout.lines().filter_map(|line| Some(line.split_once(" v0    ")?.1.split('\\').next()?.trim()));
+    // The kernel itself adds one that the link has by its own address.
+    let mut found: Vec<&str> = said.filter(|said| !said.contains(" fe80::") || said.contains(" fe80::5/")).collect();
+    let mut wanted: Vec<&str> = ADDRESSES.iter().filter_map(|(_, said)| *said).collect();
+    found.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(found, wanted, "{done:?}");
+}
+
 #[test]
 fn network_devices_are_moved_to_a_joined_network_and_to_a_user_namespaces() {
     need_links!();
