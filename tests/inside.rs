@@ -213,6 +213,40 @@ fn masked_paths_are_empty_and_stay_so() {
     assert!(one.has("ro") && one.has("nosuid") && one.has("nodev") && one.has("noexec"), "{one:?}");
 }
 
+/// Whatever the hidden path was, its cover is root's and may be looked into, as any empty directory and /dev/null are.
+#[test]
+fn the_cover_of_a_masked_path_has_its_own_mode_and_owner() {
+    need_root!();
+    let script = "stat -c '%n %a %u:%g' /secret /file; ls -A /secret; cat /file; stat -c '%a %u:%g' /dev/null";
+    let bundle = Bundle::sh(script).with(writable).with(|config| {
+        config["linux"]["maskedPaths"] = json!(["/secret", "/file"]);
+        config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    });
+    let paths = ["secret", "file"].map(|name| bundle.rootfs().join(name));
+    std::fs::create_dir(&paths[0]).unwrap();
+    std::fs::write(&paths[1], "hidden").unwrap();
+    for path in &paths {
+        std::os::unix::fs::chown(path, Some(1000), Some(1000)).unwrap();
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    assert_eq!(bundle.run().ok(), "/secret 1777 0:0\n/file 666 0:0\n666 0:0");
+}
+
+/// The file system itself has no room, should somebody make its mount writable again.
+#[test]
+fn nothing_can_be_put_into_the_cover_of_a_masked_directory() {
+    need_root!();
+    let script = "mount -o remount,bind,rw /secret && touch /secret/x; ls -A /secret";
+    let bundle = Bundle::sh(script).with(writable).with(|config| {
+        config["linux"]["maskedPaths"] = json!(["/secret"]);
+        with_capabilities(config, &["CAP_SYS_ADMIN"]);
+    });
+    std::fs::create_dir(bundle.rootfs().join("secret")).unwrap();
+    let done = bundle.run();
+    assert!(done.stderr.contains("/secret/x: No space left on device"), "{done:?}");
+    assert_eq!(done.stdout, "", "{done:?}");
+}
+
 #[test]
 fn a_path_that_is_listed_twice_is_mounted_on_once() {
     need_root!();
