@@ -1,4 +1,4 @@
-//! What the commands print and write: state, list, spec, pid files, logs, explain, trace; and what of the
+//! What the commands print and write: state, list, spec, logs, explain, trace; and what of the
 //! caller's descriptors reaches the container.
 
 mod common;
@@ -332,51 +332,6 @@ fn a_rootless_spec_maps_its_caller() {
     assert!(!namespaces.contains(&"network"), "{namespaces:?}");
     assert_eq!(linux["uidMappings"], json!([{"containerID": 0, "hostID": uid, "size": 1}]));
     assert_eq!(linux["gidMappings"], json!([{"containerID": 0, "hostID": gid, "size": 1}]));
-}
-
-#[test]
-fn a_pid_file_has_the_pid_alone_and_nothing_beside_it() {
-    need_root!();
-    let bundle = Bundle::new(&["sleep", "100"]);
-    let dir = bundle.dir.join("pids");
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::write(dir.join("pid"), "from another container, and longer").unwrap();
-    bundle.create_with(&["--pid-file", dir.join("pid").to_str().unwrap()]).ok();
-    assert_eq!(std::fs::read_to_string(dir.join("pid")).unwrap(), bundle.state()["pid"].to_string());
-    assert_eq!(names_in(&dir), BTreeSet::from(["pid".to_owned()]));
-}
-
-#[test]
-fn a_start_that_fails_leaves_no_pid_file() {
-    need_root!();
-    let bundle = Bundle::new(&["nonesuch"]);
-    let file = path(&bundle, "pid");
-    bundle.run_with(&["--pid-file", &file]).refused("not found");
-    bundle.create_with(&["--pid-file", &file]).refused("not found");
-    assert!(!Path::new(&file).exists());
-}
-
-#[test]
-fn a_pid_file_of_run_may_be_relative() {
-    need_root!();
-    let bundle = Bundle::new(&["true"]);
-    let run = bundle.command(&run_args(&bundle, &["--pid-file", "pid"])).current_dir(&bundle.dir).output().unwrap();
-    Done::new(run).ok();
-    assert!(std::fs::read_to_string(bundle.dir.join("pid")).unwrap().parse::<u32>().unwrap() > 1);
-}
-
-#[test]
-fn a_pid_file_that_cannot_be_written_fails_the_start() {
-    need_root!();
-    let bundle = Bundle::new(&["sleep", "100"]);
-    for file in ["nowhere/pid", "rootfs", "/"] {
-        let file = path(&bundle, file);
-        bundle.create_with(&["--pid-file", &file]).refused("pid file");
-        bundle.assert_nothing_left("create");
-        bundle.run_with(&["--pid-file", &file]).refused("pid file");
-        bundle.assert_nothing_left("run");
-    }
-    assert!(!bundle.dir.join(".rootfs").exists());
 }
 
 /// podman reads the whole file as one object.

@@ -250,11 +250,13 @@ fn launch(
     };
     let process = launch.run()?;
     let finish = || {
+        let terminal = console.receive()?;
+        record.complete()?;
+        // The last that can fail: a file that is left would name a process that is gone.
         if let Some(path) = &request.pid_file {
             pid_file::write(path, process.pid.as_raw())?;
         }
-        record.complete()?;
-        console.receive()
+        Ok(terminal)
     };
     match finish() {
         Ok(terminal) => {
