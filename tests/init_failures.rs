@@ -3,10 +3,11 @@
 
 mod common;
 
-use common::observe::{is_dumpable, lines};
+use common::observe::{descriptors, is_dumpable, lines};
 use common::running::Running;
 use common::{Bundle, Done, patience, skip, wait_until};
 use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -156,6 +157,33 @@ fn a_start_of_a_container_that_is_killed_during_a_hook_fails() {
                 assert_all_gone(&bundle, Way::Created, &case);
             }
         }
+    }
+}
+
+/// Whoever else has its end of the channel, as a process that may trace it can have: its death ends the wait.
+#[test]
+fn an_init_that_is_killed_while_it_is_set_up_fails_the_start() {
+    need_root!();
+    for (way, kept) in WAYS.into_iter().flat_map(|way| [(way, false), (way, true)]) {
+        let case = format!("{way:?}, kept: {kept}");
+        let bundle = counting();
+        let mark = bundle.dir.join("hook");
+        let hook = sh(&format!("touch {}; exec sleep 100", mark.display()));
+        let bundle = bundle.set("/hooks/createContainer", json!([hook]));
+        let done = std::thread::scope(|scope| {
+            let start = scope.spawn(|| way.go(&bundle));
+            wait_until("the hook", || mark.exists());
+            let init = Pid::from_raw(bundle.state()["pid"].as_i64().unwrap() as i32);
+            let process = ferrun::sys::pidfd::open(init).unwrap();
+            let own = descriptors(init.as_raw().into()).into_iter().map(|(number, _)| number as i32);
+            let own = own.filter(|_| kept).map(|number| ferrun::sys::seccomp::descriptor_of(&process, number).unwrap());
+            let _kept: Vec<OwnedFd> = own.collect();
+            kill(init, Signal::SIGKILL).unwrap();
+            start.join().unwrap()
+        });
+        done.refused("the container's first process died while it was set up (status 137)");
+        assert_eq!((errors(&done), count(&bundle, "starts")), (1, 0), "{case}: {done:?}");
+        assert_all_gone(&bundle, way, &case);
     }
 }
 
@@ -404,7 +432,7 @@ fn without(names: &[&str], action: &str) -> Value {
     json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": names, "action": action}]})
 }
 
-/// The kernel begins a wait that is interrupted anew, where it was begun.
+/// The kernel begins a wait that is interrupted anew, where it was done.
 #[test]
 fn a_created_container_that_is_stopped_and_continued_still_starts_once() {
     need_root!();
