@@ -276,14 +276,19 @@ fn a_reader_that_is_gone_is_no_error() {
 fn a_limit_on_the_size_of_files_is_an_error_and_no_signal() {
     need_root!();
     let bundle = Bundle::new(&["true"]);
-    for verb in ["create", "run"] {
-        let script = "ulimit -f 0; exec \"$0\" \"$@\"";
+    let limited = |args: &[&str]| {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(ferrun_binary()).arg("--root").arg(bundle.state_root());
-        let done = Done::new(command.args([verb, "--bundle"]).arg(&bundle.dir).arg(&bundle.id).output().unwrap());
-        done.refused("file too large");
+        command.args(["-c", "ulimit -f 0; exec \"$0\" \"$@\""]).arg(ferrun_binary());
+        Done::new(command.arg("--root").arg(bundle.state_root()).args(args).output().unwrap())
+    };
+    for verb in ["create", "run"] {
+        limited(&[verb, "--bundle", &path(&bundle, ""), &bundle.id]).refused("file too large");
         bundle.assert_nothing_left(verb);
     }
+    let log = path(&bundle, "log");
+    let done = limited(&["--log", &log, "state", "none"]);
+    done.refused(&format!("ferrun: write log {log:?}: file too large\n"));
+    done.refused("container does not exist: none");
     // The program is not concerned.
     let bundle = Bundle::new(&["grep", "SigIgn", "/proc/self/status"]);
     assert_eq!(bundle.run().ok().split_whitespace().last().unwrap(), "0000000000000000");

@@ -124,7 +124,7 @@ fn log(level: &str, error: &Error, globals: &Globals) {
             let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
             let file = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(flags).open(path);
             if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
-                print_error(&format!("ferrun: log {path:?}: {error}\n"));
+                print_error(&format!("ferrun: {}\n", Error::io(format!("write log {path:?}"), &error)));
             }
         }
         None if globals.log_format == LogFormat::Json => print_error(&line),
