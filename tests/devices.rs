@@ -339,6 +339,25 @@ fn where_devices_cannot_be_made_the_hosts_are_bound() {
     other.assert_nothing_left("run");
 }
 
+/// It stays in the image, and a start that may make the node finds it in its place.
+#[test]
+fn the_file_that_a_device_is_bound_on_is_empty_and_ordinary() {
+    need_root!();
+    let full = std::fs::metadata("/dev/full").unwrap().rdev();
+    assert_eq!(full, makedev(1, 7));
+    // The host's own path, but in no /dev of the container's own.
+    let bound = bundle("stat -c %t:%T /dev/full", &[device("/dev/full", "c", 1, 7)]).with(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    });
+    assert_eq!(run_without_mknod(&bound).ok(), "1:7");
+    for name in ["full", "null"] {
+        let file = std::fs::metadata(bound.rootfs().join("dev").join(name)).unwrap();
+        let found = (file.is_file(), file.len(), file.permissions().mode() & 0o7777, file.uid());
+        assert_eq!(found, (true, 0, 0o666, 0), "{name}");
+    }
+}
+
 #[test]
 fn the_rules_of_the_config_come_first_in_the_list_of_v1() {
     need_root!();

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
+
 use common::{Bundle, Done, MountLine, mount_lines, mounted_on};
 use serde_json::{Value, json};
 
@@ -50,7 +52,8 @@ fn a_directory_and_a_file_are_bound() {
     // A relative source is the bundle's; mount points are made, whatever the caller's umask is.
     assert_eq!(bundle.run_after("umask 077").ok(), wanted);
     assert_eq!(std::fs::read_to_string(bundle.dir.join("host/new")).unwrap(), "written\n");
-    assert_eq!(std::fs::metadata(bundle.rootfs().join("one")).unwrap().len(), 0, "an empty file to mount on");
+    let one = std::fs::metadata(bundle.rootfs().join("one")).unwrap();
+    assert_eq!((one.len(), one.permissions().mode() & 0o7777), (0, 0o644), "an empty file to mount on");
 }
 
 #[test]

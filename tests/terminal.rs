@@ -5,7 +5,7 @@ mod common;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -614,6 +614,20 @@ fn the_console_is_the_terminal_itself() {
     let pts = mounted_on(&mounts, "/dev/pts");
     assert_eq!((console.root.as_str(), &console.device), ("/0", &pts.device));
     assert!(console.has("noexec") && console.has("nosuid"), "as the devpts: {console:?}");
+}
+
+/// It stays in the image.
+#[test]
+fn the_file_that_the_console_is_mounted_on_is_its_owners_alone() {
+    need_root!();
+    let bundle = sh("tty </dev/console").with(|config| {
+        config["root"]["readonly"] = json!(false);
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !["/dev", "/dev/shm", "/dev/mqueue"].iter().any(|one| mount["destination"] == *one));
+    });
+    assert_eq!(bundle.run().ok(), "/dev/console");
+    let file = std::fs::metadata(bundle.rootfs().join("dev/console")).unwrap();
+    assert_eq!((file.is_file(), file.len(), file.permissions().mode() & 0o7777), (true, 0, 0o600));
 }
 
 // CVE-2025-52565
