@@ -172,7 +172,20 @@ fn a_variable_for_the_hosts_own_mount_changes_nothing() {
     with_read_only_ferrun(Bound::File, || {
         let bundle = Bundle::sh("echo ran");
         // The shell's pid is that of ferrun, which takes its place: the variable then lies about ferrun itself.
-        for (value, runs) in [("4", true), ("1:4", true), ("$$:4", false), ("$$:0", false), ("$$:99", false)] {
+        for (value, runs) in [
+            ("4", true),
+            ("1:4", true),
+            ("", true),
+            ("$$:", true),
+            ("$$:4:5", true),
+            ("$$:99999999999", true),
+            ("\"$$:4 \"", true),
+            ("$$:$(printf '4\\377')", true),
+            ("$$:4", false),
+            ("$$:0", false),
+            ("$$:99", false),
+            ("$$:-1", false),
+        ] {
             let commands = format!("exec 3</dev/null 4<\"$ferrun\"; export FERRUN_COPY={value};");
             let done = run_by_shell(&bundle, &commands, "--preserve-fds 2");
             if runs {
