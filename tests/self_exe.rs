@@ -14,6 +14,7 @@ use ferrun::sys::fd::CWD;
 use ferrun::sys::mount::{MountAttr, OPEN_TREE_CLONE, attr, mount_setattr, open_tree};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 const BIND: MsFlags = MsFlags::MS_BIND;
@@ -224,6 +225,49 @@ fn a_detached_mount_of_the_caller_is_not_taken_for_its_own() {
         assert!(!is_noexec(ferrun_binary().to_str().unwrap()), "the host's mount is noexec");
         // A caller that claims to be the second ferrun gets no executable one into a container either.
         assert_not_executed(&run("$$:4"), "the caller's claim");
+    });
+}
+
+/// Its kind says nothing: it could be written to.
+#[test]
+fn a_memory_file_of_the_caller_is_not_taken_for_its_own() {
+    need_root!();
+    let bundle = Bundle::sh("echo ran");
+    let memory = File::from(memfd_create(c"ferrun", MFdFlags::MFD_CLOEXEC).unwrap());
+    let by_number = |file: &File| format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    let written = by_number(&memory);
+    assert!(Command::new("cp").arg(ferrun_binary()).arg(&written).status().unwrap().success());
+    // What is open for writing cannot be executed.
+    let kept = File::open(&written).unwrap();
+    drop(memory);
+    let memory = by_number(&kept);
+    for (value, runs) in [("1:4", true), ("$$:4", false)] {
+        let commands = format!("exec 4<{memory}; ferrun={memory}; export FERRUN_COPY={value};");
+        let done = run_by_shell(&bundle, &commands, "");
+        match runs {
+            true => assert_eq!(done.ok(), "ran"),
+            false => done.refused("unset FERRUN_COPY"),
+        }
+        assert_ne!(kept.metadata().unwrap().permissions().mode() & 0o111, 0, "{value}: ferrun has changed it");
+    }
+}
+
+/// As the kernel writes the name of a detached mount whose file is unlinked.
+#[test]
+fn a_binary_with_the_name_of_a_detached_one_is_not_taken_for_it() {
+    need_root!();
+    // Removed where nothing is mounted in it.
+    let bundle = Bundle::new(&["true"]);
+    with_read_only_ferrun(Bound::File, || {
+        let root = bundle.rootfs();
+        let name = root.join(" (deleted)");
+        std::fs::write(&name, "").unwrap();
+        mount(Some(&ferrun_binary()), &name, None::<&str>, BIND, None::<&str>).unwrap();
+        mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::empty(), None::<&str>).unwrap();
+        let script = "exec 4<\"$root/ (deleted)\"; export FERRUN_COPY=$$:4; exec chroot \"$root\" '/ (deleted)' run x";
+        bounded(shell(&bundle, script).env("root", &root)).refused("unset FERRUN_COPY");
+        let flags = statvfs(&name).unwrap().flags();
+        assert!(!flags.contains(FsFlags::ST_NOEXEC), "the host's mount is noexec");
     });
 }
 
