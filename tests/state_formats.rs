@@ -285,6 +285,27 @@ fn a_pid_of_another_boot_is_not_believed() {
     }
 }
 
+/// The init has ended, and in the same boot its pid is another process's.
+#[test]
+fn a_pid_that_has_passed_on_is_not_believed() {
+    need_root!();
+    for (shared, args) in [(false, &["delete"][..]), (false, &["delete", "--force"]), (true, &["delete", "--force"])] {
+        let bundle = if shared { without_pid_namespace(sleeper()) } else { sleeper() };
+        bundle.run_detached().ok();
+        bundle.on("kill", &["KILL"]).ok();
+        bundle.wait_for("stopped");
+        let mut foreign = Foreign::new();
+        let (state, mut init) = recorded(&bundle);
+        init["pid"] = json!(foreign.process.id());
+        record(&bundle, &state, &init);
+        assert_stopped(&bundle);
+        bundle.on("kill", &["--all", "KILL"]).ok();
+        bundle.ferrun(&[args, &[&bundle.id]].concat()).ok();
+        foreign.assert_alive(&format!("{args:?}, shared: {shared}"));
+        bundle.assert_nothing_left("delete");
+    }
+}
+
 #[test]
 fn cgroups_of_another_boot_are_somebody_elses() {
     need_root!();
