@@ -589,9 +589,15 @@ fn a_signal_that_ends_a_process_ends_a_created_container() {
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert_eq!(bundle.status(), "created", "{signal}");
     }
-    bundle.on("kill", &["TERM"]).ok();
-    bundle.wait_for("stopped");
-    bundle.on("delete", &[]).ok();
+    for paused in [false, true] {
+        if paused {
+            bundle.create().ok();
+            bundle.on("pause", &[]).ok();
+        }
+        bundle.on("kill", &["TERM"]).ok();
+        bundle.wait_for("stopped");
+        bundle.on("delete", &[]).ok();
+    }
 }
 
 #[test]
