@@ -1,8 +1,11 @@
 //! `create`, and the first half of `run`.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Pid;
 
 use super::boot::BootId;
 use super::console::Ends;
@@ -25,9 +28,10 @@ use crate::launch::probe::probe;
 use crate::launch::signals::Interrupt;
 use crate::launch::start_page::StartPage;
 use crate::launch::trace::Trace;
-use crate::launch::{GoesOn, Launch, Process};
-use crate::plan::{self, Action, Host, Plan, Step};
-use crate::process::hook::Hook;
+use crate::launch::{Container, GoesOn, Launch, Means, Process};
+use crate::plan::{self, Host, Plan};
+use crate::process::hook::{Hook, Kind};
+use crate::seccomp::profile::Listener;
 
 /// How the command goes on once the container is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -173,18 +177,47 @@ pub fn create(request: &Request, interrupt: Option<&Interrupt>) -> Result<Create
         record.withdraw();
         return Err(error);
     }
-    let identity = std::cell::OnceCell::new();
+    let lanes = Lanes { record: &record, state: &state, init: OnceCell::new() };
     let launched = listen(request, &record).and_then(|notify| {
-        let (process, terminal) = launch(request, &record, &state, &identity, &mut console, interrupt)?;
+        let (process, terminal) = launch(request, &lanes, &mut console, interrupt)?;
         Ok((process, terminal, notify))
     });
+    let init = lanes.init.into_inner();
     match launched {
         Ok((process, terminal, notify)) => {
-            state.init = identity.into_inner();
+            state.init = init;
             state.complete = true;
             Ok(Created { process, state, terminal, notify })
         }
         Err(error) => Err(undo(&request.id, &state, request.warn, error)),
+    }
+}
+
+/// What the lanes need of the container.
+struct Lanes<'a> {
+    record: &'a Record,
+    state: &'a State,
+    /// The init, once it is on record.
+    init: OnceCell<Init>,
+}
+
+impl Container for Lanes<'_> {
+    fn bundle(&self) -> &Path {
+        &self.state.bundle
+    }
+
+    fn record(&self, init: Pid, process: BorrowedFd) -> Result<()> {
+        let init = Init::of(init, process)?;
+        let _ = self.init.set(init);
+        self.record.init(&init)
+    }
+
+    fn state_for(&self, kind: Kind, init: Pid) -> Vec<u8> {
+        state_for(self.state, kind, Some(init))
+    }
+
+    fn hand_over(&self, init: Pid, descriptor: OwnedFd, to: &Listener) -> Result<()> {
+        listener::hand_over(self.state, init, &descriptor, to)
     }
 }
 
@@ -202,11 +235,7 @@ fn listen(request: &Request, record: &Record) -> Result<Option<Notify>> {
 fn later_hooks(plan: &Plan) -> Vec<Hook> {
     // Of those of the container it is known here how long they may take; what they need is the init's to know.
     let watched = plan.start_hooks.iter().map(|hook| Hook { args: Vec::new(), env: None, ..hook.clone() });
-    let hook = |step: &Step| match &step.action {
-        Action::Hook(hook) => Some((**hook).clone()),
-        _ => None,
-    };
-    watched.chain(plan.later.iter().filter_map(hook)).collect()
+    watched.chain(plan.later.iter().cloned()).collect()
 }
 
 /// Without one, other processes of the container outlive its init.
@@ -221,64 +250,47 @@ fn has_new_pid_namespace(bundle: &Bundle) -> bool {
 
 fn launch(
     request: &Request,
-    record: &Record,
-    state: &State,
-    identity: &std::cell::OnceCell<Init>,
+    lanes: &Lanes,
     console: &mut Ends,
     interrupt: Option<&Interrupt>,
 ) -> Result<(Process, Option<OwnedFd>)> {
-    let (page, outlet, goes_on) = start_means(request, record)?;
-    let mut launch = Launch {
+    let launch = Launch {
         plan: request.plan,
-        page,
-        outlet: outlet.into(),
-        goes_on,
+        container: lanes,
+        means: means(request, lanes.record)?,
+        console: console.init.take().into(),
         trace: request.trace,
         fault: request.fault,
         interrupt,
-        opened: std::cell::RefCell::default(),
-        record: &|pid, process| {
-            let init = Init::of(pid, process)?;
-            let _ = identity.set(init);
-            record.init(&init)
-        },
-        state_for: &|kind, pid| state_for(state, kind, Some(pid)),
-        console: console.init.take().into(),
-        bundle: &state.bundle,
-        hand_over: &|pid, descriptor, to| listener::hand_over(state, pid, &descriptor, to),
-        guard: std::cell::OnceCell::new(),
     };
-    let process = launch.run()?;
+    let launched = launch.run()?;
     let finish = || {
         let terminal = console.receive()?;
-        record.complete()?;
+        lanes.record.complete()?;
         // The last that can fail: a file that is left would name a process that is gone.
         if let Some(path) = &request.pid_file {
-            pid_file::write(path, process.pid.as_raw())?;
+            pid_file::write(path, launched.process.pid.as_raw())?;
         }
         Ok(terminal)
     };
     match finish() {
-        Ok(terminal) => {
-            launch.keep();
-            Ok((process, terminal))
-        }
-        Err(error) => Err(launch.undo(Some(&process), error)),
+        Ok(terminal) => Ok((launched.keep(), terminal)),
+        Err(error) => Err(launched.undo(error)),
     }
 }
 
 /// How the init is started: its page, its one descriptor where code of the image can look, and what is read of that.
-fn start_means(request: &Request, record: &Record) -> Result<(StartPage, Option<OwnedFd>, Option<GoesOn>)> {
+fn means(request: &Request, record: &Record) -> Result<Means> {
     let owner = request.plan.user_on_host.filter(|_| !request.plan.start_hooks.is_empty());
     if request.mode == Mode::Create {
-        let fifo = exec_fifo::make(&*record.directory, owner)?;
-        return Ok((StartPage::create(&*record.directory)?, Some(fifo), None));
+        let outlet = exec_fifo::make(&*record.directory, owner)?;
+        return Ok(Means { page: StartPage::create(&*record.directory)?, outlet: Some(outlet).into(), goes_on: None });
     }
     let is_watched = !request.plan.start_hooks.is_empty() || request.plan.listener.is_some();
     let page = StartPage::unnamed(is_watched || request.plan.joins_pid_namespace)?;
     if !is_watched {
-        return Ok((page, None, Some(GoesOn::default())));
+        return Ok(Means { page, outlet: None.into(), goes_on: Some(GoesOn::default()) });
     }
     let (outlet, read) = exec_fifo::unnamed(owner)?;
-    Ok((page, Some(outlet), Some(GoesOn { outlet: Some(read).into() })))
+    Ok(Means { page, outlet: Some(outlet).into(), goes_on: Some(GoesOn { outlet: Some(read).into() }) })
 }

@@ -4,9 +4,9 @@ use nix::sys::resource::Resource;
 
 use super::Process;
 use crate::cgroup::directory::Directory;
-use crate::cgroup::memory::{self, START, was_out_of_memory};
+use crate::cgroup::memory::{START, was_out_of_memory};
 use crate::error::Error;
-use crate::plan::{Action, Plan};
+use crate::plan::Plan;
 
 /// Statuses as a shell reports signals: SIGSYS, by which a filter kills; SIGKILL; those of two resource limits.
 const DENIED: i32 = 128 + libc::SIGSYS;
@@ -27,9 +27,9 @@ pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
     }
     if !plan.cgroup.iter().any(|directory| was_out_of_memory(&directory.path)) {
         let error = Error::new(format!("the container's first process died while it was set up (status {status})"));
-        return if status == KILLED && is_born_in_cgroup(plan) { error.hint(HINT) } else { error };
+        return if status == KILLED && plan.deadly.created_in_cgroup { error.hint(HINT) } else { error };
     }
-    match memory_limit(plan) {
+    match &plan.deadly.memory {
         Some((bytes, pointer)) => Error::new(format!(
             "the memory limit ({} KiB) was reached while starting; the start needs about {} KiB besides the program",
             bytes >> 10,
@@ -40,21 +40,13 @@ pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
     }
 }
 
-/// The limit on memory. Of two the later counts.
-fn memory_limit(plan: &Plan) -> Option<(u64, String)> {
-    plan.parent.iter().rev().find_map(|step| match &step.action {
-        Action::Limit(limit) => memory::limit(&limit.write).map(|bytes| (bytes, limit.write.pointer())),
-        _ => None,
-    })
-}
-
 /// What the config has to do with the end of the program, where its status is that of a signal which a limit or the filter
 /// sends. The cgroups must still be there.
 pub fn of_the_program(status: i32, plan: &Plan, cgroup: &[Directory]) -> Option<Error> {
     match status {
         // In a cgroup that was there before, others may have been killed.
         KILLED if cgroup.iter().any(|own| !own.existed && was_out_of_memory(&own.path)) => {
-            Some(match memory_limit(plan) {
+            Some(match &plan.deadly.memory {
                 Some((bytes, pointer)) => {
                     let message =
                         format!("out of memory: the kernel killed a process at the limit of {} KiB", bytes >> 10);
@@ -69,7 +61,7 @@ pub fn of_the_program(status: i32, plan: &Plan, cgroup: &[Directory]) -> Option<
             resource_limit(plan, Resource::RLIMIT_CPU).or_else(|| resource_limit(plan, Resource::RLIMIT_RTTIME))
         }
         FILE_TOO_LARGE => resource_limit(plan, Resource::RLIMIT_FSIZE),
-        DENIED if plan.init.iter().any(|step| matches!(step.action, Action::Seccomp(_))) => {
+        DENIED if plan.has_filter => {
             let error = Error::new("SIGSYS: the seccomp profile kills the program for a system call");
             Some(error.from_property("/linux/seccomp").hint("the kernel's log names the call: search it for type=1326"))
         }
@@ -79,21 +71,13 @@ pub fn of_the_program(status: i32, plan: &Plan, cgroup: &[Directory]) -> Option<
 
 /// The error for a process that has reached this limit, if there is one.
 fn resource_limit(plan: &Plan, resource: Resource) -> Option<Error> {
-    plan.init.iter().find_map(|step| match &step.action {
-        Action::Rlimit(limit) if limit.resource == resource => {
-            let error = Error::new(format!("the kernel ended a process at its resource limit: {limit}"));
-            Some(step.from.into_iter().fold(error, Error::from_property))
-        }
-        _ => None,
-    })
+    let (pointer, limit) = plan.deadly.resources.iter().find(|(_, limit)| limit.resource == resource)?;
+    let error = Error::new(format!("the kernel ended a process at its resource limit: {limit}"));
+    Some(error.from_property(pointer))
 }
 
 /// The error for an init that a filter killed as it executed the program.
 pub fn no_execve() -> Error {
     let error = Error::new("the seccomp profile does not allow execve").from_property("/linux/seccomp");
     error.hint("no program can be started without this call")
-}
-
-fn is_born_in_cgroup(plan: &Plan) -> bool {
-    plan.parent.iter().any(|step| matches!(&step.action, Action::Clone(clone) if clone.cgroup.is_some()))
 }

@@ -44,7 +44,7 @@ impl FromStr for Fault {
 
 impl Fault {
     /// Fails the step in its place. For a kill the init asks the parent, which it cannot see.
-    pub(super) fn strike(self, in_init: bool, action: &Action) -> Result<()> {
+    pub(super) fn strike(self, in_init: bool, action: &dyn Action) -> Result<()> {
         match self.way {
             Way::Kill if in_init => Err(Error::new(KILL_PARENT)),
             Way::Kill => Fault::kill_myself(),

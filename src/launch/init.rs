@@ -1,6 +1,6 @@
 //! The init's lane: from its birth to the container's program.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::{CStr, CString};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,18 +13,26 @@ use super::channel::Channel;
 use super::confine::Confine;
 use super::death::no_execve;
 use super::fault::Way;
+use super::guard::Guard;
 use super::lane::Lane;
+use super::parent::Parent;
 use super::start_page::{Phase, StartPage};
-use super::trace::INIT;
 use super::{Launch, signals};
 use crate::error::{Context, Error, Result};
-use crate::plan::{Action, Step};
-use crate::process::exec::{Prepared, Program, WorkingDirectory};
+use crate::plan::InitAction;
+use crate::plan::init_lane::init_lane;
+use crate::plan::step::INIT;
+use crate::process::exec::{Prepared, WorkingDirectory};
+use crate::process::home::Home;
 use crate::process::hook::{Hook, Kind};
-use crate::process::identity::Capabilities;
+use crate::process::identity::{Capabilities, User};
+use crate::process::join::{Enter, Opened};
+use crate::process::limits::Rlimit;
 use crate::process::start_hook::StartHook;
 use crate::process::terminal::Terminal;
 use crate::rootfs::Rootfs;
+use crate::rootfs::mount::Mount;
+use crate::rootfs::root::BindRoot;
 use crate::seccomp::step::Install;
 use crate::sys::{self, fd};
 
@@ -33,6 +41,10 @@ const UNBOUND: &str = "the plan uses the rootfs before it is bound";
 /// The init while it sets itself up.
 struct Init<'a> {
     launch: &'a Launch<'a>,
+    /// The namespaces to join.
+    opened: &'a RefCell<Vec<Opened>>,
+    /// Who is shown the root in a joined mount namespace.
+    guard: &'a OnceCell<Guard>,
     /// Closed as soon as code of the image can run beside it.
     channel: Option<Channel<'static>>,
     page: &'static StartPage,
@@ -56,19 +68,22 @@ struct Init<'a> {
 ///
 /// Its first act is to let go of what is not its own: of all that ferrun or its caller has open but for `own`, and of what
 /// they do with signals.
-pub fn main(launch: &Launch, channel: Channel<'static>, own: &[i32]) -> ! {
+pub fn main(parent: &Parent, channel: Channel<'static>, own: &[i32]) -> ! {
+    let launch = parent.launch;
     let closed = fd::close_all_but(own).what(|| "close what is not the init's");
     sys::program::default_signals();
     // Until the program: a hook need not read its input.
     sys::program::ignore_sigpipe(true);
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
-    let page = Box::leak(Box::new(launch.page.for_init()));
+    let page = Box::leak(Box::new(launch.means.page.for_init()));
     let mut init = Init {
         launch,
+        opened: &parent.opened,
+        guard: &parent.guard,
         channel: Some(channel),
         page,
-        outlet: launch.outlet.take(),
+        outlet: launch.means.outlet.take(),
         rootfs: None,
         denied: None,
         home: None,
@@ -84,10 +99,11 @@ pub fn main(launch: &Launch, channel: Channel<'static>, own: &[i32]) -> ! {
     let first = launch.plan.parent.len() + 1;
     let mut lane = Lane { name: INIT, first, trace: launch.trace, fault: launch.fault };
     for (index, step) in launch.plan.init.iter().enumerate() {
-        if let Err(error) = lane.timed(index, step, || init.step(step)) {
+        let last = matches!(step.action, InitAction::Ready(_) | InitAction::Execute(_));
+        if let Err(error) = lane.timed(index, step, last, || init.act(&step.action)) {
             init.fail(&launch.plan.explained(error, &step.action));
         }
-        if matches!(step.action, Action::Ready(_)) {
+        if matches!(step.action, InitAction::Ready(_)) {
             // Its file is closed where code of the image can look.
             lane.trace = lane.trace.filter(|_| !init.is_watched());
             if launch.waits_for_start() {
@@ -99,81 +115,66 @@ pub fn main(launch: &Launch, channel: Channel<'static>, own: &[i32]) -> ! {
     sys::program::exit(1)
 }
 
-impl<'a> Init<'a> {
-    fn step(&mut self, step: &'a Step) -> Result<()> {
-        match &step.action {
-            Action::Isolate(action) => action.run(),
-            Action::KeyLabel(action) => action.run(),
-            Action::Keyring(action) => action.run(),
-            Action::OomScoreAdj(action) => action.run(),
-            Action::Enter(action) => action.run(&self.launch.opened.borrow()),
-            Action::CheckMap(action) => action.run(),
-            Action::BecomeRoot(action) => action.run(),
-            Action::Unshare(action) => action.run(),
-            Action::Loopback(action) => action.run(),
-            Action::Hostname(action) => action.run(),
-            Action::DomainName(action) => action.run(),
-            Action::BindRoot(action) => {
-                let rootfs = self.rootfs.insert(action.run()?);
-                self.launch.guard.get().map_or(Ok(()), |guard| guard.show(rootfs.root()))
+/// Defines how each step is run.
+macro_rules! dispatch {
+    ($lane:ident: $($(#[$doc:meta])* $name:ident($inner:ty) = $verb:literal, |$step:ident, $init:ident| $run:expr;)*) => {
+        impl<'a> Init<'a> {
+            #[allow(unused_variables)] // most steps need nothing of the lane, some nothing of the step
+            fn act(&mut self, action: &'a $lane) -> Result<()> {
+                match action {
+                    $($lane::$name($step) => {
+                        let $init = self;
+                        $run
+                    })*
+                }
             }
-            Action::Mount(action) if action.handed => {
-                self.take_source()?;
-                action.run(self.rootfs_to_change()?)
-            }
-            Action::Mount(action) => action.run(self.rootfs_to_change()?),
-            Action::Remount(action) => action.run(self.rootfs()?),
-            Action::CgroupMount(action) => action.run(self.rootfs()?),
-            Action::Devices(action) => action.run(self.rootfs()?),
-            Action::Node(action) => action.run(self.rootfs()?),
-            Action::Wait(_) => self.wait(),
-            Action::Mounted(_) => self.mounted(),
-            Action::Hook(hook) => self.hook(hook),
-            Action::Join(action) => action.run(),
-            Action::Affinity(action) => action.run(),
-            Action::Pivot(action) => action.run(self.rootfs()?),
-            Action::MoveRoot(action) => action.run(self.rootfs()?),
-            Action::EnterRoot(action) => action.run(self.rootfs()?),
-            Action::Terminal(terminal) => self.terminal(terminal),
-            Action::Sysctl(action) => action.run(),
-            Action::Mask(action) => action.run(self.rootfs()?),
-            Action::ReadOnlyPath(action) => action.run(self.rootfs()?),
-            Action::SealReadOnly(action) => action.run(self.rootfs()?),
-            Action::ReadOnlyRoot(action) => action.run(self.rootfs()?),
-            Action::PropagateRoot(action) => action.run(self.rootfs()?),
-            Action::Rlimit(action) => {
-                // Afterwards there may be no memory for it.
-                self.prepare();
-                action.run()
-            }
-            Action::MakeWorkingDirectory(action) => action.run(self.rootfs()?),
-            Action::WorkingDirectory(action) => self.work_in(action),
-            Action::Stdio(action) => action.run(self.rootfs()?),
-            Action::Home(action) => {
-                self.home = Some(Box::leak(action.run(self.rootfs()?).into_boxed_c_str()));
-                Ok(())
-            }
-            Action::ExecLabel(action) => action.run(),
-            Action::Scheduler(action) => action.run(),
-            Action::IoPriority(action) => action.run(),
-            Action::MemoryPolicy(action) => action.run(),
-            Action::Personality(action) => action.run(),
-            Action::BoundingSet(action) => action.run(),
-            Action::User(action) => action.run().and_then(|()| self.work_in_as_user()),
-            Action::Capabilities(action) => {
-                self.capabilities = Some(action);
-                action.run()
-            }
-            Action::NoNewPrivileges(action) => action.run(),
-            Action::Umask(action) => action.run(),
-            Action::Seccomp(filter) => {
-                (self.filter, self.unfiltered) = (Some(&**filter), true);
-                Ok(())
-            }
-            Action::Ready(_) => self.ready(),
-            Action::Execute(_) => self.execute(),
-            other => Err(Error::new(format!("the plan has \"{other}\" in the wrong lane"))),
         }
+    };
+}
+init_lane!(dispatch);
+
+impl<'a> Init<'a> {
+    fn enter(&self, namespaces: &Enter) -> Result<()> {
+        namespaces.run(&self.opened.borrow())
+    }
+
+    fn bind_root(&mut self, root: &BindRoot) -> Result<()> {
+        let rootfs = self.rootfs.insert(root.run()?);
+        self.guard.get().map_or(Ok(()), |guard| guard.show(rootfs.root()))
+    }
+
+    fn mount(&mut self, mount: &Mount) -> Result<()> {
+        if mount.handed {
+            self.take_source()?;
+        }
+        // It may take the place of the root.
+        mount.run(self.rootfs.as_mut().ok_or_else(|| Error::new(UNBOUND))?)
+    }
+
+    fn limit(&mut self, limit: &Rlimit) -> Result<()> {
+        // Afterwards there may be no memory for it.
+        self.prepare();
+        limit.run()
+    }
+
+    fn look_up_home(&mut self, home: &Home) -> Result<()> {
+        self.home = Some(Box::leak(home.run(self.rootfs()?).into_boxed_c_str()));
+        Ok(())
+    }
+
+    fn become_user(&mut self, user: &User) -> Result<()> {
+        user.run()?;
+        self.work_in_as_user()
+    }
+
+    fn set_capabilities(&mut self, capabilities: &'a Capabilities) -> Result<()> {
+        self.capabilities = Some(capabilities);
+        capabilities.run()
+    }
+
+    /// Keeps the filter for when all is set up.
+    fn keep_filter(&mut self, filter: &'a Install) {
+        (self.filter, self.unfiltered) = (Some(filter), true);
     }
 
     /// A directory that ferrun may not enter (it may be root without CAP_DAC_OVERRIDE, or the directory on a
@@ -195,11 +196,6 @@ impl<'a> Init<'a> {
 
     fn rootfs(&self) -> Result<&Rootfs> {
         self.rootfs.as_ref().ok_or_else(|| Error::new(UNBOUND))
-    }
-
-    /// For a mount that may take its place.
-    fn rootfs_to_change(&mut self) -> Result<&mut Rootfs> {
-        self.rootfs.as_mut().ok_or_else(|| Error::new(UNBOUND))
     }
 
     /// The socket is closed afterwards, so that nothing of it is left while the init waits for `start`.
@@ -242,7 +238,7 @@ impl<'a> Init<'a> {
         if hook.kind == Kind::StartContainer {
             return self.start_hook(hook.index);
         }
-        let state = (self.launch.state_for)(hook.kind, getpid());
+        let state = self.launch.container.state_for(hook.kind, getpid());
         fchdir(self.rootfs()?.root()).what(|| "enter the rootfs")?;
         let own = umask(Mode::from_bits_truncate(0o022));
         let result = hook.run(&state, None, None);
@@ -269,24 +265,18 @@ impl<'a> Init<'a> {
     /// as by runc, on which people rely (the spec does not say so).
     fn environment(&self, hook: &Hook) -> Vec<CString> {
         hook.env.clone().unwrap_or_else(|| {
-            let env = self.planned_program().map_or_else(Vec::new, |program| program.env.clone());
+            let program = self.launch.plan.program.as_ref();
+            let env = program.map_or_else(Vec::new, |program| program.env.clone());
             env.into_iter().chain(self.home.map(CStr::to_owned)).collect()
         })
     }
 
-    fn planned_program(&self) -> Option<&'a Program> {
-        match self.launch.plan.init.last().map(|step| &step.action) {
-            Some(Action::Execute(program)) => Some(program),
-            _ => None,
-        }
-    }
-
     /// Allocates what is needed to execute the hooks and the program.
     fn prepare(&mut self) {
-        let Some(program) = self.planned_program() else { return };
+        let Some(program) = &self.launch.plan.program else { return };
         self.program.get_or_init(|| program.prepare(self.home));
         self.hooks.get_or_init(|| {
-            let state = |hook: &Hook| (self.launch.state_for)(hook.kind, getpid());
+            let state = |hook: &Hook| self.launch.container.state_for(hook.kind, getpid());
             let start_hooks = self.launch.plan.start_hooks.iter();
             start_hooks.map(|hook| StartHook::new(hook.clone(), self.environment(hook), state(hook))).collect()
         });

@@ -1,8 +1,9 @@
 //! What both lanes do around a step: time it, fail it for a test, name its property in its error.
 
 use super::fault::Fault;
-use super::trace::{INIT, Trace};
+use super::trace::Trace;
 use crate::error::Result;
+use crate::plan::step::INIT;
 use crate::plan::{Action, Step};
 
 /// A lane while it runs.
@@ -18,15 +19,21 @@ pub struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    /// Runs a step of this lane.
-    pub fn timed(&self, index: usize, step: &Step, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// Runs a step of this lane. `last`: the other side goes on, and nothing can be written afterwards, so that the
+    /// event comes before the step.
+    pub fn timed<A: Action>(
+        &self,
+        index: usize,
+        step: &Step<A>,
+        last: bool,
+        run: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let number = self.first + index;
         if let Some(fault) = self.fault.filter(|fault| fault.step == number) {
             fault.strike(self.name == INIT, &step.action)?;
         }
         let result = match self.trace {
-            // Nothing can be written once the other side goes on: these are told before they are done.
-            Some(trace) if matches!(step.action, Action::Ready(_) | Action::Execute(_)) => {
+            Some(trace) if last => {
                 trace.step(self.name, number, step, trace.now());
                 trace.flush();
                 run()

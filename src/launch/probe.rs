@@ -14,9 +14,9 @@ use crate::bundle::Problems;
 use crate::bundle::names::{nearest, question};
 use crate::cgroup::memory;
 use crate::error::{Context, Error, Result};
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{InitAction, ParentAction, Plan, Step};
 use crate::pointer::Pointer;
-use crate::process::hook::{Hook, Kind};
+use crate::process::hook::Hook;
 use crate::process::limits::Rlimit;
 use crate::process::net_device::{MoveLink, pointer};
 use crate::process::scheduling::MemoryPolicy;
@@ -42,41 +42,68 @@ const NAMESPACES: &[(CloneFlags, &str)] = &[
 
 /// Asks the host about each step.
 pub fn probe(plan: &Plan, found: &mut Problems) {
-    for Step { from, action } in plan.parent.iter().chain(&plan.init).chain(&plan.later) {
+    for &Step { from, ref action } in &plan.parent {
         if found.is_full() {
             return;
         }
-        let mut tell = |result: Result<()>| {
-            let from = from.unwrap_or(Pointer::new("/linux"));
-            found.errors.extend(result.err().map(|error| error.from_property(from)));
-        };
-        match action {
-            Action::Clone(clone) => tell(namespaces(clone.flags)),
-            Action::Unshare(unshare) => tell(namespaces(unshare.0)),
-            Action::NewTime(_) => tell(namespaces(crate::sys::namespace::NEWTIME)),
-            Action::Open(open) => tell(open.run().map(drop)),
-            Action::Mount(mount) => self::mount(mount, *from, found),
-            Action::Limit(limit) => found.warnings.extend(memory::too_small(&limit.write)),
-            Action::MoveLink(link) => tell(self::link(link)),
-            Action::Sysctl(sysctl) => parameters(&sysctl.0, found),
-            Action::Rlimit(limit) => tell(self::limit(limit)),
+        let asked = match action {
+            ParentAction::Clone(clone) => namespaces(clone.flags),
+            ParentAction::NewTime(_) => namespaces(crate::sys::namespace::NEWTIME),
+            ParentAction::Open(open) => open.run().map(drop),
+            ParentAction::MoveLink(link) => self::link(link),
             // Only the kernel knows how far down it lets ferrun go; this process does nothing else.
-            Action::OomScoreAdj(score) => tell(score.run()),
-            Action::MemoryPolicy(policy) => tell(memory_policy(policy)),
-            Action::ExecLabel(label) => tell(label.probe()),
-            Action::Seccomp(filter) => {
-                tell(filter.probe());
-                found.warnings.extend(denied(filter, start(plan)).iter().filter_map(Denied::warning));
+            ParentAction::OomScoreAdj(score) => score.run(),
+            ParentAction::Hook(hook) => self::hook(hook),
+            ParentAction::Limit(limit) => {
+                found.warnings.extend(memory::too_small(&limit.write));
+                Ok(())
             }
-            Action::Hook(hook) => tell(self::hook(hook)),
-            _ => {}
-        }
+            _ => Ok(()),
+        };
+        report(asked, from, found);
     }
+    for &Step { from, ref action } in &plan.init {
+        if found.is_full() {
+            return;
+        }
+        let asked = match action {
+            InitAction::Unshare(unshare) => namespaces(unshare.0),
+            InitAction::Rlimit(limit) => self::limit(limit),
+            InitAction::OomScoreAdj(score) => score.run(),
+            InitAction::MemoryPolicy(policy) => memory_policy(policy),
+            InitAction::ExecLabel(label) => label.probe(),
+            InitAction::Mount(mount) => {
+                self::mount(mount, from, found);
+                Ok(())
+            }
+            InitAction::Sysctl(sysctl) => {
+                parameters(&sysctl.0, found);
+                Ok(())
+            }
+            InitAction::Seccomp(filter) => {
+                found.warnings.extend(denied(filter, start(plan)).iter().filter_map(Denied::warning));
+                filter.probe()
+            }
+            _ => Ok(()),
+        };
+        report(asked, from, found);
+    }
+    for hook in &plan.later {
+        if found.is_full() {
+            return;
+        }
+        report(self::hook(hook), Some(hook.kind.pointer(hook.index)), found);
+    }
+}
+
+fn report(asked: Result<()>, from: Option<Pointer>, found: &mut Problems) {
+    let from = from.unwrap_or(Pointer::new("/linux"));
+    found.errors.extend(asked.err().map(|error| error.from_property(from)));
 }
 
 /// A start by `create`, which has all the calls of one by `run`.
 fn start(plan: &Plan) -> Start {
-    let no_new_privileges = plan.init.iter().any(|step| matches!(&step.action, Action::NoNewPrivileges(_)));
+    let no_new_privileges = plan.no_new_privileges;
     Start { create: true, no_new_privileges, hooks: !plan.start_hooks.is_empty(), ..Start::default() }
 }
 
@@ -94,12 +121,9 @@ fn namespaces(kinds: CloneFlags) -> Result<()> {
     Ok(())
 }
 
-/// Those of the init may have files of the container.
+/// One that ferrun runs; those of the init may have files of the container.
 fn hook(hook: &Hook) -> Result<()> {
-    match hook.kind {
-        Kind::CreateContainer | Kind::StartContainer => Ok(()),
-        _ => nix::sys::stat::stat(hook.path.as_c_str()).map(drop).what(|| format!("hook {:?}", hook.path)),
-    }
+    nix::sys::stat::stat(hook.path.as_c_str()).map(drop).what(|| format!("hook {:?}", hook.path))
 }
 
 /// A source that is not there; a file system, or an option of it, that the kernel does not know.

@@ -11,14 +11,10 @@ use serde_json::{Value, json};
 
 use crate::error::{Context, Result};
 use crate::escape;
-use crate::plan::Step;
+use crate::plan::step::PARENT;
+use crate::plan::{Action, Step};
 use crate::sys::program::nanoseconds;
 use crate::sys::regular;
-
-/// The name of ferrun's own lane.
-pub const PARENT: &str = "parent";
-/// The name of the init's lane.
-pub const INIT: &str = "init";
 
 impl AsFd for Trace {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -62,7 +58,7 @@ impl Trace {
     }
 
     /// A step that began at `begin` and ends now.
-    pub fn step(&self, lane: &'static str, number: usize, step: &Step, begin: u64) {
+    pub fn step<A: Action>(&self, lane: &'static str, number: usize, step: &Step<A>, begin: u64) {
         let from = step.from.map(|pointer| pointer.to_string());
         self.event(
             lane,

@@ -15,6 +15,7 @@ use crate::cgroup::directory::{Directory, MakeV1, MakeV2};
 use crate::cgroup::join::Join;
 use crate::cgroup::layout::{Hierarchy, MOUNT_POINT, is_outside};
 use crate::cgroup::limit::Limit;
+use crate::cgroup::memory;
 use crate::cgroup::owner::GiveCgroup;
 use crate::cgroup::write::{Write, property};
 use crate::error::{Error, Result};
@@ -134,10 +135,17 @@ impl Compiler<'_> {
         let program = device_filter::program(&self.device_access()?);
         self.parent(Some(DEVICES), DevicesV2 { directory: path.clone(), program });
         for write in writes {
-            self.parent(Some(write.from), Limit { directory: path.clone(), write });
+            self.limit(path.clone(), write);
         }
         self.give_cgroup(path);
         Ok(())
+    }
+
+    fn limit(&mut self, directory: Rc<str>, write: Write) {
+        if let Some(bytes) = memory::limit(&write) {
+            self.plan.deadly.memory = Some((bytes, write.pointer()));
+        }
+        self.parent(Some(write.from), Box::new(Limit { directory, write }));
     }
 
     /// A container that may write to its own cgroups, seen as the root of all, owns them: the spec's rule,
@@ -182,10 +190,10 @@ impl Compiler<'_> {
     fn limits_of_v1(&mut self, writes: Vec<Write>) -> Result<()> {
         let directory = self.v1_with("devices", DEVICES)?;
         let access = self.device_access()?.for_v1().map_err(|conflict| self.conflict(&conflict))?;
-        self.parent(Some(DEVICES), DevicesV1 { directory, access });
+        self.parent(Some(DEVICES), Box::new(DevicesV1 { directory, access }));
         for write in writes {
             let directory = self.v1_with(&write.controller, write.from)?;
-            self.parent(Some(write.from), Limit { directory, write });
+            self.limit(directory, write);
         }
         self.move_by_parent();
         Ok(())

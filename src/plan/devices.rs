@@ -66,7 +66,7 @@ impl Compiler<'_> {
         for (index, node) in nodes {
             let store = self.plan.nodes.clone().map(|store| (store, index));
             let node = Node { store, ..node };
-            self.init(Some(Pointer::at("/linux/devices/#", index)), node);
+            self.init(Some(Pointer::at("/linux/devices/#", index)), Box::new(node));
         }
     }
 }

@@ -1,37 +1,49 @@
 //! What differs between two plans: the steps that only one of them has, or has otherwise.
 
-use super::{Plan, Step};
+use super::step::{INIT, PARENT};
+use super::{Action, Plan, Step};
 use crate::escape;
+use crate::pointer::Pointer;
+use crate::process::hook::Hook;
 
 /// The steps of both plans in order: `- ` before what only the first does, `+ ` before what only the second
 /// does, `~ ` before what both do with other details, which the words do not say: a mount's options, a
 /// program's environment. Steps that are the same are left out.
 pub fn diff(one: &Plan, other: &Plan) -> String {
-    let lanes = [
-        ("parent", &one.parent, &other.parent),
-        ("init", &one.init, &other.init),
-        ("parent", &one.later, &other.later),
-    ];
     let mut text = String::new();
-    for (lane, one, other) in lanes {
-        let words = |steps: &[Step]| -> Vec<String> {
-            steps.iter().map(|step| format!("{lane:<7} {:<9} {}", step.action.verb(), step.action)).collect()
-        };
-        let (one_words, other_words) = (words(one), words(other));
-        for (mark, row, column) in changes(&one_words, &other_words) {
-            let (step, words) = match mark {
-                '+' => (&other[column], &other_words[column]),
-                _ => (&one[row], &one_words[row]),
-            };
-            if mark == ' ' && step.action == other[column].action {
-                continue;
-            }
-            let from =
-                step.from.map_or_else(String::new, |pointer| format!("  {}", escape::part(&pointer.to_string())));
-            text.push_str(&format!("{} {}{from}\n", if mark == ' ' { '~' } else { mark }, escape::part(words)));
-        }
-    }
+    lane(PARENT, &steps(&one.parent), &steps(&other.parent), &mut text);
+    lane(INIT, &steps(&one.init), &steps(&other.init), &mut text);
+    lane(PARENT, &hooks(&one.later), &hooks(&other.later), &mut text);
     text
+}
+
+/// Where a step comes from, and what it does.
+type Compared<'a, A> = (Option<Pointer>, &'a A);
+
+fn steps<A>(steps: &[Step<A>]) -> Vec<Compared<'_, A>> {
+    steps.iter().map(|step| (step.from, &step.action)).collect()
+}
+
+fn hooks(hooks: &[Hook]) -> Vec<Compared<'_, Hook>> {
+    hooks.iter().map(|hook| (Some(hook.kind.pointer(hook.index)), hook)).collect()
+}
+
+fn lane<A: Action + PartialEq>(lane: &str, one: &[Compared<A>], other: &[Compared<A>], text: &mut String) {
+    let words = |steps: &[Compared<A>]| -> Vec<String> {
+        steps.iter().map(|(_, action)| format!("{lane:<7} {:<9} {action}", action.verb())).collect()
+    };
+    let (one_words, other_words) = (words(one), words(other));
+    for (mark, row, column) in changes(&one_words, &other_words) {
+        let ((from, action), words) = match mark {
+            '+' => (&other[column], &other_words[column]),
+            _ => (&one[row], &one_words[row]),
+        };
+        if mark == ' ' && *action == other[column].1 {
+            continue;
+        }
+        let from = from.map_or_else(String::new, |pointer| format!("  {}", escape::part(&pointer.to_string())));
+        text.push_str(&format!("{} {}{from}\n", if mark == ' ' { '~' } else { mark }, escape::part(words)));
+    }
 }
 
 /// The way through both lists, by a longest common subsequence: `-` and a place in the first, `+` and one in

@@ -1,7 +1,7 @@
 //! `hooks`: which lane runs them, and where the lanes wait for each other because of them.
 
+use super::Compiler;
 use super::step::{AwaitMounts, Mounted, Release, Wait};
-use super::{Compiler, Step};
 use crate::bundle::text::Text;
 use crate::process::hook::{Hook, Kind};
 
@@ -28,7 +28,7 @@ impl Compiler<'_> {
         }
         self.parent(None, AwaitMounts);
         for hook in [self.hooks_of(Kind::Prestart), self.hooks_of(Kind::CreateRuntime)].concat() {
-            self.parent(Some(hook.kind.pointer(hook.index)), hook);
+            self.parent(Some(hook.kind.pointer(hook.index)), Box::new(hook));
         }
         self.parent(None, Release);
     }
@@ -40,7 +40,7 @@ impl Compiler<'_> {
             self.init(None, Wait);
         }
         for hook in self.hooks_of(Kind::CreateContainer) {
-            self.init(Some(hook.kind.pointer(hook.index)), hook);
+            self.init(Some(hook.kind.pointer(hook.index)), Box::new(hook));
         }
     }
 
@@ -49,14 +49,12 @@ impl Compiler<'_> {
         let hooks = self.hooks_of(Kind::StartContainer);
         self.plan.start_hooks.clone_from(&hooks);
         for hook in hooks {
-            self.init(Some(hook.kind.pointer(hook.index)), hook);
+            self.init(Some(hook.kind.pointer(hook.index)), Box::new(hook));
         }
     }
 
     /// Those that are run when both lanes are over.
     pub(super) fn later_hooks(&mut self) {
-        for hook in [self.hooks_of(Kind::Poststart), self.hooks_of(Kind::Poststop)].concat() {
-            self.plan.later.push(Step { from: Some(hook.kind.pointer(hook.index)), action: hook.into() });
-        }
+        self.plan.later = [self.hooks_of(Kind::Poststart), self.hooks_of(Kind::Poststop)].concat();
     }
 }

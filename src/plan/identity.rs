@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::rc::Rc;
 
 use nix::sched::CloneFlags;
 use nix::sys::resource::Resource;
@@ -62,7 +63,11 @@ impl Compiler<'_> {
         // From here on no file is opened: a limit of no descriptors is no obstacle.
         for (index, limit) in process.rlimits.iter().enumerate() {
             let step = Rlimit { resource: resource(limit.kind), soft: limit.soft, hard: limit.hard };
-            self.init(Some(Pointer::at("/process/rlimits/#", index)), step);
+            let pointer = Pointer::at("/process/rlimits/#", index);
+            if matches!(limit.kind, RlimitKind::Cpu | RlimitKind::Rttime | RlimitKind::Fsize) {
+                self.plan.deadly.resources.push((pointer, step));
+            }
+            self.init(Some(pointer), step);
         }
         self.scheduling(process);
         let bounding = process.capabilities.as_ref().map(|capabilities| capabilities.bounding.mask);
@@ -73,6 +78,7 @@ impl Compiler<'_> {
         self.user(process, keep);
         self.capabilities(process, keep);
         if process.no_new_privileges {
+            self.plan.no_new_privileges = true;
             self.init(Some(Pointer::new("/process/noNewPrivileges")), NoNewPrivileges);
         }
         self.init(Some(Pointer::new("/process/user/umask")), Umask(process.user.umask.unwrap_or(0o022)));
@@ -84,6 +90,7 @@ impl Compiler<'_> {
         self.init(PROCESS, BoundingSet(0));
         self.init(PROCESS, Capabilities { sets: Sets::default(), ambient: 0, keep: 0 });
         self.init(PROCESS, NoNewPrivileges);
+        self.plan.no_new_privileges = true;
     }
 
     /// HOME, where the environment has none: nothing is looked up where it has. An empty one counts as none,
@@ -166,7 +173,8 @@ impl Compiler<'_> {
             env.push(text(format!("LISTEN_FDS={}", self.options.listening)));
             env.push(text("LISTEN_PID=1".into()));
         }
-        let program = Program { args, env };
+        let program = Rc::new(Program { args, env });
+        self.plan.program = Some(program.clone());
         self.init(Some(Pointer::new("/process/args")), program);
     }
 }

@@ -8,9 +8,11 @@ pub mod explain;
 mod hooks;
 pub mod host;
 mod identity;
+pub mod init_lane;
 mod kernel;
 mod mounts;
 mod namespaces;
+pub mod parent_lane;
 mod paths;
 mod resctrl;
 pub mod resources;
@@ -29,6 +31,8 @@ use nix::errno::Errno;
 use nix::sys::utsname::uname;
 
 pub use host::Host;
+pub use init_lane::InitAction;
+pub use parent_lane::ParentAction;
 pub use step::{Action, Step};
 
 use crate::bundle::Bundle;
@@ -40,7 +44,9 @@ use crate::cgroup::systemd::Unit;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::affinity::AllCpus;
+use crate::process::exec::Program;
 use crate::process::hook::Hook;
+use crate::process::limits::Rlimit;
 use crate::process::session::{Isolate, Keyring};
 use crate::rootfs::idmap::{Maps, UserNamespace};
 use crate::rootfs::node_store::NodeStore;
@@ -51,11 +57,13 @@ use step::{AwaitReady, Record, Release, Wait};
 #[derive(Default)]
 pub struct Plan {
     /// What ferrun does.
-    pub parent: Vec<Step>,
-    /// What the init does, from its birth to the container's program.
-    pub init: Vec<Step>,
-    /// What ferrun does when the program runs, and when the container is gone: the hooks of then.
-    pub later: Vec<Step>,
+    pub parent: Vec<Step<ParentAction>>,
+    /// What the init does, from its creation to the container's program.
+    pub init: Vec<Step<InitAction>>,
+    /// The hooks that run after both lanes: when the program runs, and when the container is gone.
+    pub later: Vec<Hook>,
+    /// The program, unless the container can only be created.
+    pub program: Option<Rc<Program>>,
     /// The container's cgroup directories.
     pub cgroup: Vec<Directory>,
     /// The unit that they belong to, where systemd makes them.
@@ -74,8 +82,14 @@ pub struct Plan {
     pub preserved: i32,
     /// Who answers the calls that the filter asks about.
     pub listener: Option<Listener>,
-    /// Whether the filter does not allow the program to be executed.
+    /// Whether there is a filter of system calls.
+    pub has_filter: bool,
+    /// Whether it does not allow the program to be executed.
     pub denies_execve: bool,
+    /// Whether no_new_privs is set.
+    pub no_new_privileges: bool,
+    /// The limits that explain why a process died.
+    pub deadly: DeadlyLimits,
     /// The maps of mounts, each once.
     pub maps: Vec<Rc<UserNamespace>>,
     /// The devices that the parent creates.
@@ -84,6 +98,17 @@ pub struct Plan {
     mapped: Option<user_namespace::Mapped>,
     /// The same: whether its root is mounted nowhere.
     nowhere: bool,
+}
+
+/// The limits by which the kernel ends processes, each with the property that sets it.
+#[derive(Default)]
+pub struct DeadlyLimits {
+    /// The limit on memory, in bytes. Of two the later counts.
+    pub memory: Option<(u64, String)>,
+    /// Those on CPU time, real time and the size of files.
+    pub resources: Vec<(Pointer, Rlimit)>,
+    /// Whether the init is created in its cgroup, where some kernels kill it (exit_reason.rs).
+    pub created_in_cgroup: bool,
 }
 
 /// What the command line says about how to start.
@@ -145,7 +170,7 @@ pub fn compile_all(bundle: &Bundle, host: &Host, options: &Options) -> (Plan, Ve
 impl Plan {
     /// An error of the init with a hint, where it is a user namespace that is in the way, or that there is no
     /// mount namespace.
-    pub fn explained(&self, error: Error, action: &Action) -> Error {
+    pub fn explained(&self, error: Error, action: &InitAction) -> Error {
         match &self.mapped {
             Some(mapped) => mapped.explain(error, action),
             // EINVAL is also what a wrong option gives, which has nothing to do with where the root is.
@@ -275,11 +300,11 @@ impl Compiler<'_> {
         self.parent(None, AwaitReady);
     }
 
-    fn parent(&mut self, from: Option<Pointer>, action: impl Into<Action>) {
+    fn parent(&mut self, from: Option<Pointer>, action: impl Into<ParentAction>) {
         self.plan.parent.push(Step { from, action: action.into() });
     }
 
-    fn init(&mut self, from: Option<Pointer>, action: impl Into<Action>) {
+    fn init(&mut self, from: Option<Pointer>, action: impl Into<InitAction>) {
         self.plan.init.push(Step { from, action: action.into() });
     }
 

@@ -68,13 +68,14 @@ impl<'a> Compiler<'a> {
                 return;
             };
             let (cut_off, label) = (self.shares_with_host(), self.mount_label());
-            return self.init(from, CgroupMount { view, destination, options, seal_later, keep, cut_off, label });
+            let mount = CgroupMount { view, destination, options, seal_later, keep, cut_off, label };
+            return self.init(from, Box::new(mount));
         }
         if seal_later {
             options = options.writable();
         }
         if entry.options.remount {
-            return self.init(from, Remount { destination, options });
+            return self.init(from, Box::new(Remount { destination, options }));
         }
         let source = match (&entry.source, entry.is_bind()) {
             (Some(source), true) => {
@@ -101,7 +102,8 @@ impl<'a> Compiler<'a> {
         let handed = entry.is_bind() && self.has_user_namespace();
         let idmap = if handed { None } else { self.idmap(entry, index) };
         let label = self.queue_label(entry);
-        self.init(from, Mount { source, destination, options, cut_off, idmap, handed, label, keep });
+        let mount = Mount { source, destination, options, cut_off, idmap, handed, label, keep };
+        self.init(from, Box::new(mount));
     }
 
     /// The sources that the init of a user namespace is given, in the order in which they are mounted.

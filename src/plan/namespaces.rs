@@ -117,6 +117,7 @@ impl Compiler<'_> {
         let between = is_seen || self.has_user_namespace() && !joined.is_empty();
         let enter = if self.has_user_namespace() { joined } else { joined & OF_CHILDREN };
         let cgroup = self.v2_directory().map(|directory| directory.path.clone());
+        self.plan.deadly.created_in_cgroup = cgroup.is_some();
         let new_time = self.new_namespaces().contains(NEWTIME);
         self.parent(Some(FROM), Clone { flags: self.at_birth(), cgroup, enter, between, new_time });
     }

@@ -32,7 +32,7 @@ impl Compiler<'_> {
             path,
         };
         self.plan.resctrl = class.own_directory();
-        self.parent(Some(FROM), class);
+        self.parent(Some(FROM), Box::new(class));
         Ok(())
     }
 }

@@ -25,8 +25,9 @@ impl Compiler<'_> {
     pub(super) fn ready(&mut self, filter: Option<Install>) {
         if let Some(filter) = filter {
             self.plan.listener.clone_from(&filter.listener);
+            self.plan.has_filter = true;
             self.plan.denies_execve = EXECVE.usable(Some(&filter)).is_none();
-            self.init(Some(Pointer::new("/linux/seccomp")), filter);
+            self.init(Some(Pointer::new("/linux/seccomp")), Box::new(filter));
         }
         self.init(None, Ready);
     }

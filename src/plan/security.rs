@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::bundle::{Bundle, default};
     use crate::cgroup::Manager;
-    use crate::plan::{Action, Host, Options, compile};
+    use crate::plan::{Host, InitAction, Options, compile};
 
     fn compiled(property: &str, enabled: bool) -> Result<Vec<(String, Option<String>)>> {
         let mut config = default::config();
@@ -105,7 +105,7 @@ mod tests {
         let host = Host { cgroups, permitted: u64::MAX, apparmor: enabled, selinux: enabled, resctrl: None };
         let plan = compile(&bundle, &host, &Options { manager: Manager::Disabled, ..Options::default() })?;
         let mounts = plan.init.iter().filter_map(|step| match &step.action {
-            Action::Mount(mount) => {
+            InitAction::Mount(mount) => {
                 let data = mount.options.data.iter().find(|data| data.key.as_c_str() == c"context");
                 let value = data.and_then(|data| Some(data.value.as_ref()?.to_string_lossy().into_owned()));
                 Some((mount.destination.to_string_lossy().into_owned(), value))

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
 use super::namespaces::FROM;
-use super::{Action, Compiler};
+use super::{Compiler, InitAction};
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::ids::Mappings;
@@ -21,9 +21,9 @@ pub(super) struct Mapped {
 
 impl Mapped {
     /// Adds a hint to an error of the init.
-    pub(super) fn explain(&self, error: Error, action: &Action) -> Error {
+    pub(super) fn explain(&self, error: Error, action: &InitAction) -> Error {
         let file_system = match action {
-            Action::Mount(mount) => match &mount.source {
+            InitAction::Mount(mount) => match &mount.source {
                 Source::FileSystem { kind, .. } => Some(kind.to_bytes()),
                 Source::Bind(_) => None,
             },

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use crate::error::{Context, Result};
 
 /// Sets one limit: setrlimit(2).
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Rlimit {
     /// Which.
     pub resource: Resource,

@@ -38,7 +38,8 @@ impl Compiler<'_> {
         };
         let properties = self.properties(&names, writes)?;
         self.plan.unit = Some(Unit { name: names.unit.clone(), directory });
-        self.parent(Some(FROM), StartUnit { unit: names.unit, properties, path: names.path, hierarchy });
+        let unit = StartUnit { unit: names.unit, properties, path: names.path, hierarchy };
+        self.parent(Some(FROM), Box::new(unit));
         Ok(())
     }
 

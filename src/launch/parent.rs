@@ -1,0 +1,250 @@
+//! The parent's lane: what ferrun itself does, from before the clone until the init is ready.
+
+use std::cell::{OnceCell, RefCell};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sched::CloneFlags;
+
+use super::channel::{self, Channel, FromInit};
+use super::fault::Fault;
+use super::guard::Guard;
+use super::lane::Lane;
+use super::start_page::Phase;
+use super::watch::{Ended, Watch, has_executed};
+use super::{Launch, Launched, Process, birth, death, init, sources, undo};
+use crate::error::{Context, Error, Result};
+use crate::plan::parent_lane::parent_lane;
+use crate::plan::step::{Clone, PARENT};
+use crate::plan::{Action, ParentAction};
+use crate::pointer::Pointer;
+use crate::process::hook::Hook;
+use crate::process::join::{Open, Opened};
+use crate::rootfs::source::OpenSources;
+use crate::sys::clone::Side;
+use crate::sys::{self, seccomp};
+
+/// The parent while it starts a container. The init has a copy of it.
+pub(super) struct Parent<'a> {
+    pub launch: &'a Launch<'a>,
+    /// The init, once it exists.
+    process: &'a OnceCell<Process>,
+    /// The parent's end of the channel to it.
+    channel: OnceCell<Channel<'a>>,
+    /// The namespaces to join, as far as they are open.
+    pub opened: RefCell<Vec<Opened>>,
+    /// Who takes the root out of a joined mount namespace if the start fails: empty, until it is joined.
+    pub guard: OnceCell<Guard>,
+}
+
+/// Runs the parent's lane, and in the init the init's.
+pub(super) fn run<'a>(launch: &Launch<'a>) -> Result<Launched<'a>> {
+    sys::program::default_sigchld().what(|| "set SIGCHLD to its default action")?;
+    let process = OnceCell::new();
+    let (channel, opened, guard) = Default::default();
+    let parent = Parent { launch, process: &process, channel, opened, guard };
+    let result = parent.run();
+    let guard = parent.guard.into_inner();
+    drop(parent.channel);
+    let (plan, interrupt) = (launch.plan, launch.interrupt);
+    match (result, process.into_inner()) {
+        (Ok(()), Some(process)) => Ok(Launched { process, plan, interrupt, guard }),
+        (Ok(()), None) => Err(Error::new("the plan makes no process")),
+        (Err(error), process) => Err(undo(process.as_ref(), guard, plan, interrupt, error)),
+    }
+}
+
+/// Defines how each step is run.
+macro_rules! dispatch {
+    ($lane:ident: $($(#[$doc:meta])* $name:ident($inner:ty) = $verb:literal, |$step:ident, $parent:ident| $run:expr;)*) => {
+        impl Parent<'_> {
+            #[allow(unused_variables)] // most steps need nothing of the lane, some nothing of the step
+            fn act(&self, action: &$lane) -> Result<()> {
+                match action {
+                    $($lane::$name($step) => {
+                        let $parent = self;
+                        $run
+                    })*
+                }
+            }
+        }
+    };
+}
+parent_lane!(dispatch);
+
+impl Parent<'_> {
+    fn run(&self) -> Result<()> {
+        let lane = Lane { name: PARENT, first: 1, trace: self.launch.trace, fault: self.launch.fault };
+        let mut steps = self.launch.plan.parent.iter().enumerate();
+        steps.try_for_each(|(index, step)| lane.timed(index, step, false, || self.step(&step.action)))
+    }
+
+    fn step(&self, action: &ParentAction) -> Result<()> {
+        match (self.act(action), self.process.get()) {
+            (Err(error), Some(process)) if matches!(action.verb(), "unit" | "cgroup") => {
+                Err(self.unless_the_init_failed(error, process))
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn init(&self) -> Result<&Process> {
+        self.process.get().ok_or_else(|| Error::new("the plan has a step before the clone that needs the init"))
+    }
+
+    fn channel(&self) -> Result<&Channel<'_>> {
+        self.channel.get().ok_or_else(|| Error::new("the plan has a step before the clone that needs the channel"))
+    }
+
+    fn open(&self, step: &Open) -> Result<()> {
+        self.opened.borrow_mut().push(step.run()?);
+        Ok(())
+    }
+
+    /// Creates the init, which goes on in its own lane and never comes back.
+    fn create_init(&self, step: &Clone) -> Result<()> {
+        let launch = self.launch;
+        // Before there is a channel: its ends are ferrun's and the init's alone.
+        self.post_guard()?;
+        let (ours, theirs) = channel::pair(launch.interrupt.map(AsFd::as_fd), &launch.plan.cgroup)?;
+        let own = self.descriptors_of_init(&theirs);
+        match birth::birth(step, &self.opened.borrow(), &own)? {
+            // The descriptors of what is left in this copy of the memory are closed there.
+            Side::Child => init::main(self, theirs, &own),
+            Side::Parent(pid, fd) => {
+                let process = self.process.get_or_init(|| Process { pid, fd });
+                self.channel.get_or_init(|| ours.watching(process.fd.as_fd()));
+                // Only the init has it now.
+                drop(launch.means.outlet.take());
+                launch.plan.nodes.iter().for_each(|store| store.close());
+                Ok(())
+            }
+        }
+    }
+
+    fn open_sources(&self, step: &OpenSources) -> Result<()> {
+        sources::open(step, self.init()?.pid, self.channel()?)
+    }
+
+    fn record(&self) -> Result<()> {
+        let process = self.init()?;
+        self.launch.container.record(process.pid, process.fd.as_fd())
+    }
+
+    fn hook(&self, hook: &Hook) -> Result<()> {
+        let (launch, process) = (self.launch, self.init()?);
+        let state = launch.container.state_for(hook.kind, process.pid);
+        hook.run(&state, Some(launch.container.bundle()), launch.interrupt.map(AsFd::as_fd))
+    }
+
+    /// The descriptors that the init keeps while it sets itself up; all others are closed before anybody sees it.
+    fn descriptors_of_init(&self, channel: &Channel) -> Vec<i32> {
+        let (launch, opened) = (self.launch, self.opened.borrow());
+        let (console, outlet) = (launch.console.take(), launch.means.outlet.take());
+        let mut own: Vec<BorrowedFd> = opened.iter().map(AsFd::as_fd).collect();
+        own.push(channel.as_fd());
+        own.extend(outlet.iter().map(AsFd::as_fd));
+        own.extend(console.iter().map(|console| console.socket.as_fd()));
+        own.extend(self.guard.get().map(AsFd::as_fd));
+        own.extend(launch.trace.map(AsFd::as_fd));
+        own.extend(launch.plan.maps.iter().filter_map(|namespace| namespace.descriptor()));
+        let nodes = launch.plan.nodes.as_ref().and_then(|store| store.descriptor());
+        let numbers = (0..3 + launch.plan.preserved).chain(own.iter().map(AsRawFd::as_raw_fd)).chain(nodes).collect();
+        launch.console.set(console);
+        launch.means.outlet.set(outlet);
+        numbers
+    }
+
+    fn post_guard(&self) -> Result<()> {
+        let opened = self.opened.borrow();
+        let Some(mounts) = Opened::find(&opened, CloneFlags::CLONE_NEWNS) else { return Ok(()) };
+        Guard::post(mounts).map(|guard| drop(self.guard.set(guard)))
+    }
+
+    /// A process that is dead is in no cgroup, and the unit that systemd made for it is gone: why it died says
+    /// more than that.
+    fn unless_the_init_failed(&self, error: Error, process: &Process) -> Error {
+        let mut exited = [PollFd::new(process.fd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut exited, 1u8) {
+            Ok(1..) => self.failure(process),
+            _ => self.launch.means.page.reported().map_or(error, |error| self.believed(error)),
+        }
+    }
+
+    /// Why the init is gone, or is about to be.
+    fn failure(&self, process: &Process) -> Error {
+        match self.launch.means.page.reported() {
+            Some(error) => self.believed(error),
+            None => death::before_the_program(process, self.launch.plan),
+        }
+    }
+
+    fn believed(&self, error: Error) -> Error {
+        match self.launch.fault {
+            Some(fault) if fault.is_kill(&error) => Fault::kill_myself(),
+            _ => error,
+        }
+    }
+
+    /// Waits until the init has made the mounts.
+    fn await_mounts(&self) -> Result<()> {
+        match self.channel()?.receive()? {
+            FromInit::Mounted => Ok(()),
+            FromInit::Closed => Err(self.failure(self.init()?)),
+        }
+    }
+
+    /// Waits until the init waits for `start`, or has executed the program.
+    fn await_ready(&self) -> Result<()> {
+        let (launch, process) = (self.launch, self.init()?);
+        let page = &launch.means.page;
+        self.channel()?.await_close(&mut || match launch.waits_for_start() {
+            true => Ok(page.phase() != Phase::SettingUp),
+            false => match has_executed(process.pid) {
+                // The process is gone.
+                Err(error) if matches!(error.code(), Errno::ENOENT | Errno::ESRCH) => Ok(true),
+                executed => executed.map_err(|error| error.code()),
+            },
+        })?;
+        let mut watch = Watch {
+            pid: process.pid,
+            process: process.fd.as_fd(),
+            page,
+            outlet: launch.means.goes_on.as_ref().and_then(|goes_on| goes_on.outlet.take()),
+            hooks: &launch.plan.start_hooks,
+            denies_execve: launch.plan.denies_execve,
+            interrupt: launch.interrupt.map(AsFd::as_fd),
+            cgroup: &launch.plan.cgroup,
+        };
+        let mut handed = false;
+        let mut listener = || {
+            // Once: what the init says later may be somebody else's words.
+            handed = handed || self.hand_over_listener(process)?;
+            Ok(())
+        };
+        let watched = match launch.waits_for_start() {
+            true => watch.until_waiting(&mut listener),
+            false => watch.until_executed(&mut listener),
+        };
+        watched.map_err(|ended| match ended {
+            Ended::Failed(error) => self.believed(error),
+            Ended::Died => death::before_the_program(process, self.launch.plan),
+        })
+    }
+
+    /// Takes the descriptor of the filter, once it is installed, to whoever listens; the init waits so long. The number is
+    /// the init's, which may be in others' hands: nothing but such a descriptor is taken.
+    fn hand_over_listener(&self, process: &Process) -> Result<bool> {
+        let (plan, page) = (self.launch.plan, &self.launch.means.page);
+        let (Some(to), Some(number)) = (&plan.listener, page.listener()) else { return Ok(false) };
+        let descriptor = seccomp::descriptor_of(&process.fd, number).what(|| "take the filter's descriptor");
+        let handed = descriptor.and_then(|descriptor| match seccomp::is_listener(&descriptor) {
+            true => self.launch.container.hand_over(process.pid, descriptor, to),
+            false => Err(Error::new("the container's first process has no listener of a filter")),
+        });
+        handed.map_err(|error| error.from_property(Pointer::new("/linux/seccomp")))?;
+        page.set_taken();
+        Ok(true)
+    }
+}
