@@ -53,6 +53,11 @@ impl Error {
         self
     }
 
+    /// Names the variable of the environment behind it, of which config.json knows nothing.
+    pub fn of_variable(self, name: &str) -> Error {
+        Error { message: format!("{name}: {}", self.message), ..self }
+    }
+
     /// Adds what is known beyond the number.
     pub fn detail(self, detail: impl Into<Box<str>>) -> Error {
         Error { detail: Some(detail.into()), ..self }

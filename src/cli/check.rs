@@ -11,7 +11,7 @@ use super::report::{print_json, print_text};
 use crate::bundle::problems::Problems;
 use crate::bundle::survey::{self, original};
 use crate::bundle::{self, Bundle};
-use crate::container::create;
+use crate::container::request;
 use crate::error::{Context, Error, Result};
 use crate::escape;
 use crate::plan::Options;
@@ -42,7 +42,7 @@ impl Command for Check {
             let options = Options { id: "ID".into(), manager: globals.manager()?, ..Options::default() };
             let dir = std::fs::canonicalize(&self.bundle).what(|| format!("bundle {:?}", self.bundle))?;
             let bundle = Bundle { dir, text: Vec::new(), spec, warnings: Vec::new() };
-            let here = create::problems(&bundle, &options)?;
+            let here = request::problems(&bundle, &options)?;
             found.errors.extend(here.errors.into_iter().map(|error| original(error, &left_out)));
             found.warnings.extend(here.warnings.into_iter().map(|warning| original(warning, &left_out)));
         }

@@ -9,8 +9,8 @@ use clap::Args;
 use super::globals::Globals;
 use super::{Command, report};
 use crate::bundle;
-use crate::container::create::{Mode, Request, plan};
 use crate::container::id::Id;
+use crate::container::request::{Mode, Request};
 use crate::container::run::run;
 use crate::error::{Context, Result};
 use crate::launch::self_exe;
@@ -42,23 +42,18 @@ impl Command for Demo {
 }
 
 fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
-    let bundle = bundle::load(directory)?;
-    let options = Options { id: id.to_string(), manager: globals.manager()?, ..Options::default() };
-    let plan = plan(&bundle, &options)?;
-    report::warnings(&plan.warnings, globals);
     let root = globals.root()?;
-    let request = Request {
+    run(&Request {
         root: &root,
         id,
-        bundle: &bundle,
-        plan: &plan,
+        bundle: directory,
+        mode: Mode::Foreground,
+        options: Options { manager: globals.manager()?, ..Options::default() },
         pid_file: None,
         console_socket: None,
-        mode: Mode::Foreground,
         trace: None,
         fault: None,
         notify: None,
         warn: &|warning| report::warning(warning, globals),
-    };
-    run(&request)
+    })
 }

@@ -10,7 +10,7 @@ use super::globals::Globals;
 use super::report::{print_json, print_text};
 use super::{Command, cost, report};
 use crate::bundle::{self, Positions};
-use crate::container::create::rootfs;
+use crate::container::request::rootfs;
 use crate::error::{Context, Error, Result};
 use crate::escape;
 use crate::plan::{self, Host, Options};

@@ -5,7 +5,7 @@ use clap::Args;
 use super::Command;
 use super::create::Flags;
 use super::globals::Globals;
-use crate::container::create::Mode;
+use crate::container::request::Mode;
 use crate::container::run::run;
 use crate::error::Result;
 
@@ -36,6 +36,6 @@ impl Command for Run {
             (false, true) => Mode::Keep,
             (false, false) => Mode::Foreground,
         };
-        self.flags.with_request(globals, mode, |request| run(&request))
+        self.flags.request(globals, mode, run)
     }
 }

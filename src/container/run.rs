@@ -2,9 +2,10 @@
 
 use std::os::fd::AsFd;
 
-use super::create::{Created, Mode, Request, create};
+use super::create::{Created, create_planned};
 use super::delete::destroy;
-use super::hooks::poststart;
+use super::hooks::{Warn, poststart};
+use super::request::{Mode, Planned, Request};
 use crate::error::{Error, Result};
 use crate::launch::signals::{self, Interrupt};
 use crate::launch::{death, relay};
@@ -14,40 +15,46 @@ use crate::launch::{death, relay};
 /// # Errors
 /// The step that failed.
 pub fn run(request: &Request) -> Result<i32> {
-    if request.bundle.spec.process.is_none() {
+    request.carry_out(run_planned)
+}
+
+fn run_planned(planned: &Planned) -> Result<i32> {
+    let request = planned.request;
+    let warn: Warn = &|warning| planned.warn(warning);
+    if planned.bundle.spec.process.is_none() {
         return Err(Error::new("cannot run the container: process must be set").from_property("/process"));
     }
     if request.mode.is_detached() {
-        let Created { process, notify, .. } = create_and_start(request, None)?;
+        let Created { process, notify, .. } = create_and_start(planned, None)?;
         notify.iter().for_each(|notify| notify.wait(process.pid, process.fd.as_fd()));
         return Ok(0);
     }
     // Held back from here on, a signal to ferrun cannot end it halfway; what would is an error of what it waits for.
     let held = signals::hold()?;
     let interrupt = Interrupt::new()?;
-    let Created { process, state, terminal, notify } = create_and_start(request, Some(&interrupt))?;
+    let Created { process, state, terminal, notify } = create_and_start(planned, Some(&interrupt))?;
     let status = match terminal {
         Some(terminal) => relay::until_exit(&held, &process, terminal, notify),
         None => signals::pass_on_until_exit(&held, &process, notify),
     };
-    let killed = status.as_ref().ok().and_then(|status| death::of_the_program(*status, request.plan, &state.cgroup));
-    killed.iter().for_each(request.warn);
+    let killed = status.as_ref().ok().and_then(|status| death::of_the_program(*status, &planned.plan, &state.cgroup));
+    killed.iter().for_each(warn);
     if request.mode == Mode::Foreground {
         // The program's status is what was asked for; what could not be removed is only warned about.
-        if let Err(error) = destroy(&request.id, &state, request.warn) {
-            (request.warn)(&error);
+        if let Err(error) = destroy(&request.id, &state, warn) {
+            warn(&error);
         }
     }
     status
 }
 
 /// The program runs, and the hooks have been told; if one of them fails, nothing of the container is left.
-fn create_and_start(request: &Request, interrupt: Option<&Interrupt>) -> Result<Created> {
-    let created = create(request, interrupt)?;
+fn create_and_start(planned: &Planned, interrupt: Option<&Interrupt>) -> Result<Created> {
+    let created = create_planned(planned, interrupt)?;
     if let Err(error) = poststart(&created.state, interrupt.map(AsFd::as_fd)) {
         // As its parent, ferrun has to take its status.
         created.process.kill_and_reap(&created.state.cgroup);
-        return Err(match destroy(&request.id, &created.state, request.warn) {
+        return Err(match destroy(&planned.request.id, &created.state, &|warning| planned.warn(warning)) {
             Ok(()) => error,
             Err(other) => error.note(other.to_string()),
         });

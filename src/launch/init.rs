@@ -21,6 +21,7 @@ use super::{Launch, signals};
 use crate::error::{Context, Error, Result};
 use crate::plan::InitAction;
 use crate::plan::init_lane::init_lane;
+use crate::plan::notify::NotifyMount;
 use crate::plan::step::INIT;
 use crate::process::exec::{Prepared, WorkingDirectory};
 use crate::process::home::Home;
@@ -149,6 +150,10 @@ impl<'a> Init<'a> {
         }
         // It may take the place of the root.
         mount.run(self.rootfs.as_mut().ok_or_else(|| Error::new(UNBOUND))?)
+    }
+
+    fn mount_notify(&mut self, NotifyMount(mount): &NotifyMount) -> Result<()> {
+        self.mount(mount).map_err(|error| error.of_variable("NOTIFY_SOCKET"))
     }
 
     fn limit(&mut self, limit: &Rlimit) -> Result<()> {

@@ -15,10 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstatat, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, pipe2, unlinkat};
 
-use crate::bundle::Spec;
-use crate::bundle::text::Text;
-use crate::error::{Context, Error, Result};
-use crate::pointer::Pointer;
+use crate::error::{Context, Result};
 use crate::sys::fd;
 use crate::sys::socket::through;
 
@@ -26,8 +23,6 @@ use crate::sys::socket::through;
 pub const DIRECTORY: &str = "notify";
 /// The socket, from there.
 pub const SOCKET: &str = "notify/notify.sock";
-/// Where the container has the directory.
-const INSIDE: &str = "/run/notify";
 /// How long the manager may take to have understood: then it knows of no BARRIER.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages that are taken at once: a program that never stops telling keeps ferrun from nothing else.
@@ -36,30 +31,6 @@ const AT_ONCE: usize = 64;
 /// The manager's socket, if there is a manager that wants to hear.
 pub fn wanted() -> Option<OsString> {
     std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())
-}
-
-/// Adds the mount and the variable to a config, as runc.
-///
-/// # Errors
-/// A state directory whose name is not text.
-pub fn add_to(spec: &mut Spec, state: &Path) -> Result<()> {
-    let options = ["bind", "nosuid", "noexec", "nodev", "ro"];
-    let source = state.join(DIRECTORY);
-    let source = source.to_str().ok_or_else(|| Error::new(format!("NOTIFY_SOCKET: {source:?} is not text")))?;
-    let mount = serde_json::json!({"destination": INSIDE, "source": source, "options": options});
-    spec.mounts.push(serde_json::from_value(mount).expect("a mount"));
-    let entry = c"NOTIFY_SOCKET=/run/notify/notify.sock".to_owned();
-    spec.process.iter_mut().for_each(|process| process.env.push(Text(entry.clone())));
-    Ok(())
-}
-
-/// What fails of the mount that was added is no property of config.json: it is told by the variable's name.
-pub fn disown(error: Error, spec: &Spec) -> Error {
-    let added = spec.mounts.len().checked_sub(1).map(|last| Pointer::at("/mounts/#", last).to_string());
-    match added.is_some() && error.pointer.as_deref() == added.as_deref() {
-        true => Error { message: format!("NOTIFY_SOCKET: {}", error.message), pointer: None, ..error },
-        false => error,
-    }
 }
 
 /// Makes the directory that is mounted, for any user of the container.

@@ -8,7 +8,7 @@ use nix::sched::CloneFlags;
 use nix::sys::resource::Resource;
 use nix::unistd::Gid;
 
-use super::Compiler;
+use super::{Compiler, notify};
 use crate::bundle::path::clean;
 use crate::bundle::process::{Process, RlimitKind};
 use crate::bundle::text::Text;
@@ -172,6 +172,10 @@ impl Compiler<'_> {
             // As runc: the program is process 1, where it has a pid namespace of its own.
             env.push(text(format!("LISTEN_FDS={}", self.options.listening)));
             env.push(text("LISTEN_PID=1".into()));
+        }
+        if self.options.notify.is_some() {
+            env.retain(|entry| !entry.as_bytes().starts_with(b"NOTIFY_SOCKET="));
+            env.push(notify::ENTRY.to_owned());
         }
         let program = Rc::new(Program { args, env });
         self.plan.program = Some(program.clone());

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::notify::NotifyMount;
 use super::step::{Mounted, Ready, Wait, actions};
 use crate::cgroup::join::Join;
 use crate::process::affinity::AllCpus;
@@ -59,6 +60,8 @@ macro_rules! init_lane {
             BindRoot(BindRoot) = "bind", |step, init| init.bind_root(step);
             /// A mount.
             Mount(Box<Mount>) = "mount", |step, init| init.mount(step);
+            /// The mount for NOTIFY_SOCKET.
+            NotifyMount(NotifyMount) = "mount", |step, init| init.mount_notify(step);
             /// Other options for an earlier mount.
             Remount(Box<Remount>) = "mount", |step, init| step.run(init.rootfs()?);
             /// The container's view of its cgroups.

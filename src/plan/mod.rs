@@ -12,6 +12,7 @@ pub mod init_lane;
 mod kernel;
 mod mounts;
 mod namespaces;
+pub mod notify;
 pub mod parent_lane;
 mod paths;
 mod resctrl;
@@ -126,6 +127,8 @@ pub struct Options {
     pub listening: u32,
     /// How many further descriptors it has of the caller's, after those.
     pub preserved: u32,
+    /// The directory of the socket on which the program may tell a service manager that it is ready.
+    pub notify: Option<PathBuf>,
 }
 
 /// Where the steps of one compilation come from and go to.
@@ -251,6 +254,7 @@ impl Compiler<'_> {
         }
         self.init(None, AllCpus);
         self.mounts(late);
+        self.notify_mount();
     }
 
     /// The same in a user namespace. When its ids are mapped, and until it changes its own, the init is the host's root to
@@ -268,6 +272,7 @@ impl Compiler<'_> {
         self.keyring();
         self.unshare();
         self.mounts_by_time().into_iter().for_each(|mounts| self.mounts(mounts));
+        self.notify_mount();
     }
 
     fn keyring(&mut self) {

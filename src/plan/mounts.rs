@@ -115,9 +115,10 @@ impl<'a> Compiler<'a> {
             let entry = &self.spec.mounts[index];
             let source = entry.source.as_ref().filter(|_| entry.is_bind() && !entry.options.remount)?;
             let recursive = entry.options.bind == Some(true);
-            Some(BindSource { index, path: c_path(&self.on_host(source)), recursive, idmap: self.idmap(entry, index) })
+            let (from, idmap) = (Some(Pointer::at("/mounts/#", index)), self.idmap(entry, index));
+            Some(BindSource { from, path: c_path(&self.on_host(source)), recursive, idmap })
         });
-        binds.collect()
+        binds.chain(self.notify_source()).collect()
     }
 
     /// What the parent does for that, while the init makes the mounts.
@@ -129,7 +130,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Whether the tree that the root is in stays as it is, shared perhaps, until it is left.
-    fn shares_with_host(&self) -> bool {
+    pub(super) fn shares_with_host(&self) -> bool {
         self.joins_mount_namespace() || self.inherits_mount_namespace() || self.shares_root()
     }
 

@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, chroot, fchdir};
 
 use super::idmap::IdMap;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::pointer::Pointer;
 use crate::sys::fd::CWD;
 use crate::sys::mount;
@@ -22,8 +22,8 @@ use crate::sys::mount;
 /// One source.
 #[derive(PartialEq)]
 pub struct BindSource {
-    /// Where its mount stands in `mounts`.
-    pub index: usize,
+    /// The mount that asked for it.
+    pub from: Option<Pointer>,
     /// Its path on the host.
     pub path: CString,
     /// With what is mounted below it.
@@ -62,7 +62,7 @@ impl OpenSources {
                 break;
             }
             let copy = source.open(user.as_ref()).and_then(&hand_over);
-            copy.map_err(|error| error.from_property(Pointer::at("/mounts/#", source.index)))?;
+            copy.map_err(|error| source.from.into_iter().fold(error, Error::from_property))?;
         }
         Ok(())
     }

@@ -1,0 +1,31 @@
+//! The caller's descriptors that the container's program gets: those of LISTEN_FDS and of `--preserve-fds`.
+
+use crate::error::{Error, Result};
+use crate::launch::self_exe;
+use crate::sys::fd;
+
+/// Checks that the descriptors to be passed on are open, and closes all others; returns how many of them a service
+/// manager has opened. To be called before ferrun opens any of its own, which would take their numbers.
+///
+/// # Errors
+/// One that is not open.
+pub fn keep(preserved: u32) -> Result<u32> {
+    let listening = listening();
+    let mut passed = 3..3 + listening + preserved;
+    match passed.find(|number| !fd::is_open(*number as i32)) {
+        Some(number) if number < 3 + listening => {
+            return Err(Error::new(format!("LISTEN_FDS: descriptor {number} is not open")));
+        }
+        Some(number) => return Err(Error::new(format!("--preserve-fds: descriptor {number} is not open"))),
+        None => {}
+    }
+    self_exe::close_others(listening + preserved)?;
+    Ok(listening)
+}
+
+/// How many sockets a service manager has opened for this process, after the standard streams: sd_listen_fds(3).
+fn listening() -> u32 {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let ours = number("LISTEN_PID") == Some(std::process::id());
+    number("LISTEN_FDS").filter(|count| ours && *count <= 65_535).unwrap_or(0)
+}

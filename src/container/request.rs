@@ -1,0 +1,152 @@
+//! A new container as the caller asks for it, and its plan: what `create` and `run` share before anything of it exists.
+
+use std::ffi::OsString;
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+
+use super::hooks::Warn;
+use super::id::Id;
+use super::state::Root;
+use crate::bundle::{self, Bundle, Problems};
+use crate::error::{Context, Error, Result};
+use crate::launch::fault::Fault;
+use crate::launch::notify;
+use crate::launch::probe::probe;
+use crate::launch::trace::Trace;
+use crate::plan::{self, Host, Options, Plan};
+
+/// How the command goes on once the container is created.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Return; the program waits for `start`.
+    Create,
+    /// Return once the program runs.
+    Detach,
+    /// Wait for the program's exit and delete the container.
+    Foreground,
+    /// Wait for its exit and keep the container as stopped.
+    Keep,
+}
+
+impl Mode {
+    /// Whether the container outlives the command.
+    pub fn is_detached(self) -> bool {
+        matches!(self, Mode::Create | Mode::Detach)
+    }
+}
+
+/// What the caller asks for.
+pub struct Request<'a> {
+    /// Where states are kept.
+    pub root: &'a Root,
+    /// The container's id.
+    pub id: Id,
+    /// The directory with config.json.
+    pub bundle: &'a Path,
+    /// How the command goes on.
+    pub mode: Mode,
+    /// How the plan is made; its id and notify directory are those of this request.
+    pub options: Options,
+    /// Where to write the init's pid.
+    pub pid_file: Option<PathBuf>,
+    /// The socket that gets its terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Where each step's time is written.
+    pub trace: Option<PathBuf>,
+    /// A failure that a test asks for.
+    pub fault: Option<Fault>,
+    /// The socket of a service manager that wants to hear from the program: NOTIFY_SOCKET.
+    pub notify: Option<OsString>,
+    /// Where warnings go.
+    pub warn: Warn<'a>,
+}
+
+/// A request with its bundle and plan.
+pub(super) struct Planned<'a> {
+    pub request: &'a Request<'a>,
+    // Neither is freed at the end, which is that of the process: see `cli::main`.
+    pub bundle: ManuallyDrop<Bundle>,
+    pub plan: ManuallyDrop<Plan>,
+    pub trace: Option<&'a Trace>,
+}
+
+impl Request<'_> {
+    /// Reads and plans the bundle, and hands the plan to `act`.
+    ///
+    /// # Errors
+    /// Those of the bundle, with the lines of their properties, and those of `act`.
+    pub(super) fn carry_out<T>(&self, act: impl FnOnce(&Planned) -> Result<T>) -> Result<T> {
+        let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
+        let begin = trace.as_ref().map_or(0, Trace::now);
+        let result = self.planned(trace.as_ref()).and_then(|planned| {
+            trace.iter().for_each(|trace| trace.phase("plan", begin));
+            act(&planned).map_err(|error| planned.bundle.locate(error))
+        });
+        let Some(trace) = trace else { return result };
+        trace.phase("all", begin);
+        // The error that began it is the one that is reported.
+        let ended = trace.end();
+        result.and_then(|done| ended.map(|()| done))
+    }
+
+    fn planned<'a>(&'a self, trace: Option<&'a Trace>) -> Result<Planned<'a>> {
+        let bundle = ManuallyDrop::new(bundle::load(self.bundle)?);
+        bundle.warnings.iter().for_each(self.warn);
+        let notify = self.notify.as_ref().map(|_| self.root.of(&self.id).join(notify::DIRECTORY));
+        let options = Options { id: self.id.to_string(), notify, ..self.options.clone() };
+        let plan = ManuallyDrop::new(plan(&bundle, &options).map_err(|error| bundle.locate(error))?);
+        plan.warnings.iter().for_each(self.warn);
+        Ok(Planned { request: self, bundle, plan, trace })
+    }
+}
+
+impl Planned<'_> {
+    /// Reports a warning with the line of its property.
+    pub fn warn(&self, warning: &Error) {
+        (self.request.warn)(&self.bundle.locate(warning.clone()));
+    }
+}
+
+/// Plans a bundle for this host.
+///
+/// # Errors
+/// Properties that cannot be honoured; a missing root file system.
+fn plan(bundle: &Bundle, options: &Options) -> Result<Plan> {
+    check_rootfs(bundle)?;
+    let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec)?, options)?;
+    plan.warnings = bundle.locate_all(plan.warnings);
+    Ok(plan)
+}
+
+/// Everything that keeps a bundle from running on this host, as far as it can be known without running it.
+///
+/// # Errors
+/// A host that cannot be looked at.
+pub fn problems(bundle: &Bundle, options: &Options) -> Result<Problems> {
+    let mut found = Problems::default();
+    found.errors.extend(check_rootfs(bundle).err());
+    let host = Host::probe()?.with_facts_for(&bundle.spec)?;
+    let (plan, errors) = plan::compile_all(bundle, &host, options);
+    found.errors.extend(errors);
+    probe(&plan, &mut found);
+    found.warnings.extend(plan.warnings);
+    Ok(found)
+}
+
+/// The root file system's path on the host.
+pub fn rootfs(bundle: &Bundle) -> PathBuf {
+    bundle.spec.root.as_ref().map_or_else(|| bundle.dir.clone(), |root| root.on_host(&bundle.dir))
+}
+
+/// A link in the place of the root file system could be turned elsewhere between look and use.
+fn check_rootfs(bundle: &Bundle) -> Result<()> {
+    let path = rootfs(bundle);
+    let kind = std::fs::symlink_metadata(&path).what(|| format!("rootfs {path:?}"));
+    let wrong = match kind {
+        Ok(kind) if kind.is_dir() => return Ok(()),
+        Ok(kind) if kind.is_symlink() => Error::new(format!("rootfs {path:?} is a symlink")),
+        Ok(_) => Error::new(format!("rootfs {path:?} is not a directory")),
+        Err(error) => error,
+    };
+    Err(wrong.from_property("/root/path"))
+}
