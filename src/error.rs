@@ -10,12 +10,44 @@ use crate::sys::regular::Unreadable;
 /// The result of everything that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What kind of failure it is, where somebody decides by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ErrorKind {
+    /// None of those below.
+    #[default]
+    Other,
+    /// A property that config.json lacks.
+    Missing,
+    /// A property that config.json has twice.
+    Repeated,
+    /// No container of this id.
+    NoContainer,
+    /// There is a container of this id.
+    Exists,
+    /// The container is not in a state in which this can be done.
+    State,
+    /// A signal ended what was waited for.
+    Interrupted,
+    /// The cgroup is frozen.
+    Frozen,
+    /// A hook failed.
+    Hook,
+    /// The init died without a report.
+    Died,
+    /// The parent is to end itself, as `--fault` asks.
+    Fault,
+}
+
 /// A failure, told once, at the top (cli/report.rs). Its `Display` is the first line, which is all that
 /// engines read; they match words of it (reference: the callers' sources), so those stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     /// Operation and subject: `mount proc on "/proc"`; or a whole sentence where no call failed.
     pub message: String,
+    /// What others decide by.
+    #[serde(default)]
+    pub kind: ErrorKind,
     /// The number behind the failure, 0 if there is none.
     pub errno: i32,
     /// What is known beyond the number, such as the kernel's own words; ends the first line.
@@ -31,7 +63,20 @@ pub struct Error {
 impl Error {
     /// A failure that no system call reported.
     pub fn new(message: impl Into<String>) -> Error {
-        Error { message: message.into(), errno: 0, detail: None, pointer: None, place: None, hint: None }
+        Error {
+            message: message.into(),
+            kind: ErrorKind::Other,
+            errno: 0,
+            detail: None,
+            pointer: None,
+            place: None,
+            hint: None,
+        }
+    }
+
+    /// A container that is not in a state in which this can be done.
+    pub fn state(message: impl Into<String>) -> Error {
+        Error::new(message).of_kind(ErrorKind::State)
     }
 
     /// A system call's failure: `what` names operation and subject.
@@ -45,6 +90,11 @@ impl Error {
             Some(errno) => Error::os(what, Errno::from_raw(errno)),
             None => Error::new(format!("{}: {error}", what.into())),
         }
+    }
+
+    /// Says of which kind it is.
+    pub fn of_kind(self, kind: ErrorKind) -> Error {
+        Error { kind, ..self }
     }
 
     /// Names the property behind it, unless a closer one is known.

@@ -23,6 +23,7 @@ pub mod resources;
 pub mod scheduling;
 pub mod seccomp;
 pub mod seccomp_names;
+mod sentence;
 pub mod spec;
 pub mod survey;
 pub mod sysctl;
@@ -35,12 +36,13 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, fstat, stat};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fd::CWD;
 use crate::sys::file;
 use crate::sys::regular::{self, Unreadable};
 pub use position::Positions;
 pub use problems::Problems;
+use sentence::Sentence;
 pub use spec::Spec;
 
 /// A bundle: a directory with a config.json, read and checked.
@@ -64,7 +66,7 @@ pub struct Bundle {
 pub fn load(dir: &Path) -> Result<Bundle> {
     let (directory, absolute) = open(dir).what(|| format!("bundle {dir:?}"))?;
     let text = read_config(&directory).what(|| format!("open {:?}", absolute.join("config.json")))?;
-    let spec = read(&text)?;
+    let spec = read(&text).map_err(|misread| misread.error)?;
     let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new() };
     let mut found = Problems::default();
     check::check(&bundle.spec, &mut found);
@@ -135,8 +137,22 @@ fn same(one: &FileStat, other: &FileStat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
-fn read(text: &[u8]) -> Result<Spec> {
+fn read(text: &[u8]) -> std::result::Result<Spec, Misread> {
     read_object(text, "config.json")
+}
+
+/// Why a text could not be read.
+#[derive(Debug)]
+struct Misread {
+    error: Error,
+    /// The property that an object lacks.
+    missing: Option<String>,
+}
+
+impl From<Error> for Misread {
+    fn from(error: Error) -> Misread {
+        Misread { error, missing: None }
+    }
 }
 
 /// Reads `linux.resources` alone, as `update` is given them; the pointers of errors begin there.
@@ -144,7 +160,7 @@ fn read(text: &[u8]) -> Result<Spec> {
 /// # Errors
 /// As [`load`].
 pub fn read_resources(text: &[u8], name: &str) -> Result<resources::Resources> {
-    let resources = read_object(text, name)?;
+    let resources = read_object(text, name).map_err(|misread| misread.error)?;
     check_resources::check(&resources).map_err(|error| within("/linux/resources", error, text, name))?;
     Ok(resources)
 }
@@ -173,9 +189,9 @@ pub fn within(above: &str, mut error: Error, text: &[u8], name: &str) -> Error {
     error
 }
 
-fn read_object<T: serde::de::DeserializeOwned>(text: &[u8], name: &str) -> Result<T> {
+fn read_object<T: serde::de::DeserializeOwned>(text: &[u8], name: &str) -> std::result::Result<T, Misread> {
     let read = serde_json::from_str(utf8(text, name)?);
-    read.map(|text::Object(object)| object).map_err(|error| misread(&error, text, name))
+    read.map(|text::Object(object)| object).map_err(|error| misread_as(&error, text, name))
 }
 
 /// A text of JSON, which is checked as a whole: string by string it took a seventh of the
@@ -195,19 +211,29 @@ pub fn utf8<'a>(text: &'a [u8], name: &str) -> Result<&'a str> {
 
 /// What to say of a text that could not be read: the property and its line.
 pub fn misread(error: &serde_json::Error, text: &[u8], name: &str) -> Error {
+    misread_as(error, text, name).error
+}
+
+fn misread_as(error: &serde_json::Error, text: &[u8], name: &str) -> Misread {
     let (line, column) = (error.line(), error.column());
     let said = error.to_string();
     let said = said.split(" at line ").next().unwrap_or_default();
-    if error.is_data() {
-        let place = format!("{name}:{line}");
-        // Engines show the first line alone, so that has the property's name, too.
-        let positions = Positions::new(text);
-        let pointer = positions.pointer(line, column);
-        let message = pointer.as_ref().map_or_else(|| said.to_owned(), |pointer| format!("{pointer}: {said}"));
-        let (pointer, hint) = (pointer.map(Box::from), names::meant(said).map(Box::from));
-        return Error { pointer, place: Some(place.into()), hint, ..Error::new(message) };
+    if !error.is_data() {
+        return not_json(name, line, column, said).into();
     }
-    not_json(name, line, column, said)
+    let sentence = Sentence::read(said);
+    // Engines show the first line alone, so that has the property's name, too.
+    let pointer = Positions::new(text).pointer(line, column);
+    let message = pointer.as_ref().map_or_else(|| said.to_owned(), |pointer| format!("{pointer}: {said}"));
+    let place = Some(format!("{name}:{line}").into());
+    let (pointer, hint) = (pointer.map(Box::from), sentence.hint().map(Box::from));
+    let kind = match sentence {
+        Sentence::Missing(_) => ErrorKind::Missing,
+        Sentence::Repeated => ErrorKind::Repeated,
+        _ => ErrorKind::Other,
+    };
+    let missing = if let Sentence::Missing(name) = sentence { Some(name) } else { None };
+    Misread { error: Error { kind, pointer, place, hint, ..Error::new(message) }, missing }
 }
 
 fn not_json(name: &str, line: usize, column: usize, said: &str) -> Error {
@@ -246,7 +272,7 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> Error {
-        read(text.as_bytes()).expect_err(text)
+        read(text.as_bytes()).expect_err(text).error
     }
 
     #[test]
@@ -258,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_is_not_utf8_is_told_by_line_and_pointer() {
-        let error = read(b"{\"ociVersion\":\"1.0.0\",\n\"process\":{\"args\":[\"a\",\"b\xff\"]}}").unwrap_err();
+        let error = read(b"{\"ociVersion\":\"1.0.0\",\n\"process\":{\"args\":[\"a\",\"b\xff\"]}}").unwrap_err().error;
         assert_eq!(error.message, "config.json is not valid JSON: line 2, column 26: a byte that is not UTF-8");
         assert_eq!(
             (error.pointer.as_deref(), error.place.as_deref()),
@@ -281,7 +307,7 @@ mod tests {
             assert!(read(good).is_ok(), "{good}");
         }
         for bad in ["", "1", "1.0", "2.0.0", "0.9.0", "foo", "1.x.0", "1.0.x"] {
-            assert_eq!(read(bad).unwrap_err().pointer.as_deref(), Some("/ociVersion"), "{bad}");
+            assert_eq!(read(bad).unwrap_err().error.pointer.as_deref(), Some("/ociVersion"), "{bad}");
         }
         assert!(refused("{}").message.contains("missing field `ociVersion`"));
     }

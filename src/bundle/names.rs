@@ -105,15 +105,6 @@ fn distance(one: &str, other: &str) -> usize {
     rows[one.len()][other.len()]
 }
 
-/// What was perhaps meant, from a sentence that has the unknown name first and then lists the known ones,
-/// as serde and [`one_of`] write it.
-pub fn meant(sentence: &str) -> Option<String> {
-    let (said, known) =
-        sentence.split_once("expected ").filter(|(_, known)| known.starts_with("one of ") || known.starts_with('`'))?;
-    let unknown = said.split(['`', '"']).nth(1)?;
-    nearest(unknown, known.split('`').skip(1).step_by(2)).map(question)
-}
-
 /// How a suggestion is put.
 pub fn question(name: &str) -> String {
     format!("did you mean {name}?")
@@ -147,22 +138,5 @@ mod tests {
         ] {
             assert_eq!(nearest(name, names), known, "{name}");
         }
-    }
-
-    #[test]
-    fn a_sentence_with_a_list_becomes_a_question() {
-        let sentence = "unknown variant `networkk`, expected one of `pid`, `network`";
-        assert_eq!(meant(sentence).as_deref(), Some("did you mean network?"));
-        assert_eq!(
-            meant("unknown field `monotonik`, expected `monotonic` or `boottime`").as_deref(),
-            Some("did you mean monotonic?")
-        );
-        assert_eq!(meant("invalid type: integer `7`, expected a string"), None);
-        let table = [("SCMP_CMP_EQ", 1), ("SCMP_CMP_NE", 2)];
-        assert_eq!(one_of("operator", &table, "SCMP_CMP_EQ"), Ok(1));
-        assert_eq!(
-            meant(&one_of("operator", &table, "SCMP_CMP_E").unwrap_err()).as_deref(),
-            Some("did you mean SCMP_CMP_EQ?")
-        );
     }
 }

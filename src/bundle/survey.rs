@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::problems::{MOST, Problems, more_than};
-use super::{Spec, check, read, unknown};
-use crate::error::Error;
+use super::{Misread, Spec, check, read, unknown};
+use crate::error::{Error, ErrorKind};
 use crate::sys::allocator;
 
 /// The bytes that are read again for errors of type, each of which costs another reading.
@@ -25,16 +25,16 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
     let Some(mut value) = value else {
         match first {
             Ok(spec) => check::check(&spec, &mut found),
-            Err(error) => found.error(error),
+            Err(misread) => found.error(misread.error),
         }
         return (found, None);
     };
     let mut left_out = LeftOut::default();
     let mut spec = match first {
         Ok(spec) => spec,
-        Err(error) => {
+        Err(misread) => {
             // serde_json keeps only the last of duplicate keys.
-            found.errors.extend(Some(error).filter(|error| error.message.contains("duplicate field")));
+            found.errors.extend(Some(misread.error).filter(|error| error.kind == ErrorKind::Repeated));
             match well_typed(&mut value, &mut left_out, &mut found) {
                 Some(spec) => spec,
                 None => return (found, None),
@@ -82,9 +82,9 @@ fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -
     loop {
         // The positions of what is read now are those of another text: only its pointers are of use.
         let text = serde_json::to_vec(value).unwrap_or_default();
-        let error = match read(&text) {
+        let Misread { error, missing } = match read(&text) {
             Ok(spec) => return Some(spec),
-            Err(error) => Error { place: None, ..error },
+            Err(misread) => misread,
         };
         read_again += text.len();
         let told = found.errors.len();
@@ -93,8 +93,8 @@ fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -
             return None;
         }
         let pointer = error.pointer.clone().unwrap_or_default();
-        let error = original(error, left_out);
-        if !found.errors.iter().any(|earlier| is_missed(earlier, &error)) {
+        let error = original(Error { place: None, ..error }, left_out);
+        if !missing.is_some_and(|name| found.errors.iter().any(|earlier| is_property(earlier, &error, &name))) {
             found.error(error);
         }
         if !give_version(value, &pointer) && !take_out(value, &pointer, left_out) {
@@ -149,12 +149,11 @@ pub fn original(mut error: Error, LeftOut(left_out): &LeftOut) -> Error {
     error
 }
 
-/// Whether a property is only missing because it was left out for an error of its own.
-fn is_missed(earlier: &Error, error: &Error) -> bool {
-    let name =
-        error.message.split_once("missing field `").and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name);
-    let pointer = error.pointer.as_deref().unwrap_or_default();
-    name.is_some_and(|name| earlier.pointer.as_deref() == Some(&format!("{pointer}/{name}")))
+/// Whether an earlier error is about the property of this name of the object that an error is about: it is only missing
+/// because it was left out.
+fn is_property(earlier: &Error, object: &Error, name: &str) -> bool {
+    let object = object.pointer.as_deref().unwrap_or_default();
+    earlier.pointer.as_deref() == Some(&format!("{object}/{name}"))
 }
 
 /// Whether an error may be there only because the property of an earlier one, or a part of this one's, was

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::directory::Directory;
 use super::events::Events;
 use super::view::View;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::file;
 
 /// How long it may take: a process in the middle of disk or network I/O stops only after it.
@@ -140,6 +140,12 @@ fn freeze_v1(path: &str) -> Result<()> {
         patience *= 2;
     }
     Err(unable(path))
+}
+
+/// The error for a start that waits for a process of a frozen cgroup.
+pub fn unexpectedly_frozen(path: &str) -> Error {
+    let error = Error::new(format!("container's cgroup unexpectedly frozen: {path}")).of_kind(ErrorKind::Frozen);
+    error.from_property("/linux/cgroupsPath")
 }
 
 fn unable(path: &str) -> Error {

@@ -44,11 +44,11 @@ pub(super) fn create(path: &str, fill: &dyn Fn(&str) -> Result<()>) -> Result<()
 pub(super) fn remove_above(path: &str) -> Result<()> {
     let mut above = parent(path);
     while above.len() > MOUNT_POINT.len() {
-        let removed = is_created_by_ferrun(above).and_then(|own| if own { remove(above) } else { Err(Errno::EBUSY) });
+        let removed = is_created_by_ferrun(above).and_then(|own| if own { remove(above).map(Some) } else { Ok(None) });
         match removed {
             // One that is gone may have been removed by a ferrun that was killed before it went on.
-            Ok(()) | Err(Errno::ENOENT) => above = parent(above),
-            Err(Errno::EBUSY | Errno::ENOTEMPTY) => break,
+            Ok(Some(())) | Err(Errno::ENOENT) => above = parent(above),
+            Ok(None) | Err(Errno::EBUSY | Errno::ENOTEMPTY) => break,
             Err(errno) => return Err(errno).what(|| format!("remove cgroup {above}")),
         }
     }

@@ -87,7 +87,15 @@ fn as_json(found: &Problems) -> String {
     let list: Vec<_> = all(found)
         .map(|(level, problem)| {
             let line = problem.place.as_deref().and_then(|place| place.rsplit_once(':')?.1.parse::<usize>().ok());
-            json!({ "level": level, "pointer": problem.pointer, "line": line, "message": problem.to_string(), "hint": problem.hint })
+            json!({
+                "level": level,
+                "kind": problem.kind,
+                "errno": problem.errno,
+                "pointer": problem.pointer,
+                "line": line,
+                "message": problem.to_string(),
+                "hint": problem.hint,
+            })
         })
         .collect();
     format!("{}\n", json!({ "problems": list }))

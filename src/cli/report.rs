@@ -113,7 +113,15 @@ fn log(level: &str, error: &Error, globals: &Globals) {
     let message = error.to_string();
     let line = match globals.log_format {
         LogFormat::Json => {
-            let line = json!({ "level": level, "msg": message, "time": time.to_string() }).to_string();
+            let line = json!({
+                "level": level,
+                "msg": message,
+                "time": time.to_string(),
+                "kind": error.kind,
+                "errno": error.errno,
+                "pointer": error.pointer,
+            });
+            let line = line.to_string();
             format!("{}\n", escape::json(&line))
         }
         LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),

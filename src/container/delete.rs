@@ -36,7 +36,7 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
     if !force {
         let status = status(&state)?.0;
         if status != Status::Stopped {
-            return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
+            return Err(Error::state(format!("cannot delete container {id} that is not stopped: {status}")));
         }
         // While the state is there, delete can be tried again when systemd is back.
         if state.which_boot()? != Boot::Other {

@@ -17,7 +17,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, mkdirat, stat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::id::Id;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fd::CWD;
 use crate::sys::regular::{self, Regular, Unreadable};
 
@@ -131,7 +131,9 @@ impl StateDirectory {
             }
         };
         mkdirat(&root, id.as_str(), Mode::S_IRWXU).map_err(|errno| match errno {
-            Errno::EEXIST => Error::new(format!("container with given ID already exists: {id}")),
+            Errno::EEXIST => {
+                Error::new(format!("container with given ID already exists: {id}")).of_kind(ErrorKind::Exists)
+            }
             _ => Error::os(what(), errno),
         })?;
         let own = openat(&root, id.as_str(), OPEN | OFlag::O_NOFOLLOW, Mode::empty());

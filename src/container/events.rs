@@ -101,5 +101,5 @@ pub fn watch(root: &Root, id: &Id, interval: Duration, tell: Tell) -> Result<()>
 }
 
 fn not_running(id: &Id) -> Error {
-    Error::new(format!("container with id {id} is not running"))
+    Error::state(format!("container with id {id} is not running"))
 }

@@ -62,9 +62,9 @@ pub fn kill(root: &Root, id: &Id, signal: i32, all: bool) -> Result<()> {
     if init.is_none() && all {
         return Ok(());
     }
-    let init = init.ok_or_else(|| Error::new(format!("container not running: {id}")))?;
+    let init = init.ok_or_else(|| Error::state(format!("container not running: {id}")))?;
     match pidfd::send_signal(init, signal) {
-        Err(Errno::ESRCH) => Err(Error::new(format!("container not running: {id}"))),
+        Err(Errno::ESRCH) => Err(Error::state(format!("container not running: {id}"))),
         result => result.what(|| format!("kill container {id} with signal {signal}")),
     }?;
     thaw_for(signal, &state);

@@ -15,7 +15,7 @@ pub fn pause(root: &Root, id: &Id) -> Result<()> {
     let state = root.load(id, Purpose::Act)?;
     match status(&state)?.0 {
         Status::Running | Status::Created => freezer::freeze(&state.cgroup),
-        other => Err(Error::new(format!("container not running: {id} is {other}"))),
+        other => Err(Error::state(format!("container not running: {id} is {other}"))),
     }
 }
 

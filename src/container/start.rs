@@ -12,7 +12,7 @@ use super::hooks::{Warn, poststart};
 use super::id::Id;
 use super::state::{Root, State};
 use super::status::{Status, status};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::launch::death::no_execve;
 use crate::launch::exec_fifo;
 use crate::launch::notify::{self, Notify};
@@ -35,17 +35,17 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     let (status, process) = status(&state)?;
     match status {
         Status::Created => {}
-        Status::Creating => return Err(Error::new(format!("cannot start container {id}: it is not created yet"))),
-        Status::Running => return Err(Error::new(format!("cannot start an already running container: {id}"))),
-        Status::Paused => return Err(Error::new(format!("cannot start a container in the paused state: {id}"))),
-        Status::Stopped => return Err(Error::new(format!("cannot start a container that has stopped: {id}"))),
+        Status::Creating => return Err(Error::state(format!("cannot start container {id}: it is not created yet"))),
+        Status::Running => return Err(Error::state(format!("cannot start an already running container: {id}"))),
+        Status::Paused => return Err(Error::state(format!("cannot start a container in the paused state: {id}"))),
+        Status::Stopped => return Err(Error::state(format!("cannot start a container that has stopped: {id}"))),
     }
     if state.no_process {
-        let error = Error::new(format!("cannot start container {id}: process must be set"));
+        let error = Error::state(format!("cannot start container {id}: process must be set"));
         return Err(error.hint("delete the container and create it from a config with process"));
     }
     let (Some(init), Some(process)) = (state.init, process) else {
-        return Err(Error::new(format!("cannot start a container that has stopped: {id}")));
+        return Err(Error::state(format!("cannot start a container that has stopped: {id}")));
     };
     let Some(page) = StartPage::open(&*directory)? else {
         let error = Error::new(format!("cannot start container {id}: an older ferrun has created it"));
@@ -77,7 +77,7 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
     page.start();
     let started = watch.until_executed(&mut || Ok(())).map_err(|ended| reason(ended, &state, page.phase()));
     started.and_then(|()| poststart(&state, None)).map_err(|error| {
-        if !error.pointer.as_deref().is_some_and(|pointer| pointer.starts_with("/hooks/")) {
+        if error.kind != ErrorKind::Hook {
             return error;
         }
         match destroy(id, &state, warn) {

@@ -25,7 +25,7 @@ use crate::cgroup::directory::Directory;
 use crate::cgroup::layout::{self, Layout};
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::cgroup::systemd::Unit;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::launch::{exec_fifo, notify, start_page};
 use crate::process::hook::Hook;
 
@@ -191,7 +191,7 @@ impl Root {
 
     /// The error for a container that is not there.
     pub fn missing(&self, id: &Id) -> Error {
-        let error = Error::new(format!("container does not exist: {id}"));
+        let error = Error::new(format!("container does not exist: {id}")).of_kind(ErrorKind::NoContainer);
         match self.given && matches!(self.path.try_exists(), Ok(false)) {
             true => error.hint(format!("the state root {:?} does not exist", self.path)),
             false => error,

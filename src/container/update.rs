@@ -25,7 +25,7 @@ use crate::sys::{file, pidfd};
 /// "container not running", which engines match. A limit that is refused: then all are as before.
 pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String]) -> Result<Vec<Error>> {
     let state = root.load(id, Purpose::Act)?;
-    let not_running = || Error::new(format!("container not running: {id}"));
+    let not_running = || Error::state(format!("container not running: {id}"));
     let init = status(&state)?.1.filter(|_| state.complete).ok_or_else(not_running)?;
     let view = View::of(&state.cgroup)?;
     if state.unit.is_some() {

@@ -9,7 +9,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 
 use crate::cgroup::directory::Directory;
 use crate::cgroup::freezer;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fd::{receive, send_with};
 
 const MOUNTED: u8 = b'm';
@@ -38,13 +38,40 @@ struct Parent<'a> {
 const PATIENCE: u8 = 100;
 const LOOKS: u32 = 100;
 
-/// What ends the parent's sleep.
-#[derive(PartialEq, Eq)]
-enum Woken {
+/// What ends a sleep.
+enum Woken<'a> {
     /// Something at the other end, or what was looked for.
     Message,
     /// The init is dead.
     Dead,
+    /// Ferrun is to end.
+    Interrupted,
+    /// The init's cgroup is frozen.
+    Frozen(&'a str),
+}
+
+/// Why nothing is received.
+enum Unheard<'a> {
+    Interrupted,
+    Frozen(&'a str),
+    Kernel(Errno),
+}
+
+impl From<Errno> for Unheard<'_> {
+    fn from(errno: Errno) -> Self {
+        Unheard::Kernel(errno)
+    }
+}
+
+impl Unheard<'_> {
+    fn error(self) -> Error {
+        const WHAT: &str = "hear from the container's first process";
+        match self {
+            Unheard::Interrupted => Error::new(WHAT).of_kind(ErrorKind::Interrupted),
+            Unheard::Frozen(path) => freezer::unexpectedly_frozen(path),
+            Unheard::Kernel(errno) => Error::os(WHAT, errno),
+        }
+    }
 }
 
 /// What the parent hears.
@@ -77,29 +104,32 @@ impl Channel<'_> {
         send(self.socket.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL).map(drop)
     }
 
-    fn receive_into(&self, buffer: &mut [u8]) -> nix::Result<usize> {
+    fn receive_into(&self, buffer: &mut [u8]) -> std::result::Result<usize, Unheard<'_>> {
         self.receive_with(buffer, MsgFlags::empty())
     }
 
-    fn receive_with(&self, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
+    fn receive_with(&self, buffer: &mut [u8], flags: MsgFlags) -> std::result::Result<usize, Unheard<'_>> {
         let at_once = if self.parent.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
         loop {
             match recv(self.socket.as_raw_fd(), buffer, flags | at_once) {
-                // What a dead init had still to say has come before.
-                Err(Errno::EAGAIN) if self.sleep(PollFlags::POLLIN, &mut || Ok(false))? == Woken::Dead => return Ok(0),
-                Err(Errno::EAGAIN) => {}
+                Err(Errno::EAGAIN) => match self.sleep(PollFlags::POLLIN, &mut || Ok(false))? {
+                    Woken::Message => {}
+                    // What it had still to say has come before.
+                    Woken::Dead => return Ok(0),
+                    Woken::Interrupted => return Err(Unheard::Interrupted),
+                    Woken::Frozen(path) => return Err(Unheard::Frozen(path)),
+                },
                 // ECONNRESET: the other end died with something of ours unread. It is told once, and before
                 // what that end had still to say.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
-                result => return result,
+                result => return Ok(result?),
             }
         }
     }
 
     /// Waits for something at the other end, for the interrupt, which does not undo what has already come, or for the
     /// init's death. Every now and then asks `look` whether there is nothing to wait for any more.
-    /// EBUSY: the other end is frozen.
-    fn sleep(&self, wanted: PollFlags, look: &mut dyn FnMut() -> nix::Result<bool>) -> nix::Result<Woken> {
+    fn sleep(&self, wanted: PollFlags, look: &mut dyn FnMut() -> nix::Result<bool>) -> nix::Result<Woken<'_>> {
         let socket = self.socket.as_fd();
         let (interrupt, init) = self.parent.as_ref().map_or((None, None), |parent| (parent.interrupt, parent.init));
         // In place of what is not there.
@@ -114,8 +144,12 @@ impl Channel<'_> {
         loop {
             match poll(&mut events, PATIENCE) {
                 Ok(0) if look()? => return Ok(Woken::Message),
-                Ok(0) if looks % LOOKS == LOOKS - 1 && self.frozen().is_some() => return Err(Errno::EBUSY),
-                Ok(0) => looks += 1,
+                Ok(0) => {
+                    looks += 1;
+                    if let Some(path) = Some(looks).filter(|looks| looks % LOOKS == 0).and_then(|_| self.frozen()) {
+                        return Ok(Woken::Frozen(path));
+                    }
+                }
                 Ok(_) => break,
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
@@ -124,7 +158,7 @@ impl Channel<'_> {
         let came = |event: &PollFd| event.any().unwrap_or(true);
         match () {
             () if came(&events[0]) => Ok(Woken::Message),
-            () if interrupt.is_some() && came(&events[1]) => Err(Errno::ECANCELED),
+            () if interrupt.is_some() && came(&events[1]) => Ok(Woken::Interrupted),
             () => Ok(Woken::Dead),
         }
     }
@@ -132,17 +166,6 @@ impl Channel<'_> {
     fn frozen(&self) -> Option<&str> {
         let directories = self.parent.iter().flat_map(|parent| parent.cgroup);
         directories.into_iter().find_map(|directory| freezer::frozen_at(&directory.path))
-    }
-
-    /// Why nothing was heard.
-    fn unheard(&self, errno: Errno) -> Error {
-        match self.frozen() {
-            Some(path) if errno == Errno::EBUSY => {
-                Error::new(format!("container's cgroup unexpectedly frozen: {path}"))
-                    .from_property("/linux/cgroupsPath")
-            }
-            _ => Error::os("hear from the container's first process", errno),
-        }
     }
 
     /// The parent lets the init go on. An init that is dead already is found out by [`Channel::receive`].
@@ -156,7 +179,7 @@ impl Channel<'_> {
     /// The parent listens.
     pub fn receive(&self) -> Result<FromInit> {
         let mut message = [0];
-        match self.receive_into(&mut message).map_err(|errno| self.unheard(errno))? {
+        match self.receive_into(&mut message).map_err(Unheard::error)? {
             0 => Ok(FromInit::Closed),
             _ if message == [MOUNTED] => Ok(FromInit::Mounted),
             _ => Err(Error::new("unexpected message of the container's first process")),
@@ -167,7 +190,11 @@ impl Channel<'_> {
     /// end open.
     pub fn await_close(&self, look: &mut dyn FnMut() -> nix::Result<bool>) -> Result<()> {
         // A hang-up is told without being asked for, and nothing else of the init's wakes this up.
-        self.sleep(PollFlags::empty(), look).map(drop).map_err(|errno| self.unheard(errno))
+        match self.sleep(PollFlags::empty(), look).map_err(|errno| Unheard::Kernel(errno).error())? {
+            Woken::Message | Woken::Dead => Ok(()),
+            Woken::Interrupted => Err(Unheard::Interrupted.error()),
+            Woken::Frozen(path) => Err(Unheard::Frozen(path).error()),
+        }
     }
 
     /// The init waits for the parent. False: the parent is gone.

@@ -5,7 +5,7 @@ use nix::sys::resource::Resource;
 use super::Process;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::memory::{START, was_out_of_memory};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::plan::Plan;
 
 /// Statuses as a shell reports signals: SIGSYS, by which a filter kills; SIGKILL; those of two resource limits.
@@ -26,7 +26,8 @@ pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
         return no_execve();
     }
     if !plan.cgroup.iter().any(|directory| was_out_of_memory(&directory.path)) {
-        let error = Error::new(format!("the container's first process died while it was set up (status {status})"));
+        let message = format!("the container's first process died while it was set up (status {status})");
+        let error = Error::new(message).of_kind(ErrorKind::Died);
         return if status == KILLED && plan.deadly.created_in_cgroup { error.hint(HINT) } else { error };
     }
     match &plan.deadly.memory {

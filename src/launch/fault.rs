@@ -3,11 +3,8 @@
 
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Action;
-
-/// In place of an error's message: the parent is to end itself. It does so only if its own command line asks for that.
-const KILL_PARENT: &str = "kill the parent, as --fault asks";
 
 /// What happens instead of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +43,16 @@ impl Fault {
     /// Fails the step in its place. For a kill the init asks the parent, which it cannot see.
     pub(super) fn strike(self, in_init: bool, action: &dyn Action) -> Result<()> {
         match self.way {
-            Way::Kill if in_init => Err(Error::new(KILL_PARENT)),
+            Way::Kill if in_init => Err(Error::new("kill the parent, as --fault asks").of_kind(ErrorKind::Fault)),
             Way::Kill => Fault::kill_myself(),
             Way::Panic => panic!("a fault was asked for before\n\"{action}\""),
             Way::Error => Err(Error::new(format!("a fault was asked for before \"{action}\""))),
         }
     }
 
-    /// Whether an error of the init stands for the parent's end.
+    /// Whether an error of the init asks for the parent's end, as its own command line does.
     pub(super) fn is_kill(self, error: &Error) -> bool {
-        self.way == Way::Kill && error.message == KILL_PARENT
+        self.way == Way::Kill && error.kind == ErrorKind::Fault
     }
 
     /// Ends this process as `kill -9` would.

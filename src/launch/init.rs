@@ -18,7 +18,7 @@ use super::lane::Lane;
 use super::parent::Parent;
 use super::start_page::{Phase, StartPage};
 use super::{Launch, signals};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::InitAction;
 use crate::plan::init_lane::init_lane;
 use crate::plan::notify::NotifyMount;

@@ -29,7 +29,7 @@ use nix::unistd::Pid;
 
 use crate::cgroup::directory::Directory;
 use crate::cgroup::kill;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::Plan;
 use crate::process::hook::Kind;
 use crate::process::terminal::Console;
@@ -155,7 +155,7 @@ fn undo(
 ) -> Error {
     process.iter().for_each(|process| process.kill_and_reap(&plan.cgroup));
     let error = match interrupt {
-        Some(interrupt) if error.code() == Errno::ECANCELED => interrupt.error().unwrap_or(error),
+        Some(interrupt) if error.kind == ErrorKind::Interrupted => interrupt.error().unwrap_or(error),
         _ => error,
     };
     match guard.map(Guard::call) {

@@ -15,9 +15,9 @@ use super::start_page::Phase;
 use super::watch::{Ended, Watch, has_executed};
 use super::{Launch, Launched, Process, birth, death, init, sources, undo};
 use crate::error::{Context, Error, Result};
+use crate::plan::ParentAction;
 use crate::plan::parent_lane::parent_lane;
 use crate::plan::step::{Clone, PARENT};
-use crate::plan::{Action, ParentAction};
 use crate::pointer::Pointer;
 use crate::process::hook::Hook;
 use crate::process::join::{Open, Opened};
@@ -82,9 +82,7 @@ impl Parent<'_> {
 
     fn step(&self, action: &ParentAction) -> Result<()> {
         match (self.act(action), self.process.get()) {
-            (Err(error), Some(process)) if matches!(action.verb(), "unit" | "cgroup") => {
-                Err(self.unless_the_init_failed(error, process))
-            }
+            (Err(error), Some(process)) if needs_live_init(action) => Err(self.unless_the_init_failed(error, process)),
             (result, _) => result,
         }
     }
@@ -247,4 +245,19 @@ impl Parent<'_> {
         page.set_taken();
         Ok(true)
     }
+}
+
+/// Whether a step on the init's cgroups fails if the init has died.
+fn needs_live_init(action: &ParentAction) -> bool {
+    matches!(
+        action,
+        ParentAction::StartUnit(_)
+            | ParentAction::MakeCgroupV1(_)
+            | ParentAction::MakeCgroupV2(_)
+            | ParentAction::GiveCgroup(_)
+            | ParentAction::Limit(_)
+            | ParentAction::DevicesV1(_)
+            | ParentAction::DevicesV2(_)
+            | ParentAction::Join(_)
+    )
 }

@@ -9,7 +9,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::Process;
 use super::notify::Notify;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::{self, pidfd};
 
 /// Unblocks every signal for the container's program, whatever ferrun or its caller blocks.
@@ -56,7 +56,8 @@ impl Interrupt {
     /// The error for what was ended, if it was by this.
     pub(super) fn error(&self) -> Option<Error> {
         let signal = Signal::try_from(self.0.read_signal().ok()??.ssi_signo as i32).ok()?;
-        Some(Error::os(format!("{signal} came before the container's program ran"), Errno::ECANCELED))
+        let message = format!("{signal} came before the container's program ran");
+        Some(Error::new(message).of_kind(ErrorKind::Interrupted))
     }
 }
 

@@ -22,7 +22,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::escape;
 use crate::sys::shared::{self, SharedMemory};
 
@@ -286,6 +286,7 @@ fn harmless(error: Error) -> Error {
     let part = |part: Option<Box<str>>| part.map(|text| Box::<str>::from(escape::part(&text)));
     Error {
         message: escape::part(&error.message).into_owned(),
+        kind: if matches!(error.kind, ErrorKind::Hook | ErrorKind::Fault) { error.kind } else { ErrorKind::Other },
         errno: if (0..4096).contains(&error.errno) { error.errno } else { 0 },
         detail: part(error.detail),
         pointer: part(error.pointer).filter(|pointer| pointer.starts_with('/')),

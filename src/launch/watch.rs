@@ -12,7 +12,7 @@ use nix::unistd::{Pid, read};
 use super::start_page::{Phase, StartPage};
 use crate::cgroup::directory::Directory;
 use crate::cgroup::freezer;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::process::hook::{Hook, one_line};
 use crate::sys::{file, pidfd};
 
@@ -184,7 +184,7 @@ impl Watch<'_> {
         let milliseconds = u16::try_from(nap.as_millis()).unwrap_or(u16::MAX).max(1);
         match poll(&mut events, PollTimeout::from(milliseconds)) {
             Ok(_) if self.interrupt.is_some() && events[2].any().unwrap_or(true) => {
-                Err(Error::os("wait for the container's program", Errno::ECANCELED))
+                Err(Error::new("wait for the container's program").of_kind(ErrorKind::Interrupted))
             }
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno).what(|| "wait for the container's program"),
@@ -209,10 +209,7 @@ impl Watch<'_> {
 
     fn refuse_frozen(&self) -> Result<()> {
         let frozen = self.cgroup.iter().find_map(|directory| freezer::frozen_at(&directory.path));
-        frozen.map_or(Ok(()), |path| {
-            let error = Error::new(format!("container's cgroup unexpectedly frozen: {path}"));
-            Err(error.from_property("/linux/cgroupsPath"))
-        })
+        frozen.map_or(Ok(()), |path| Err(freezer::unexpectedly_frozen(path)))
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::diagnose;
 use super::spawn::{Command, End};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::pointer::Pointer;
 
 /// When a hook runs, and in whose namespaces.
@@ -102,13 +102,17 @@ impl Hook {
 
     /// The error for something about this hook.
     pub(super) fn failed(&self, why: &str) -> Error {
-        Error::new(format!("{}: {why}", self.name())).from_property(self.kind.pointer(self.index))
+        self.named(Error::new(format!("{}: {why}", self.name())))
     }
 
     /// The error for a hook that cannot be executed, after a look at its file.
     pub(super) fn not_executed(&self, errno: Errno) -> Error {
         let error = Error { message: self.name(), hint: None, ..diagnose::failed(&self.path, errno) };
-        error.from_property(self.kind.pointer(self.index))
+        self.named(error)
+    }
+
+    fn named(&self, error: Error) -> Error {
+        error.of_kind(error::ErrorKind::Hook).from_property(self.kind.pointer(self.index))
     }
 
     /// The error for a hook that ended so.
