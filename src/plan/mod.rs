@@ -4,6 +4,7 @@
 mod cgroups;
 mod devices;
 pub mod diff;
+mod exec;
 pub mod explain;
 mod hooks;
 pub mod host;
@@ -52,6 +53,7 @@ use crate::process::session::{Isolate, Keyring};
 use crate::rootfs::idmap::{Maps, UserNamespace};
 use crate::rootfs::node_store::NodeStore;
 use crate::seccomp::profile::Listener;
+use crate::seccomp::step::Install;
 use step::{AwaitReady, Record, Release, Wait};
 
 /// The program that starts a container: two processes run it side by side.
@@ -161,13 +163,20 @@ pub fn compile(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> 
 
 /// The same with every property that this host cannot honour; the plan is without them.
 pub fn compile_all(bundle: &Bundle, host: &Host, options: &Options) -> (Plan, Vec<Error>) {
-    let (names, directories, sealing, maps, errors) = Default::default();
-    // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
-    let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
-    let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-    let mut compiler = Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors };
+    let mut compiler = Compiler::new(bundle, host, options);
     compiler.compile();
     (compiler.plan, compiler.errors)
+}
+
+/// Compiles a further process of a running container: its bundle's spec has that process, and joins the namespaces of the
+/// container's init.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_exec(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> {
+    let mut compiler = Compiler::new(bundle, host, options);
+    compiler.compile_exec();
+    compiler.errors.into_iter().next().map_or(Ok(compiler.plan), Err)
 }
 
 impl Plan {
@@ -192,7 +201,15 @@ fn has_mounts_nowhere() -> bool {
     release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok()).take(2).ge([6, 15])
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    fn new(bundle: &'a Bundle, host: &'a Host, options: &'a Options) -> Compiler<'a> {
+        let (names, directories, sealing, maps, errors) = Default::default();
+        // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
+        let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
+        let (spec, bundle) = (&bundle.spec, &*bundle.dir);
+        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors }
+    }
+
     fn compile(&mut self) {
         let label = self.check_mount_label();
         self.note(label);
@@ -217,13 +234,19 @@ impl Compiler<'_> {
         self.terminal();
         self.sysctl();
         self.paths();
-        let filter = self.compile_filter();
-        let filter = self.note(filter).flatten();
-        self.identity(filter.is_some());
+        let filter = self.restrict();
         self.ready(filter);
         self.start_hooks();
         self.execute();
         self.later_hooks();
+    }
+
+    /// Who the program is, and what it may do and use; returns the filter that is still to be installed.
+    fn restrict(&mut self) -> Option<Install> {
+        let filter = self.compile_filter();
+        let filter = self.note(filter).flatten();
+        self.identity(filter.is_some());
+        filter
     }
 
     /// Goes on after what cannot be honoured, to find all of it.
