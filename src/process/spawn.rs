@@ -15,6 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 use nix::unistd::{Pid, chdir, pipe2, read, setpgid, write};
 
 use crate::sys::clone::{Side, clone3};
+use crate::sys::fd::Stream;
 use crate::sys::program::Strings;
 use crate::sys::{self, pidfd};
 
@@ -106,9 +107,9 @@ impl Command<'_> {
     /// The child's part: none of the caller's descriptors, signal mask and process group.
     fn become_it(&self, stdin: &OwnedFd, stdout: &OwnedFd) -> Errno {
         let prepare = || {
-            sys::fd::replace(stdin, libc::STDIN_FILENO)?;
-            sys::fd::replace(stdout, libc::STDOUT_FILENO)?;
-            sys::fd::replace(stdout, libc::STDERR_FILENO)?;
+            sys::fd::duplicate(stdin, Stream::Input)?;
+            sys::fd::duplicate(stdout, Stream::Output)?;
+            sys::fd::duplicate(stdout, Stream::Error)?;
             sys::fd::close_on_exec_from(3)?;
             // A group of its own, so that its children can be killed with it.
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;

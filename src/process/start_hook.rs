@@ -4,7 +4,7 @@
 //! it may take is watched, by whoever starts the container (launch/watch.rs).
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -21,8 +21,9 @@ use crate::seccomp::own_calls::{
     WRITE_PIPE,
 };
 use crate::seccomp::step::Install;
+use crate::sys::clone;
+use crate::sys::fd::{self, Stream};
 use crate::sys::program::{Strings, execve, exit, wait_for};
-use crate::sys::{clone, fd};
 
 /// What a pipe holds, so that nobody has to read for the write to return: pipe(7). A user with many pipes has shorter ones.
 const SHORT: usize = 64 * 1024;
@@ -108,15 +109,15 @@ impl StartHook<'_> {
     fn lead_streams(&self, filter: Option<&Install>, outlet: BorrowedFd) -> Result<()> {
         let input = self.input(filter)?;
         let duplicate = choose(self.hook, &STREAMS, filter)?;
-        let lead = |from: i32, to: i32| {
+        let lead = |from: BorrowedFd, to| {
             let led = if duplicate == "dup2" { fd::duplicate(from, to) } else { fd::duplicate3(from, to) };
             led.map_err(|errno| Error { errno: errno as i32, ..self.hook.failed(duplicate) })
         };
-        lead(input.as_raw_fd(), libc::STDIN_FILENO)?;
+        lead(input.as_fd(), Stream::Input)?;
         // As above.
         std::mem::forget(input);
-        lead(outlet.as_raw_fd(), libc::STDOUT_FILENO)?;
-        lead(outlet.as_raw_fd(), libc::STDERR_FILENO)
+        lead(outlet, Stream::Output)?;
+        lead(outlet, Stream::Error)
     }
 
     /// A descriptor from which the state can be read, up to its end. A file in memory is subject to RLIMIT_FSIZE, so a

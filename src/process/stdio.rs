@@ -1,7 +1,7 @@
 //! The standard streams of the container.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -11,7 +11,7 @@ use nix::unistd::{Uid, fchown};
 use crate::error::{Context, Error, Result};
 use crate::rootfs::Rootfs;
 use crate::rootfs::devices::is_null;
-use crate::sys::fd;
+use crate::sys::fd::{self, Stream};
 
 /// Fits the three streams to the container: what is the host's /dev/null becomes the container's, open
 /// for both directions (callers open it one way only); files that are open for writing, pipes and sockets become the
@@ -28,7 +28,7 @@ impl Stdio {
     /// Runs the step, while ferrun may still change owners.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
         let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-        for stream in [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()] {
+        for (stream, which) in [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()].into_iter().zip(Stream::ALL) {
             // A caller may have closed it.
             let Ok(stat) = fstat(stream) else { continue };
             if is_null(&stat) {
@@ -40,7 +40,7 @@ impl Stdio {
                 if !is_null(&fstat(&null).what(|| "stat /dev/null of the container")?) {
                     return Err(Error::new("/dev/null of the container is not the null device"));
                 }
-                fd::replace(null, stream.as_raw_fd()).what(|| "reopen /dev/null")?;
+                fd::duplicate(null, which).what(|| "reopen /dev/null")?;
             } else if stat.st_uid != self.uid && (self.own_terminal || can_be_given(stream, &stat)) {
                 // Not every file can be given away (a pipe of another user namespace, a read-only mount);
                 // the program may still use what it has.

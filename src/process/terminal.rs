@@ -9,7 +9,7 @@ use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 use crate::error::{Context, Result};
 use crate::rootfs::Rootfs;
 use crate::rootfs::terminal::{mount_console, open_terminal};
-use crate::sys::fd;
+use crate::sys::fd::{self, Stream};
 use crate::sys::terminal::{self, Size};
 
 /// What is sent along with the descriptor: a name that receivers may show.
@@ -47,8 +47,8 @@ impl Terminal {
         }
         mount_console(rootfs, &slave)?;
         terminal::take_control(&slave).what(|| "make the terminal the controlling one")?;
-        for stream in 0..=2 {
-            fd::replace(&slave, stream).what(|| "make the terminal a standard stream")?;
+        for stream in Stream::ALL {
+            fd::duplicate(&slave, stream).what(|| "make the terminal a standard stream")?;
         }
         fd::send_with(&console.socket, NAME, &master).what(|| "send the terminal over the console socket").map(drop)
     }

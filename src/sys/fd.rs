@@ -10,6 +10,34 @@ pub const CWD: BorrowedFd<'static> = {
     unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }
 };
 
+/// One of the standard streams, which no `OwnedFd` owns.
+#[derive(Clone, Copy)]
+pub enum Stream {
+    /// Standard input.
+    Input = 0,
+    /// Standard output.
+    Output = 1,
+    /// Standard error.
+    Error = 2,
+}
+
+impl Stream {
+    /// All of them.
+    pub const ALL: [Stream; 3] = [Stream::Input, Stream::Output, Stream::Error];
+}
+
+/// Puts a copy of a descriptor in the place of a stream: dup2(2). It is not close-on-exec.
+pub fn duplicate(from: impl AsFd, to: Stream) -> nix::Result<()> {
+    // SAFETY: `from` is open; what was at `to`, which no `OwnedFd` owns, is replaced.
+    check(unsafe { libc::dup2(from.as_fd().as_raw_fd(), to as RawFd) }.into()).map(drop)
+}
+
+/// The same by dup3(2), for two different numbers.
+pub fn duplicate3(from: impl AsFd, to: Stream) -> nix::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { libc::dup3(from.as_fd().as_raw_fd(), to as RawFd, 0) }.into()).map(drop)
+}
+
 /// Closes every descriptor from `first` on: close_range(2). To be called before ferrun opens any.
 pub fn close_from(first: u32) -> nix::Result<()> {
     // SAFETY: only integers are passed. What is closed was inherited, and no `OwnedFd` owns it.
@@ -43,24 +71,6 @@ fn close_range(first: u32, last: u32) -> nix::Result<()> {
 pub fn close(number: RawFd) -> nix::Result<()> {
     // SAFETY: only an integer is passed; no `OwnedFd` owns it.
     check(unsafe { libc::close(number) }.into()).map(drop)
-}
-
-/// Puts a copy of `from` in the place of `to`, one of the standard streams: dup2(2).
-pub fn replace(from: impl AsFd, to: RawFd) -> nix::Result<()> {
-    // SAFETY: `from` is open; what was at `to` (a standard stream, which no `OwnedFd` owns) is replaced.
-    check(unsafe { libc::dup2(from.as_fd().as_raw_fd(), to) }.into()).map(drop)
-}
-
-/// Puts a copy of one descriptor in the place of another, which no `OwnedFd` owns: dup2(2). It is not close-on-exec.
-pub fn duplicate(from: RawFd, to: RawFd) -> nix::Result<()> {
-    // SAFETY: only integers are passed; a closed number gives EBADF.
-    check(unsafe { libc::dup2(from, to) }.into()).map(drop)
-}
-
-/// The same by dup3(2), for two different numbers.
-pub fn duplicate3(from: RawFd, to: RawFd) -> nix::Result<()> {
-    // SAFETY: as above.
-    check(unsafe { libc::dup3(from, to, 0) }.into()).map(drop)
 }
 
 /// Whether a descriptor of this number is open.
