@@ -6,7 +6,8 @@
 //! allows. For other profiles a helper thread, which alone keeps CAP_SYS_ADMIN, installs the filter once the init has
 //! given up its rights and waits already; then execve(2) is the only call that is left under it.
 
-use std::os::fd::IntoRawFd;
+use std::mem::forget;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -18,7 +19,7 @@ use crate::process::identity::Capabilities;
 use crate::seccomp::own_calls::{CLOSE_LISTENER, DROP_CAPABILITY, END_THREAD, OwnCall, WAIT_FOR_START, WAKE};
 use crate::seccomp::step::Install;
 use crate::sys::helper_thread::{self, Job};
-use crate::sys::{self, shared};
+use crate::sys::shared;
 
 /// How long the parent may take to hand over a listener, in nanoseconds. One that was killed never does.
 const LISTENER_PATIENCE: u64 = 10_000_000_000;
@@ -65,7 +66,7 @@ impl Confine<'_> {
 
     fn alone(&self, filter: &Install) -> Result<()> {
         if let Some(listener) = filter.run().map_err(from_profile)? {
-            self.hand_over(listener.into_raw_fd(), may_close(filter));
+            self.hand_over(listener, may_close(filter));
         }
         self.drop_kept()
     }
@@ -77,11 +78,12 @@ impl Confine<'_> {
     /// Waits until the parent has the listener. Any call could be one that waits for an answer, so none is made until then.
     /// Who asks and has this open would wait forever for an agent that is gone: where the filter does not let it be
     /// closed, execve(2) does.
-    fn hand_over(&self, listener: i32, closes: bool) {
-        self.page.set_listener(listener);
+    fn hand_over(&self, listener: OwnedFd, closes: bool) {
+        self.page.set_listener(listener.as_raw_fd());
         helper_thread::spin_until_taken(self.page.listener_word(), LISTENER_PATIENCE);
-        if closes {
-            let _ = sys::fd::close(listener);
+        match closes {
+            true => drop(listener),
+            false => forget(listener),
         }
     }
 

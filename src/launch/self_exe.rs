@@ -34,7 +34,7 @@ const SELF_PATH: &str = "/proc/self/exe";
 /// Closes the descriptors that the caller left open, except the standard streams and `preserved` after them: a
 /// path such as /proc/self/fd/7 in an image must not lead anywhere (CVE-2024-21626).
 pub fn close_others(preserved: u32) -> Result<()> {
-    sys::fd::close_from(3 + preserved).what(|| "close the descriptors that the caller left open")
+    sys::fd::close_inherited_from(3 + preserved).what(|| "close the descriptors that the caller left open")
 }
 
 /// Re-executes ferrun from a read-only mount, unless this process has just done so. Call it as early as
@@ -121,7 +121,7 @@ fn forbid_execution(descriptor: RawFd) -> Result<()> {
         return Err(unproven(&format!("descriptor {descriptor} is another file or mount")));
     }
     let what = || "forbid execution of ferrun's own binary";
-    let copy = sys::fd::inherited(descriptor).what(what)?;
+    let copy = sys::fd::take_inherited(descriptor).what(what)?;
     let no_execution = MountAttr { set: attr::RDONLY | attr::NOEXEC, ..MountAttr::default() };
     mount::mount_setattr(copy, false, &no_execution).what(what)
 }

@@ -1,6 +1,9 @@
-//! Descriptors by number: those that the caller of ferrun handed over.
+//! Descriptors by number: those that the caller of ferrun handed over, the standard streams, and all that are open.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use nix::errno::Errno;
 
 use super::check;
 
@@ -38,12 +41,6 @@ pub fn duplicate3(from: impl AsFd, to: Stream) -> nix::Result<()> {
     check(unsafe { libc::dup3(from.as_fd().as_raw_fd(), to as RawFd, 0) }.into()).map(drop)
 }
 
-/// Closes every descriptor from `first` on: close_range(2). To be called before ferrun opens any.
-pub fn close_from(first: u32) -> nix::Result<()> {
-    // SAFETY: only integers are passed. What is closed was inherited, and no `OwnedFd` owns it.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
-}
-
 /// Closes every descriptor but those of the list: close_range(2) for each gap of it.
 ///
 /// For a process that was just forked and goes on with what the list names alone: the owners of all others must
@@ -54,17 +51,22 @@ pub fn close_all_but(keep: &[RawFd]) -> nix::Result<()> {
     let mut first = 0;
     for number in keep {
         if number > first {
-            close_range(first, number - 1)?;
+            // SAFETY: the caller gives up the owners of what is closed.
+            unsafe { close_range(first, number - 1, 0) }?;
         }
         first = first.max(number + 1);
     }
-    close_range(first, u32::MAX)
+    // SAFETY: as above.
+    unsafe { close_range(first, u32::MAX, 0) }
 }
 
 /// close_range(2), Linux 5.9.
-fn close_range(first: u32, last: u32) -> nix::Result<()> {
-    // SAFETY: only integers are passed; the caller gives up the owners of what is closed.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+///
+/// # Safety
+/// Owners of what is closed are neither used nor dropped any more.
+unsafe fn close_range(first: u32, last: u32, flags: u32) -> nix::Result<()> {
+    // SAFETY: only integers are passed, and the owners are the caller's to see to.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
 }
 
 /// Closes a descriptor that this process has by its number alone.
@@ -75,26 +77,58 @@ pub fn close(number: RawFd) -> nix::Result<()> {
 
 /// Whether a descriptor of this number is open.
 pub fn is_open(number: RawFd) -> bool {
-    // SAFETY: F_GETFD takes no pointer; a closed number gives EBADF.
-    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+    flags(number).is_some()
 }
 
-/// The open descriptor that was inherited under this number.
+/// Whether a descriptor of this number is open and was so before this process was executed: it is not close-on-exec, as
+/// all are that ferrun opens for itself.
+fn is_inherited(number: RawFd) -> bool {
+    flags(number).is_some_and(|flags| flags & libc::FD_CLOEXEC == 0)
+}
+
+fn flags(number: RawFd) -> Option<i32> {
+    // SAFETY: F_GETFD takes no pointer; a closed number gives EBADF.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    (flags >= 0).then_some(flags)
+}
+
+/// Takes over the descriptor that was inherited under this number: once in the life of a process, so that it has one owner.
 ///
-/// EBADF: nothing is open there, or it is one of the standard streams.
-pub fn inherited(number: RawFd) -> nix::Result<OwnedFd> {
-    if number <= libc::STDERR_FILENO || !is_open(number) {
-        return Err(nix::errno::Errno::EBADF);
+/// # Errors
+/// EBADF: nothing was inherited there, or it is one of the standard streams, or one was taken over already.
+pub fn take_inherited(number: RawFd) -> nix::Result<OwnedFd> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if number <= libc::STDERR_FILENO || !is_inherited(number) || TAKEN.swap(true, Relaxed) {
+        return Err(Errno::EBADF);
     }
-    // SAFETY: it is open, and this is called before ferrun opens anything of its own, so nothing owns it.
+    // SAFETY: it is open, nothing in this process has opened it, and nothing else takes it over.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Closes every descriptor that was inherited, from `first` on: close_range(2). To be called before ferrun opens any that
+/// it keeps, which a debug build makes sure of.
+///
+/// # Errors
+/// Those of close_range(2).
+pub fn close_inherited_from(first: u32) -> nix::Result<()> {
+    debug_assert!(open_from(first as RawFd).all(is_inherited), "ferrun has opened a descriptor that would be closed");
+    // SAFETY: nothing that is open there has an owner in this process.
+    unsafe { close_range(first, u32::MAX, 0) }
+}
+
+/// The numbers of open descriptors, from `first` on.
+fn open_from(first: RawFd) -> impl Iterator<Item = RawFd> {
+    let list = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let numbers: Vec<RawFd> = list.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // Without that of the list itself, which is closed again.
+    numbers.into_iter().filter(move |number| *number >= first && is_open(*number))
 }
 
 /// Marks every descriptor from `first` on close-on-exec: close_range(2), Linux 5.11 for the flag.
 pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;
-    // SAFETY: only integers are passed, and no descriptor is closed now.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+    // SAFETY: no descriptor is closed now.
+    unsafe { close_range(first, u32::MAX, CLOSE_RANGE_CLOEXEC) }
 }
 
 /// Room for a header and a number, aligned as the header is.
@@ -140,17 +174,17 @@ pub fn receive(socket: impl AsFd) -> nix::Result<OwnedFd> {
     loop {
         // SAFETY: `message` and all that it points at outlive the call, which writes within the lengths given.
         match check(unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) } as _) {
-            Err(nix::errno::Errno::EINTR) => {}
+            Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
             Ok(_) => break,
         }
     }
     if message.msg_flags & libc::MSG_CTRUNC != 0 {
-        return Err(nix::errno::Errno::EMFILE);
+        return Err(Errno::EMFILE);
     }
     let header = &rights.header;
     if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-        return Err(nix::errno::Errno::ENOMSG);
+        return Err(Errno::ENOMSG);
     }
     // SAFETY: the kernel wrote the number of a descriptor that it made for us; there is room for one only.
     Ok(unsafe { OwnedFd::from_raw_fd(rights.number) })

@@ -6,13 +6,15 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
+use std::mem::forget;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use nix::errno::Errno;
 
 use super::seccomp::{self, Insn};
-use super::{check, fd, program, shared};
+use super::{check, program, shared};
 
 /// Bytes of the stack.
 const STACK: usize = 16 * 1024;
@@ -101,7 +103,7 @@ extern "C" fn main(job: *mut c_void) -> c_int {
     end(job)
 }
 
-fn install(job: &Job) -> nix::Result<Option<i32>> {
+fn install(job: &Job) -> nix::Result<Option<OwnedFd>> {
     while job.ready.load(Acquire) == 0 {
         std::hint::spin_loop();
     }
@@ -115,8 +117,7 @@ fn install(job: &Job) -> nix::Result<Option<i32>> {
         seccomp::set_filter(&LAST, 0)?;
     }
     let flags = job.flags | seccomp::TSYNC | seccomp::TSYNC_ESRCH;
-    let listener = seccomp::set_filter(job.program, flags)?;
-    Ok(listener.map(std::os::fd::IntoRawFd::into_raw_fd))
+    seccomp::set_filter(job.program, flags)
 }
 
 /// Kills the thread that calls [`NO_CALL`], and allows everything else.
@@ -127,12 +128,14 @@ const LAST: [Insn; 4] = [
     Insn { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 },
 ];
 
-fn hand_over(job: &Job, listener: Option<i32>) {
-    let Some(number) = listener else { return };
-    job.listener.store(number.unsigned_abs() + 1, Release);
+fn hand_over(job: &Job, listener: Option<OwnedFd>) {
+    let Some(listener) = listener else { return };
+    job.listener.store(listener.as_raw_fd().unsigned_abs() + 1, Release);
     spin_until_taken(job.listener, job.patience);
-    if job.closes {
-        let _ = fd::close(number);
+    match job.closes {
+        true => drop(listener),
+        // The execution closes it.
+        false => forget(listener),
     }
 }
 
