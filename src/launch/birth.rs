@@ -1,28 +1,32 @@
 //! The clone: from the namespaces that the init shall be born into, and back.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 
+use super::Process;
 use crate::error::{Context, Error, Result};
 use crate::plan::step::Clone;
+use crate::process::child;
 use crate::process::join::{Enter, Opened};
-use crate::sys::clone::{Side, clone3};
+use crate::sys::child::{Child, InChild, Options};
 use crate::sys::namespace::NEWTIME;
-use crate::sys::{fd, pidfd, program};
 
 const WHAT: &str = "make the container's first process";
 
-/// Makes the init, which is ferrun's own child in any case.
+/// Creates the init, which is ferrun's own child in any case and runs `main`.
 ///
 /// `own`: the descriptors that the init keeps of ferrun's.
-pub(super) fn birth(step: &Clone, opened: &[Opened], own: &[i32]) -> Result<Side> {
+pub(super) fn birth(
+    step: &Clone,
+    opened: &[Opened],
+    own: &[RawFd],
+    main: impl FnOnce(InChild) -> i32,
+) -> Result<Process> {
     let directory = match &step.cgroup {
         Some(path) => Some(File::open(&**path).what(|| format!("open cgroup {path}"))?),
         None => None,
@@ -34,20 +38,20 @@ pub(super) fn birth(step: &Clone, opened: &[Opened], own: &[i32]) -> Result<Side
         prctl::set_dumpable(false).what(|| "make ferrun undumpable")?;
     }
     let way_back = WayBack::remember(step)?;
-    let side = match step.between {
-        true => birth_between(step, opened, cgroup, own)?,
+    let init = match step.between {
+        true => birth_between(step, opened, cgroup, own, main)?,
         false => {
             Enter(step.enter).run(opened)?;
-            clone3(step.flags, cgroup).map_err(|errno| failed(step, errno))?
+            Child::create(&as_init(step.flags, cgroup), main).map_err(|errno| failed(step, errno))?
         }
     };
-    match side {
-        Side::Parent(..) => way_back.go()?,
-        // The intermediate process has closed what these own.
-        Side::Child if step.between => std::mem::forget((directory, way_back)),
-        Side::Child => {}
-    }
-    Ok(side)
+    way_back.go()?;
+    let (pid, fd) = init.into_parts();
+    Ok(Process { pid, fd })
+}
+
+fn as_init(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> Options {
+    Options { flags, cgroup, prints: true }
 }
 
 fn failed(step: &Clone, errno: Errno) -> Error {
@@ -69,46 +73,29 @@ fn failed(step: &Clone, errno: Errno) -> Error {
 
 /// An intermediate process enters the namespaces, creates the init as its sibling, reports its pid and ends. Of what
 /// ferrun has open the init has its own alone, from its first moment on: a neighbour in its pid namespace sees it then.
-fn birth_between(step: &Clone, opened: &[Opened], cgroup: Option<BorrowedFd>, own: &[i32]) -> Result<Side> {
-    let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let (answer, said) = pipe2(flags).what(|| "make a pipe to the intermediate process")?;
+fn birth_between(
+    step: &Clone,
+    opened: &[Opened],
+    cgroup: Option<BorrowedFd>,
+    own: &[RawFd],
+    main: impl FnOnce(InChild) -> i32,
+) -> Result<Child> {
     // In a user namespace there is no right to enter the cgroup, and outside of one no need to count twice in it.
     let (for_between, for_init) = match step.enter.contains(CloneFlags::CLONE_NEWUSER) {
         true => (cgroup, None),
         false => (None, cgroup),
     };
-    let between = clone3(CloneFlags::empty(), for_between).map_err(|errno| failed(step, errno))?;
-    let Side::Parent(_, between) = between else {
-        let mut keep = own.to_vec();
-        keep.push(said.as_raw_fd());
-        keep.extend(for_init.iter().map(AsRawFd::as_raw_fd));
-        // The owners of all others live on in this copy of the memory, which never comes to drop them.
-        std::mem::forget(answer);
-        let sibling = || clone3(step.flags | CloneFlags::CLONE_PARENT, for_init).map_err(|errno| failed(step, errno));
-        let closed = fd::close_all_but(&keep).what(|| "close what is not the init's");
-        let told = match closed.and_then(|()| Enter(step.enter).run(opened)).and_then(|()| sibling()) {
-            Ok(Side::Child) => return Ok(Side::Child),
-            Ok(Side::Parent(pid, _)) => Ok(pid.as_raw()),
-            Err(error) => Err(error),
-        };
-        let _ = File::from(said).write_all(&serde_json::to_vec(&told).unwrap_or_default());
-        program::exit(0)
+    let failed = |errno| failed(step, errno);
+    let work = |between: InChild| {
+        let keep: Vec<RawFd> = own.iter().copied().chain(for_init.iter().map(AsRawFd::as_raw_fd)).collect();
+        between.close_all_but(&keep, ()).what(|| "close what is not the init's")?;
+        Enter(step.enter).run(opened)?;
+        let sibling = Child::create(&as_init(step.flags | CloneFlags::CLONE_PARENT, for_init), main).map_err(failed)?;
+        Ok(sibling.into_parts().0.as_raw())
     };
-    drop(said);
-    // Its end, and not that of the pipe, which others may keep open: the init has a copy at first.
-    while pidfd::wait(&between) == Err(Errno::EINTR) {}
-    let mut told = Vec::new();
-    match File::from(answer).read_to_end(&mut told) {
-        Err(error) if error.kind() != ErrorKind::WouldBlock => {
-            return Err(Error::io("hear from the intermediate process", &error));
-        }
-        _ => {}
-    }
-    let told = serde_json::from_slice::<std::result::Result<i32, Error>>(&told);
-    let pid = Pid::from_raw(told.map_err(|_| Error::new(format!("{WHAT}: the intermediate process died")))??);
-    // It is our child, and nobody else waits for it: its pid is its own.
-    let process = pidfd::open(pid).what(|| WHAT)?;
-    Ok(Side::Parent(pid, process))
+    let between = Options { cgroup: for_between, ..Options::default() };
+    let pid = child::run(&between, &format!("{WHAT}: the intermediate process"), failed, work)?;
+    Child::adopt(Pid::from_raw(pid)).what(|| WHAT)
 }
 
 /// Ferrun's own namespaces of those kinds that its next children would be born into.

@@ -11,8 +11,8 @@ use nix::unistd::setsid;
 
 use crate::error::{Context, Error, Result};
 use crate::rootfs;
-use crate::sys::clone::{Side, clone3};
-use crate::sys::{fd, pidfd, program};
+use crate::sys::child::{Child, Options};
+use crate::sys::{fd, pidfd};
 
 const WHAT: &str = "make a guard for the mount namespace that is joined";
 
@@ -35,12 +35,14 @@ impl Guard {
     pub fn post(mounts: &OwnedFd) -> Result<Guard> {
         let (socket, its) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).what(|| WHAT)?;
-        let Side::Parent(_, process) = clone3(CloneFlags::empty(), None).what(|| WHAT)? else {
-            drop(socket);
+        let guard = move |_| {
             // What a terminal sends to ferrun is not for the guard.
             let _ = setsid();
-            program::exit(if watch(mounts, &its).is_ok() { 0 } else { 1 })
+            i32::from(watch(mounts, &its).is_err())
         };
+        let (child, socket) = Child::create_with(&Options::default(), socket, guard).what(|| WHAT)?;
+        // It outlives ferrun.
+        let (_, process) = child.into_parts();
         Ok(Guard { process, socket })
     }
 
@@ -52,7 +54,7 @@ impl Guard {
     /// The container is made, and its root stays.
     pub fn dismiss(&self) {
         let _ = pidfd::send_signal(&self.process, libc::SIGKILL);
-        while pidfd::wait(&self.process) == Err(Errno::EINTR) {}
+        let _ = pidfd::wait(&self.process);
     }
 
     /// The start failed, and the init is gone: waits until the root is, too.
@@ -63,12 +65,9 @@ impl Guard {
         // Others may keep a copy of the init's end: it waits for this or for the end of all.
         let _ = send(self.socket.as_raw_fd(), b".", MsgFlags::MSG_NOSIGNAL);
         drop(self.socket);
-        loop {
-            match pidfd::wait(&self.process) {
-                Ok(Ok(0)) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                _ => return Err(Error::new("the container's root could not be taken out of the mount namespace")),
-            }
+        match pidfd::wait(&self.process) {
+            Ok(Ok(0)) => Ok(()),
+            _ => Err(Error::new("the container's root could not be taken out of the mount namespace")),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::ffi::{CStr, CString};
-use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -35,12 +34,14 @@ use crate::rootfs::Rootfs;
 use crate::rootfs::mount::Mount;
 use crate::rootfs::root::BindRoot;
 use crate::seccomp::step::Install;
-use crate::sys::{self, fd};
+use crate::sys;
+use crate::sys::child::InChild;
 
 const UNBOUND: &str = "the plan uses the rootfs before it is bound";
 
 /// The init while it sets itself up.
 struct Init<'a> {
+    child: InChild,
     launch: &'a Launch<'a>,
     /// The namespaces to join.
     opened: &'a RefCell<Vec<Opened>>,
@@ -69,9 +70,9 @@ struct Init<'a> {
 ///
 /// Its first act is to let go of what is not its own: of all that ferrun or its caller has open but for `own`, and of what
 /// they do with signals.
-pub fn main(parent: &Parent, channel: Channel<'static>, own: &[i32]) -> ! {
+pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i32]) -> ! {
     let launch = parent.launch;
-    let closed = fd::close_all_but(own).what(|| "close what is not the init's");
+    let closed = child.close_all_but(own, ()).what(|| "close what is not the init's");
     sys::program::default_signals();
     // Until the program: a hook need not read its input.
     sys::program::ignore_sigpipe(true);
@@ -79,6 +80,7 @@ pub fn main(parent: &Parent, channel: Channel<'static>, own: &[i32]) -> ! {
     launch.trace.iter().for_each(|trace| trace.forget());
     let page = Box::leak(Box::new(launch.means.page.for_init()));
     let mut init = Init {
+        child,
         launch,
         opened: &parent.opened,
         guard: &parent.guard,
@@ -335,14 +337,10 @@ impl<'a> Init<'a> {
         self.launch.trace.iter().for_each(|trace| trace.flush());
         // Nobody looks: the last step is still to be traced.
         let trace = self.launch.trace.filter(|_| !self.is_watched()).map(|trace| trace.as_fd().as_raw_fd());
-        // Their descriptors are closed below.
-        mem::forget(self.rootfs.take());
-        if outlet.is_some() {
-            mem::forget(self.channel.take());
-        }
+        let given_up = (self.rootfs.take(), self.channel.take_if(|_| outlet.is_some()));
         let handed_on = 0..3 + self.launch.plan.preserved;
         let keep: Vec<i32> = handed_on.chain(one).chain(trace).collect();
-        fd::close_all_but(&keep).what(|| "close the descriptors that the program must not have")
+        self.child.close_all_but(&keep, given_up).what(|| "close the descriptors that the program must not have")
     }
 
     /// Becomes the program, under its filter.

@@ -24,7 +24,6 @@ use std::cell::Cell;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::cgroup::directory::Directory;
@@ -174,13 +173,7 @@ impl Process {
 
     /// Waits for its exit and takes its status, as a shell tells it: 128 and the number for a signal.
     pub fn wait(&self) -> Result<i32> {
-        loop {
-            match pidfd::wait(&self.fd) {
-                Ok(Ok(code)) => return Ok(code),
-                Ok(Err(signal)) => return Ok(128 + signal),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno).what(|| "wait for the container's process"),
-            }
-        }
+        let exit = pidfd::wait(&self.fd).what(|| "wait for the container's process")?;
+        Ok(exit.unwrap_or_else(|signal| 128 + signal))
     }
 }

@@ -22,7 +22,6 @@ use crate::pointer::Pointer;
 use crate::process::hook::Hook;
 use crate::process::join::{Open, Opened};
 use crate::rootfs::source::OpenSources;
-use crate::sys::clone::Side;
 use crate::sys::{self, seccomp};
 
 /// The parent while it starts a container. The init has a copy of it.
@@ -107,18 +106,14 @@ impl Parent<'_> {
         self.post_guard()?;
         let (ours, theirs) = channel::pair(launch.interrupt.map(AsFd::as_fd), &launch.plan.cgroup)?;
         let own = self.descriptors_of_init(&theirs);
-        match birth::birth(step, &self.opened.borrow(), &own)? {
-            // The descriptors of what is left in this copy of the memory are closed there.
-            Side::Child => init::main(self, theirs, &own),
-            Side::Parent(pid, fd) => {
-                let process = self.process.get_or_init(|| Process { pid, fd });
-                self.channel.get_or_init(|| ours.watching(process.fd.as_fd()));
-                // Only the init has it now.
-                drop(launch.means.outlet.take());
-                launch.plan.nodes.iter().for_each(|store| store.close());
-                Ok(())
-            }
-        }
+        let init = |child| init::main(child, self, theirs, &own);
+        let born = birth::birth(step, &self.opened.borrow(), &own, init)?;
+        let process = self.process.get_or_init(|| born);
+        self.channel.get_or_init(|| ours.watching(process.fd.as_fd()));
+        // Only the init has it now.
+        drop(launch.means.outlet.take());
+        launch.plan.nodes.iter().for_each(|store| store.close());
+        Ok(())
     }
 
     fn open_sources(&self, step: &OpenSources) -> Result<()> {

@@ -235,17 +235,19 @@ mod tests {
     use nix::unistd::getpid;
 
     use super::*;
+    use crate::sys::child::{Child, Options};
 
     #[test]
     fn a_process_that_was_forked_and_one_that_was_executed() {
         assert!(has_executed(getpid()).unwrap());
-        let Some(child) = crate::sys::clone::fork().unwrap() else {
+        let child = Child::create(&Options::default(), |_| {
             std::thread::sleep(Duration::from_secs(100));
-            crate::sys::program::exit(0)
-        };
-        assert!(!has_executed(child).unwrap());
-        nix::sys::signal::kill(child, nix::sys::signal::SIGKILL).unwrap();
-        nix::sys::wait::waitpid(child, None).unwrap();
-        assert_eq!(has_executed(child).unwrap_err().code(), Errno::ENOENT);
+            0
+        });
+        let child = child.unwrap();
+        let pid = child.pid();
+        assert!(!has_executed(pid).unwrap());
+        drop(child);
+        assert_eq!(has_executed(pid).unwrap_err().code(), Errno::ENOENT);
     }
 }

@@ -1,6 +1,7 @@
 //! The steps that make a process what config.json says: namespaces, identity, limits, streams, program.
 
 pub mod affinity;
+pub mod child;
 mod diagnose;
 pub mod exec;
 pub mod home;

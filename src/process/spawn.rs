@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 use nix::unistd::{Pid, chdir, pipe2, read, setpgid, write};
 
-use crate::sys::clone::{Side, clone3};
+use crate::sys;
+use crate::sys::child::{Options, Reporter};
 use crate::sys::fd::Stream;
 use crate::sys::program::Strings;
-use crate::sys::{self, pidfd};
 
 /// How much is kept of what the program says: its end, where the reason stands.
 const LONGEST: usize = 4096;
@@ -56,9 +55,9 @@ pub enum End {
 }
 
 /// The program while it runs.
-struct Child {
-    pid: Pid,
-    process: OwnedFd,
+struct Running {
+    /// It reports why it could not be executed.
+    process: Reporter,
     input: Option<OwnedFd>,
     output: Option<OwnedFd>,
     said: Vec<u8>,
@@ -72,36 +71,31 @@ impl Command<'_> {
     pub fn run(&self, input: &[u8]) -> nix::Result<(End, Vec<u8>)> {
         // Where the caller ignores SIGCHLD the kernel keeps no exit status.
         sys::program::default_sigchld()?;
-        let mut child = self.spawn()?;
+        let mut running = self.spawn()?;
         // One that the clock does not reach is none.
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let end = child.watch(input, deadline, self.interrupt)?;
-        Ok((end, child.said))
+        let end = running.watch(input, deadline, self.interrupt)?;
+        let Running { process, mut said, .. } = running;
+        let (report, _) = process.finish()?;
+        match report.as_slice().try_into() {
+            Ok(errno) => Err(Errno::from_raw(i32::from_ne_bytes(errno))),
+            Err(_) => {
+                said.extend(report);
+                Ok((end, said))
+            }
+        }
     }
 
-    fn spawn(&self) -> nix::Result<Child> {
+    fn spawn(&self) -> nix::Result<Running> {
         let (stdin, input) = pipe2(OFlag::O_CLOEXEC)?;
         let (output, stdout) = pipe2(OFlag::O_CLOEXEC)?;
-        // Its end is closed by the execution: what arrives before is the reason why there was none.
-        let (failure, report) = pipe2(OFlag::O_CLOEXEC)?;
-        let (pid, process) = match clone3(CloneFlags::empty(), None)? {
-            Side::Parent(pid, process) => (pid, process),
-            Side::Child => {
-                let errno = self.become_it(&stdin, &stdout);
-                let _ = write(&report, &(errno as i32).to_ne_bytes());
-                sys::program::exit(127)
-            }
-        };
-        drop((stdin, stdout, report));
-        let mut errno = [0; 4];
-        if retry(|| read(&failure, &mut errno))? == errno.len() {
-            let _ = retry(|| pidfd::wait(&process));
-            return Err(Errno::from_raw(i32::from_ne_bytes(errno)));
-        }
+        // The report is closed by the execution.
+        let errno = move |_| (self.become_it(&stdin, &stdout) as i32).to_ne_bytes();
+        let process = Reporter::create(&Options::default(), errno)?;
         for end in [&input, &output] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        Ok(Child { pid, process, input: Some(input), output: Some(output), said: Vec::new() })
+        Ok(Running { process, input: Some(input), output: Some(output), said: Vec::new() })
     }
 
     /// The child's part: none of the caller's descriptors, signal mask and process group.
@@ -129,7 +123,7 @@ impl Command<'_> {
     }
 }
 
-impl Child {
+impl Running {
     /// Feeds it and listens to it until it ends, and takes its status.
     fn watch(
         &mut self,
@@ -138,7 +132,7 @@ impl Child {
         interrupt: Option<BorrowedFd>,
     ) -> nix::Result<End> {
         loop {
-            let mut events = vec![PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
+            let mut events = vec![PollFd::new(self.process.child.as_fd(), PollFlags::POLLIN)];
             events.extend(self.output.iter().map(|output| PollFd::new(output.as_fd(), PollFlags::POLLIN)));
             events.extend(self.input.iter().map(|input| PollFd::new(input.as_fd(), PollFlags::POLLOUT)));
             events.extend(interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::POLLIN)));
@@ -153,7 +147,7 @@ impl Child {
             self.feed(&mut input);
             self.listen(if ended { LAST_PIECES } else { 1 });
             if ended {
-                let status = retry(|| pidfd::wait(&self.process))?;
+                let status = self.process.child.wait()?;
                 return Ok(status.map_or_else(End::Signal, End::Exited));
             }
             let timed_out = deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -164,11 +158,12 @@ impl Child {
         }
     }
 
-    fn kill(&self) -> nix::Result<()> {
-        let _ = killpg(self.pid, Signal::SIGKILL);
+    fn kill(&mut self) -> nix::Result<()> {
+        let child = &mut self.process.child;
+        let _ = killpg(child.pid(), Signal::SIGKILL);
         // Should it have left its group.
-        let _ = pidfd::send_signal(&self.process, libc::SIGKILL);
-        retry(|| pidfd::wait(&self.process)).map(drop)
+        child.kill();
+        child.wait().map(drop)
     }
 
     /// Writes what the pipe takes. A program need not read its input: EPIPE is no failure.
@@ -205,15 +200,6 @@ fn time_left(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else { return PollTimeout::NONE };
     let left = deadline.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
     PollTimeout::try_from(left.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::MAX)
-}
-
-fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            result => return result,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::uio::pwrite;
-use nix::unistd::{Pid, pipe2, write};
+use nix::unistd::{pipe2, write};
 
 use super::hook::Hook;
 use super::spawn::End;
@@ -21,9 +21,9 @@ use crate::seccomp::own_calls::{
     WRITE_PIPE,
 };
 use crate::seccomp::step::Install;
-use crate::sys::clone;
+use crate::sys::child::{Filtered, InChild};
 use crate::sys::fd::{self, Stream};
-use crate::sys::program::{Strings, execve, exit, wait_for};
+use crate::sys::program::{Strings, execve};
 
 /// What a pipe holds, so that nobody has to read for the write to return: pipe(7). A user with many pipes has shorter ones.
 const SHORT: usize = 64 * 1024;
@@ -68,41 +68,42 @@ impl StartHook<'_> {
             choose(self.hook, &CLOSE_DESCRIPTORS, filter)?;
         }
         let waits = choose(self.hook, &WAIT_FOR_PROCESS, filter)?;
-        match clone::fork() {
-            Err(errno) => Err(Error { errno: errno as i32, ..self.hook.failed("fork") }),
-            Ok(None) => {
-                self.execute(filter, outlet, preserved, report);
-                exit(127)
-            }
-            Ok(Some(pid)) => self.wait(pid, waits == "wait4"),
+        let child = Filtered::create(|own| {
+            self.execute(&own, filter, outlet, preserved, report);
+            127
+        });
+        let child = child.map_err(|errno| self.failed_by("fork", errno))?;
+        match child.wait(waits == "wait4").map_err(|errno| self.failed_by("wait for it", errno))? {
+            Ok(0) => Ok(()),
+            Ok(status) => Err(self.hook.ended(&End::Exited(status))),
+            Err(signal) => Err(self.hook.ended(&End::Signal(signal))),
         }
     }
 
-    fn wait(&self, pid: Pid, by_wait4: bool) -> Result<()> {
-        loop {
-            match wait_for(pid, by_wait4) {
-                Ok(Ok(0)) => return Ok(()),
-                Ok(Ok(status)) => return Err(self.hook.ended(&End::Exited(status))),
-                Ok(Err(signal)) => return Err(self.hook.ended(&End::Signal(signal))),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error { errno: errno as i32, ..self.hook.failed("wait for it") }),
-            }
-        }
+    fn failed_by(&self, call: &str, errno: Errno) -> Error {
+        Error { errno: errno as i32, ..self.hook.failed(call) }
     }
 
     /// The hook's own process becomes it, or reports why not.
-    fn execute(&self, filter: Option<&Install>, outlet: BorrowedFd, preserved: i32, report: &dyn Fn(&Error)) {
+    fn execute(
+        &self,
+        own: &InChild,
+        filter: Option<&Install>,
+        outlet: BorrowedFd,
+        preserved: i32,
+        report: &dyn Fn(&Error),
+    ) {
         if let Err(error) = self.lead_streams(filter, outlet) {
             return report(&error);
         }
         for number in 3..3 + preserved {
-            if let Err(errno) = fd::close(number) {
-                return report(&Error { errno: errno as i32, ..self.hook.failed("close") });
+            if let Err(errno) = own.close(number) {
+                return report(&self.failed_by("close", errno));
             }
         }
         let errno = execve(&self.hook.path, &self.args, &self.env);
         // What explains it makes calls that the filter may punish.
-        report(&Error { errno: errno as i32, ..self.hook.failed("execve") });
+        report(&self.failed_by("execve", errno));
         report(&self.hook.not_executed(errno));
     }
 
@@ -111,7 +112,7 @@ impl StartHook<'_> {
         let duplicate = choose(self.hook, &STREAMS, filter)?;
         let lead = |from: BorrowedFd, to| {
             let led = if duplicate == "dup2" { fd::duplicate(from, to) } else { fd::duplicate3(from, to) };
-            led.map_err(|errno| Error { errno: errno as i32, ..self.hook.failed(duplicate) })
+            led.map_err(|errno| self.failed_by(duplicate, errno))
         };
         lead(input.as_fd(), Stream::Input)?;
         // As above.
@@ -139,7 +140,7 @@ impl StartHook<'_> {
         match written {
             Ok((input, length)) if length == self.state.len() => Ok(input),
             Ok(_) => Err(self.hook.failed("its state could not be written")),
-            Err(errno) => Err(Error { errno: errno as i32, ..self.hook.failed("write its state") }),
+            Err(errno) => Err(self.failed_by("write its state", errno)),
         }
     }
 

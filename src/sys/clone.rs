@@ -1,4 +1,4 @@
-//! New processes: clone3(2), and clone(2) where a filter is on already.
+//! The calls that create a process. Only [`super::child`] makes them: what it builds on them is safe to use.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -11,7 +11,7 @@ const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which side of [`clone3`] returned.
-pub enum Side {
+pub(super) enum Side {
     /// The new process.
     Child,
     /// The caller, which holds the child's pid and a pidfd.
@@ -35,13 +35,17 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-/// Makes a process that goes on here with a copy of this memory, in the new namespaces of `flags` and,
-/// if given, in the cgroup v2 directory `cgroup` (which spares the lock that a later move takes). With
-/// CLONE_PARENT it is the caller's sibling.
+/// Forks by clone3(2): the child returns here as well, with a copy of this memory, in the new namespaces of `flags` and,
+/// if given, in the cgroup v2 directory `cgroup` (which spares the lock that a later move takes). With CLONE_PARENT it is
+/// the caller's sibling.
 ///
 /// # Errors
 /// Those of clone3(2).
-pub fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> nix::Result<Side> {
+///
+/// # Safety
+/// The child must never return to the caller's own callers, nor otherwise use or drop what they own: their values exist
+/// twice then. `flags` must not contain CLONE_VM or CLONE_FILES, which would share them instead.
+pub(super) unsafe fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> nix::Result<Side> {
     let mut pidfd: i32 = -1;
     let mut args = CloneArgs {
         flags: flags.bits() as u32 as u64 | CLONE_PIDFD,
@@ -70,7 +74,10 @@ pub fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> nix::Result<Side
 ///
 /// # Errors
 /// Those of clone(2), and what a filter answers.
-pub fn fork() -> nix::Result<Option<Pid>> {
+///
+/// # Safety
+/// As [`clone3`].
+pub(super) unsafe fn clone() -> nix::Result<Option<Pid>> {
     // SAFETY: without CLONE_VM the child has its own copy of the memory and goes on with the same stack; ferrun has one
     // thread, so no lock can be held by a thread that the child lacks.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;

@@ -43,15 +43,15 @@ pub fn duplicate3(from: impl AsFd, to: Stream) -> nix::Result<()> {
 
 /// Closes every descriptor but those of the list: close_range(2) for each gap of it.
 ///
-/// For a process that was just forked and goes on with what the list names alone: the owners of all others must
-/// neither be used nor dropped any more.
-pub fn close_all_but(keep: &[RawFd]) -> nix::Result<()> {
-    let mut keep: Vec<u32> = keep.iter().map(|number| number.unsigned_abs()).collect();
+/// # Safety
+/// Owners of what is closed are neither used nor dropped any more.
+pub(super) unsafe fn close_all_but(keep: impl Iterator<Item = RawFd>) -> nix::Result<()> {
+    let mut keep: Vec<u32> = keep.map(|number| number.unsigned_abs()).collect();
     keep.sort_unstable();
     let mut first = 0;
     for number in keep {
         if number > first {
-            // SAFETY: the caller gives up the owners of what is closed.
+            // SAFETY: by the caller's promise.
             unsafe { close_range(first, number - 1, 0) }?;
         }
         first = first.max(number + 1);
@@ -69,9 +69,12 @@ unsafe fn close_range(first: u32, last: u32, flags: u32) -> nix::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
 }
 
-/// Closes a descriptor that this process has by its number alone.
-pub fn close(number: RawFd) -> nix::Result<()> {
-    // SAFETY: only an integer is passed; no `OwnedFd` owns it.
+/// Closes a descriptor: close(2).
+///
+/// # Safety
+/// An owner, if it has one, is neither used nor dropped any more.
+pub(super) unsafe fn close(number: RawFd) -> nix::Result<()> {
+    // SAFETY: only an integer is passed, and the owner is the caller's to see to.
     check(unsafe { libc::close(number) }.into()).map(drop)
 }
 

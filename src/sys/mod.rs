@@ -1,13 +1,14 @@
 //! System calls that nix lacks or does too slowly: the only room with `unsafe`.
 //!
-//! Every function is a thin typed wrapper around one call; none decides anything.
+//! Functions are thin typed wrappers around one call and decide nothing; [`child`] makes the creation of a process safe.
 #![allow(unsafe_code)]
 
 pub mod allocator;
 pub mod bpf;
 pub mod bump;
 pub mod capability;
-pub mod clone;
+pub mod child;
+mod clone;
 pub mod fd;
 pub mod file;
 pub mod helper_thread;
@@ -34,4 +35,14 @@ use nix::errno::Errno;
 /// Turns the return value of a raw system call into a result.
 fn check(ret: libc::c_long) -> nix::Result<libc::c_long> {
     if ret < 0 { Err(Errno::last()) } else { Ok(ret) }
+}
+
+/// Makes a call again as long as a signal interrupts it.
+fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
 }

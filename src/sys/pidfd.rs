@@ -6,7 +6,7 @@ use std::ptr::null;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::check;
+use super::{check, uninterrupted};
 
 /// A descriptor of the process that has this pid now. ESRCH: there is none.
 pub fn open(pid: Pid) -> nix::Result<OwnedFd> {
@@ -17,13 +17,13 @@ pub fn open(pid: Pid) -> nix::Result<OwnedFd> {
 }
 
 /// Waits for the exit of a child and takes its status: its code, or the number of the signal that ended it
-/// (any: nix has no names for real-time signals).
+/// (any: nix has no names for real-time signals). A signal to the caller does not end the wait.
 pub fn wait(process: impl AsFd) -> nix::Result<Result<i32, i32>> {
     // SAFETY: all-zero is a valid `siginfo_t`.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let fd = process.as_fd().as_raw_fd() as libc::id_t;
     // SAFETY: `info` outlives the call, which fills it in.
-    check(unsafe { libc::waitid(libc::P_PIDFD, fd, &mut info, libc::WEXITED) }.into())?;
+    uninterrupted(|| check(unsafe { libc::waitid(libc::P_PIDFD, fd, &mut info, libc::WEXITED) }.into()))?;
     // SAFETY: a successful waitid(2) for an exit has set the status.
     let status = unsafe { info.si_status() };
     Ok(if info.si_code == libc::CLD_EXITED { Ok(status) } else { Err(status) })

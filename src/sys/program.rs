@@ -2,8 +2,9 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr::null;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
@@ -121,7 +122,21 @@ pub fn ignore_file_size_signal() {
 }
 
 /// The exit status after a panic, which is no other program's.
-const PANIC: i32 = 1;
+pub(super) const PANIC: i32 = 1;
+
+/// The descriptor of [`last_words`], counted from standard error.
+static LAST_WORDS: AtomicI32 = AtomicI32::new(0);
+
+/// The number of no descriptor.
+pub(super) const NOWHERE: RawFd = -1;
+
+/// Sets the descriptor to which this process prints why it ends for a panic or for want of memory.
+pub(super) fn last_words_to(number: RawFd) {
+    let value = number - libc::STDERR_FILENO;
+    if LAST_WORDS.load(Relaxed) != value {
+        LAST_WORDS.store(value, Relaxed);
+    }
+}
 
 /// Ends this process for want of memory, with one line. Allocates nothing.
 pub fn end_without_memory() -> ! {
@@ -132,13 +147,14 @@ pub fn end_without_memory() -> ! {
 fn last_words(line: &str) {
     let parts = [line.as_bytes(), b"\n"]
         .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() });
-    // SAFETY: the kernel reads the two parts, which outlive the call.
-    unsafe { libc::writev(libc::STDERR_FILENO, parts.as_ptr(), 2) };
+    let number = LAST_WORDS.load(Relaxed) + libc::STDERR_FILENO;
+    // SAFETY: the kernel reads the two parts, which outlive the call; a closed number gives EBADF.
+    unsafe { libc::writev(number, parts.as_ptr(), 2) };
 }
 
 /// Waits for the exit of a child and takes its status: its code, or the number of the signal that ended it. By wait4(2),
 /// or else by waitid(2).
-pub fn wait_for(child: Pid, by_wait4: bool) -> nix::Result<Result<i32, i32>> {
+pub(super) fn wait_for(child: Pid, by_wait4: bool) -> nix::Result<Result<i32, i32>> {
     if by_wait4 {
         let mut status = 0;
         // SAFETY: the kernel writes an int to `status`, which outlives the call.

@@ -1,0 +1,65 @@
+//! Work that is done in a process of its own, for its namespaces or its descriptors: its result comes back.
+
+use nix::errno::Errno;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::sys::child::{Exit, InChild, Options, Reporter};
+
+/// Does `work` in a child, waits for it, and gives what `work` returned.
+///
+/// # Errors
+/// Those of `work`; a child that cannot be created, as `failed` explains it; one that died: `who` names it.
+pub fn run<T: Serialize + DeserializeOwned>(
+    options: &Options,
+    who: &str,
+    failed: impl Fn(Errno) -> Error,
+    work: impl FnOnce(InChild) -> Result<T>,
+) -> Result<T> {
+    let child = Reporter::create(options, |own| serde_json::to_vec(&work(own)).unwrap_or_default());
+    let (report, exit) = child.and_then(Reporter::finish).map_err(failed)?;
+    let result = serde_json::from_slice::<std::result::Result<T, Error>>(&report);
+    result.unwrap_or_else(|_| Err(died(who, &report, exit)))
+}
+
+/// The error for a child that has reported no result.
+fn died(who: &str, last_words: &[u8], exit: Exit) -> Error {
+    let end = match exit {
+        Ok(status) => format!("exit status {status}"),
+        Err(signal) => format!("killed by signal {signal}"),
+    };
+    let error = Error::new(format!("{who} died")).detail(end);
+    match String::from_utf8_lossy(last_words).trim() {
+        "" => error,
+        words => error.note(words.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<T: Serialize + DeserializeOwned>(work: impl FnOnce(InChild) -> Result<T>) -> Result<T> {
+        super::run(&Options::default(), "the worker", |errno| Error::os("create it", errno), work)
+    }
+
+    #[test]
+    fn a_result_comes_back() {
+        assert_eq!(run(|_| Ok(7)), Ok(7));
+        let error = Error::os("open \"/x\"", Errno::ENOENT).from_property("/mounts/1").hint("create it");
+        assert_eq!(run::<()>(|_| Err(error.clone())), Err(error));
+    }
+
+    #[test]
+    fn the_end_of_one_without_a_result_is_reported() {
+        let killed = run::<()>(|_| {
+            nix::sys::signal::raise(nix::sys::signal::SIGKILL).unwrap();
+            Ok(())
+        });
+        assert_eq!(killed.unwrap_err().to_string(), "the worker died: killed by signal 9");
+        let left = run::<()>(|_| crate::sys::program::exit(3));
+        assert_eq!(left.unwrap_err().to_string(), "the worker died: exit status 3");
+        assert_eq!(died("it", b"out of memory\n", Ok(1)).to_string(), "it died: exit status 1; out of memory");
+    }
+}
