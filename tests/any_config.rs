@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use ferrun::bundle::{self, survey};
+use ferrun::bundle::{self, collect_errors};
 use ferrun::error::Error;
 use ferrun::plan::{self, Host, Options};
 use proptest::prelude::*;
@@ -441,7 +441,7 @@ impl Cases {
     fn look_at(&self, document: &Value) -> Result<(), TestCaseError> {
         let text = serde_json::to_vec(document).unwrap();
         std::fs::write(self.dir.join("config.json"), &text).unwrap();
-        let (found, rest) = survey::all(&text);
+        let (found, rest) = collect_errors::all(&text);
         let options = Options { id: "ID".into(), ..Options::default() };
         match bundle::load(&self.dir) {
             Err(error) => {

@@ -4,6 +4,7 @@
 mod check;
 mod check_mounts;
 pub mod check_resources;
+pub mod collect_errors;
 pub mod default;
 pub mod demo;
 pub mod device;
@@ -25,7 +26,6 @@ pub mod seccomp;
 pub mod seccomp_names;
 mod sentence;
 pub mod spec;
-pub mod survey;
 pub mod sysctl;
 pub mod text;
 pub mod unknown;

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::Command;
 use super::globals::Globals;
 use super::report::{print_json, print_text};
+use crate::bundle::collect_errors::{self, original};
 use crate::bundle::problems::Problems;
-use crate::bundle::survey::{self, original};
 use crate::bundle::{self, Bundle};
 use crate::container::request;
 use crate::error::{Context, Error, Result};
@@ -36,7 +36,7 @@ impl Command for Check {
 
     fn run(self, globals: &Globals) -> Result<i32> {
         let text = bundle::read_text(&self.bundle)?;
-        let (mut found, rest) = survey::all(&text);
+        let (mut found, rest) = collect_errors::all(&text);
         if let Some((spec, left_out)) = rest {
             // What this host makes of what is not wrong by itself.
             let options = Options { id: "ID".into(), manager: globals.manager()?, ..Options::default() };

@@ -10,9 +10,9 @@ use super::boot::BootId;
 use super::console::Ends;
 use super::delete::undo;
 use super::hooks::state_for;
-use super::listener;
 use super::pid_file;
 use super::request::{Mode, Planned, Request, rootfs};
+use super::seccomp_agent;
 use super::state::{Init, Record, State};
 use super::state_format::FORMAT;
 use crate::bundle::Bundle;
@@ -129,7 +129,7 @@ impl Container for Lanes<'_> {
     }
 
     fn hand_over(&self, init: Pid, descriptor: OwnedFd, to: &Listener) -> Result<()> {
-        listener::hand_over(self.state, init, &descriptor, to)
+        seccomp_agent::hand_over(self.state, init, &descriptor, to)
     }
 }
 

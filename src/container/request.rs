@@ -10,8 +10,8 @@ use super::state::Root;
 use crate::bundle::{self, Bundle, Problems};
 use crate::error::{Context, Error, Result};
 use crate::launch::fault::Fault;
+use crate::launch::host_checks;
 use crate::launch::notify;
-use crate::launch::probe::probe;
 use crate::launch::trace::Trace;
 use crate::plan::{self, Host, Options, Plan};
 
@@ -128,7 +128,7 @@ pub fn problems(bundle: &Bundle, options: &Options) -> Result<Problems> {
     let host = Host::probe()?.with_facts_for(&bundle.spec)?;
     let (plan, errors) = plan::compile_all(bundle, &host, options);
     found.errors.extend(errors);
-    probe(&plan, &mut found);
+    host_checks::check(&plan, &mut found);
     found.warnings.extend(plan.warnings);
     Ok(found)
 }

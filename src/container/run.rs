@@ -8,7 +8,7 @@ use super::hooks::{Warn, poststart};
 use super::request::{Mode, Planned, Request};
 use crate::error::{Error, Result};
 use crate::launch::signals::{self, Interrupt};
-use crate::launch::{death, relay};
+use crate::launch::{exit_reason, relay};
 
 /// Runs a container; gives the exit status of its program (0 when detached).
 ///
@@ -37,7 +37,8 @@ fn run_planned(planned: &Planned) -> Result<i32> {
         Some(terminal) => relay::until_exit(&held, &process, terminal, notify),
         None => signals::pass_on_until_exit(&held, &process, notify),
     };
-    let killed = status.as_ref().ok().and_then(|status| death::of_the_program(*status, &planned.plan, &state.cgroup));
+    let killed =
+        status.as_ref().ok().and_then(|status| exit_reason::of_the_program(*status, &planned.plan, &state.cgroup));
     killed.iter().for_each(warn);
     if request.mode == Mode::Foreground {
         // The program's status is what was asked for; what could not be removed is only warned about.

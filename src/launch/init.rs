@@ -10,11 +10,11 @@ use nix::unistd::{fchdir, getpid};
 
 use super::channel::Channel;
 use super::confine::Confine;
-use super::death::no_execve;
+use super::exit_reason::no_execve;
 use super::fault::Way;
-use super::guard::Guard;
 use super::lane::Lane;
 use super::parent::Parent;
+use super::rollback::Rollback;
 use super::start_page::{Phase, StartPage};
 use super::{Launch, signals};
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -46,7 +46,7 @@ struct Init<'a> {
     /// The namespaces to join.
     opened: &'a RefCell<Vec<Opened>>,
     /// Who is shown the root in a joined mount namespace.
-    guard: &'a OnceCell<Guard>,
+    rollback: &'a OnceCell<Rollback>,
     /// Closed as soon as code of the image can run beside it.
     channel: Option<Channel<'static>>,
     page: &'static StartPage,
@@ -83,7 +83,7 @@ pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i
         child,
         launch,
         opened: &parent.opened,
-        guard: &parent.guard,
+        rollback: &parent.rollback,
         channel: Some(channel),
         page,
         outlet: launch.means.outlet.take(),
@@ -143,7 +143,7 @@ impl<'a> Init<'a> {
 
     fn bind_root(&mut self, root: &BindRoot) -> Result<()> {
         let rootfs = self.rootfs.insert(root.run()?);
-        self.guard.get().map_or(Ok(()), |guard| guard.show(rootfs.root()))
+        self.rollback.get().map_or(Ok(()), |rollback| rollback.pass_root(rootfs.root()))
     }
 
     fn mount(&mut self, mount: &Mount) -> Result<()> {

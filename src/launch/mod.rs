@@ -1,21 +1,21 @@
 //! Running a plan: the clone, the two lanes, and the protocol between parent and init.
 
-mod birth;
+mod bind_sources;
 mod channel;
+mod clone;
 mod confine;
-pub mod death;
 pub mod exec_fifo;
+pub mod exit_reason;
 pub mod fault;
-mod guard;
+pub mod host_checks;
 mod init;
 mod lane;
 pub mod notify;
 mod parent;
-pub mod probe;
 pub mod relay;
+mod rollback;
 pub mod self_exe;
 pub mod signals;
-mod sources;
 pub mod start_page;
 pub mod trace;
 pub mod watch;
@@ -35,7 +35,7 @@ use crate::process::terminal::Console;
 use crate::seccomp::profile::Listener;
 use crate::sys::pidfd;
 use fault::Fault;
-use guard::Guard;
+use rollback::Rollback;
 use signals::Interrupt;
 use start_page::StartPage;
 use trace::Trace;
@@ -112,7 +112,7 @@ pub struct Launched<'a> {
     pub process: Process,
     plan: &'a Plan,
     interrupt: Option<&'a Interrupt>,
-    guard: Option<Guard>,
+    rollback: Option<Rollback>,
 }
 
 impl<'a> Launch<'a> {
@@ -134,20 +134,20 @@ impl<'a> Launch<'a> {
 impl Launched<'_> {
     /// What was launched stays.
     pub fn keep(self) -> Process {
-        self.guard.iter().for_each(Guard::dismiss);
+        self.rollback.iter().for_each(Rollback::dismiss);
         self.process
     }
 
     /// Ends the init after a failure, and removes what would outlive it in a namespace that is joined.
     pub fn undo(self, error: Error) -> Error {
-        undo(Some(&self.process), self.guard, self.plan, self.interrupt, error)
+        undo(Some(&self.process), self.rollback, self.plan, self.interrupt, error)
     }
 }
 
 /// The same for a start that may have failed before there was an init.
 fn undo(
     process: Option<&Process>,
-    guard: Option<Guard>,
+    rollback: Option<Rollback>,
     plan: &Plan,
     interrupt: Option<&Interrupt>,
     error: Error,
@@ -157,7 +157,7 @@ fn undo(
         Some(interrupt) if error.kind == ErrorKind::Interrupted => interrupt.error().unwrap_or(error),
         _ => error,
     };
-    match guard.map(Guard::call) {
+    match rollback.map(Rollback::run) {
         Some(Err(other)) => error.note(other.to_string()),
         _ => error,
     }

@@ -9,11 +9,11 @@ use nix::sched::CloneFlags;
 
 use super::channel::{self, Channel, FromInit};
 use super::fault::Fault;
-use super::guard::Guard;
 use super::lane::Lane;
+use super::rollback::Rollback;
 use super::start_page::Phase;
 use super::watch::{Ended, Watch, has_executed};
-use super::{Launch, Launched, Process, birth, death, init, sources, undo};
+use super::{Launch, Launched, Process, bind_sources, clone, exit_reason, init, undo};
 use crate::error::{Context, Error, Result};
 use crate::plan::ParentAction;
 use crate::plan::parent_lane::parent_lane;
@@ -34,23 +34,23 @@ pub(super) struct Parent<'a> {
     /// The namespaces to join, as far as they are open.
     pub opened: RefCell<Vec<Opened>>,
     /// Who takes the root out of a joined mount namespace if the start fails: empty, until it is joined.
-    pub guard: OnceCell<Guard>,
+    pub rollback: OnceCell<Rollback>,
 }
 
 /// Runs the parent's lane, and in the init the init's.
 pub(super) fn run<'a>(launch: &Launch<'a>) -> Result<Launched<'a>> {
     sys::program::default_sigchld().what(|| "set SIGCHLD to its default action")?;
     let process = OnceCell::new();
-    let (channel, opened, guard) = Default::default();
-    let parent = Parent { launch, process: &process, channel, opened, guard };
+    let (channel, opened, rollback) = Default::default();
+    let parent = Parent { launch, process: &process, channel, opened, rollback };
     let result = parent.run();
-    let guard = parent.guard.into_inner();
+    let rollback = parent.rollback.into_inner();
     drop(parent.channel);
     let (plan, interrupt) = (launch.plan, launch.interrupt);
     match (result, process.into_inner()) {
-        (Ok(()), Some(process)) => Ok(Launched { process, plan, interrupt, guard }),
+        (Ok(()), Some(process)) => Ok(Launched { process, plan, interrupt, rollback }),
         (Ok(()), None) => Err(Error::new("the plan makes no process")),
-        (Err(error), process) => Err(undo(process.as_ref(), guard, plan, interrupt, error)),
+        (Err(error), process) => Err(undo(process.as_ref(), rollback, plan, interrupt, error)),
     }
 }
 
@@ -103,11 +103,11 @@ impl Parent<'_> {
     fn create_init(&self, step: &Clone) -> Result<()> {
         let launch = self.launch;
         // Before there is a channel: its ends are ferrun's and the init's alone.
-        self.post_guard()?;
+        self.begin_rollback()?;
         let (ours, theirs) = channel::pair(launch.interrupt.map(AsFd::as_fd), &launch.plan.cgroup)?;
         let own = self.descriptors_of_init(&theirs);
         let init = |child| init::main(child, self, theirs, &own);
-        let born = birth::birth(step, &self.opened.borrow(), &own, init)?;
+        let born = clone::create_init(step, &self.opened.borrow(), &own, init)?;
         let process = self.process.get_or_init(|| born);
         self.channel.get_or_init(|| ours.watching(process.fd.as_fd()));
         // Only the init has it now.
@@ -117,7 +117,7 @@ impl Parent<'_> {
     }
 
     fn open_sources(&self, step: &OpenSources) -> Result<()> {
-        sources::open(step, self.init()?.pid, self.channel()?)
+        bind_sources::open(step, self.init()?.pid, self.channel()?)
     }
 
     fn record(&self) -> Result<()> {
@@ -139,7 +139,7 @@ impl Parent<'_> {
         own.push(channel.as_fd());
         own.extend(outlet.iter().map(AsFd::as_fd));
         own.extend(console.iter().map(|console| console.socket.as_fd()));
-        own.extend(self.guard.get().map(AsFd::as_fd));
+        own.extend(self.rollback.get().map(AsFd::as_fd));
         own.extend(launch.trace.map(AsFd::as_fd));
         own.extend(launch.plan.maps.iter().filter_map(|namespace| namespace.descriptor()));
         let nodes = launch.plan.nodes.as_ref().and_then(|store| store.descriptor());
@@ -149,10 +149,10 @@ impl Parent<'_> {
         numbers
     }
 
-    fn post_guard(&self) -> Result<()> {
+    fn begin_rollback(&self) -> Result<()> {
         let opened = self.opened.borrow();
         let Some(mounts) = Opened::find(&opened, CloneFlags::CLONE_NEWNS) else { return Ok(()) };
-        Guard::post(mounts).map(|guard| drop(self.guard.set(guard)))
+        Rollback::begin(mounts).map(|rollback| drop(self.rollback.set(rollback)))
     }
 
     /// A process that is dead is in no cgroup, and the unit that systemd made for it is gone: why it died says
@@ -169,7 +169,7 @@ impl Parent<'_> {
     fn failure(&self, process: &Process) -> Error {
         match self.launch.means.page.reported() {
             Some(error) => self.believed(error),
-            None => death::before_the_program(process, self.launch.plan),
+            None => exit_reason::before_the_program(process, self.launch.plan),
         }
     }
 
@@ -222,7 +222,7 @@ impl Parent<'_> {
         };
         watched.map_err(|ended| match ended {
             Ended::Failed(error) => self.believed(error),
-            Ended::Died => death::before_the_program(process, self.launch.plan),
+            Ended::Died => exit_reason::before_the_program(process, self.launch.plan),
         })
     }
 

@@ -64,7 +64,7 @@ impl Compiler<'_> {
     }
 
     /// The v2 cgroup with its limits: the init is born in it.
-    pub(super) fn cgroup_at_birth(&mut self) -> Result<()> {
+    pub(super) fn cgroup_at_clone(&mut self) -> Result<()> {
         let layout = &self.host.cgroups;
         if self.options.manager == Manager::Disabled {
             return self.without_cgroups("--cgroup-manager disabled switches them off");

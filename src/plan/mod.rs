@@ -308,7 +308,7 @@ impl<'a> Compiler<'a> {
     /// What can be done before the init exists is done before only where the init needs it at birth.
     fn parent_lane(&mut self) {
         self.open_namespaces();
-        let cgroup = self.cgroup_at_birth();
+        let cgroup = self.cgroup_at_clone();
         self.note(cgroup);
         self.new_time();
         self.mapped_mounts();

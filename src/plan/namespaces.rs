@@ -67,7 +67,7 @@ impl Compiler<'_> {
 
     /// Whether the cgroup namespace can be had at birth: where the init is born in its cgroup, and not
     /// where it joins v1 hierarchies later, since the namespace is rooted at the cgroups of that moment.
-    fn cgroup_namespace_at_birth(&self) -> bool {
+    fn cgroup_namespace_at_clone(&self) -> bool {
         self.host.cgroups.v1.is_empty() && self.options.manager == Manager::Cgroupfs
     }
 
@@ -100,11 +100,11 @@ impl Compiler<'_> {
 
     /// Those new namespaces that the init is born into. The user namespace comes first of all, since it
     /// shall own the others; links of the host are moved into the network namespace meanwhile.
-    fn at_birth(&self) -> CloneFlags {
-        let mut at_birth = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWUSER;
-        at_birth.set(CloneFlags::CLONE_NEWCGROUP, self.cgroup_namespace_at_birth());
-        at_birth.set(CloneFlags::CLONE_NEWNET, !self.spec.linux.net_devices.is_empty());
-        self.new_namespaces() & at_birth
+    fn at_clone(&self) -> CloneFlags {
+        let mut at_clone = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWUSER;
+        at_clone.set(CloneFlags::CLONE_NEWCGROUP, self.cgroup_namespace_at_clone());
+        at_clone.set(CloneFlags::CLONE_NEWNET, !self.spec.linux.net_devices.is_empty());
+        self.new_namespaces() & at_clone
     }
 
     /// The clone: only what must be there at birth. The rest is left to the init, so that the parent works
@@ -119,7 +119,7 @@ impl Compiler<'_> {
         let cgroup = self.v2_directory().map(|directory| directory.path.clone());
         self.plan.deadly.created_in_cgroup = cgroup.is_some();
         let new_time = self.new_namespaces().contains(NEWTIME);
-        self.parent(Some(FROM), Clone { flags: self.at_birth(), cgroup, enter, between, new_time });
+        self.parent(Some(FROM), Clone { flags: self.at_clone(), cgroup, enter, between, new_time });
     }
 
     /// The links of the host, moved last of all: what fails before costs none.
@@ -164,7 +164,7 @@ impl Compiler<'_> {
     /// The namespaces that the init leaves, and the loopback link in a new network namespace.
     pub(super) fn unshare(&mut self) {
         let new = self.new_namespaces();
-        let mut elsewhere = self.at_birth() | NEWTIME | CloneFlags::CLONE_NEWCGROUP;
+        let mut elsewhere = self.at_clone() | NEWTIME | CloneFlags::CLONE_NEWCGROUP;
         elsewhere.set(CloneFlags::CLONE_NEWNS, self.has_user_namespace());
         let flags = new - elsewhere;
         if !flags.is_empty() {
@@ -183,7 +183,7 @@ impl Compiler<'_> {
 
     /// The cgroup namespace, once the init is in its cgroups.
     pub(super) fn unshare_cgroup(&mut self) {
-        if self.has_new_cgroup_namespace() && !self.cgroup_namespace_at_birth() {
+        if self.has_new_cgroup_namespace() && !self.cgroup_namespace_at_clone() {
             self.init(Some(FROM), Unshare(CloneFlags::CLONE_NEWCGROUP));
         }
     }

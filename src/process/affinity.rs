@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{Context, Result};
-use crate::sys::task;
+use crate::sys::sched;
 
 /// Lets the process use all CPUs that its cgroup has, whatever the caller of ferrun was bound to: sched_setaffinity(2).
 #[derive(PartialEq)]
@@ -12,7 +12,7 @@ pub struct AllCpus;
 impl AllCpus {
     /// Runs the step. The kernel leaves out the CPUs that there are not, and those that the cpuset does not have.
     pub fn run(&self) -> Result<()> {
-        task::use_all_cpus().what(|| "use all CPUs")
+        sched::use_all_cpus().what(|| "use all CPUs")
     }
 }
 

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::diagnose;
-use super::spawn::{Command, End};
+use super::run_hook::{Command, End};
 use crate::error::{self, Error, Result};
 use crate::pointer::Pointer;
 

@@ -84,7 +84,7 @@ pub struct DomainName(pub CString);
 impl DomainName {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
-        sys::task::set_domain_name(&self.0).what(|| format!("set {self}"))
+        sys::sched::set_domain_name(&self.0).what(|| format!("set {self}"))
     }
 }
 

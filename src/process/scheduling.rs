@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use serde::Deserialize;
 
 use crate::error::{Context, Result};
-use crate::sys::task;
+use crate::sys::sched;
 
 /// The policies of sched(7), numbered as in the kernel.
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Scheduler {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
         let [runtime, deadline, period] = self.deadline;
-        let attr = task::SchedAttr {
+        let attr = sched::SchedAttr {
             policy: self.policy as u32,
             flags: self.flags,
             nice: self.nice,
@@ -78,9 +78,9 @@ impl Scheduler {
             runtime,
             deadline,
             period,
-            ..task::SchedAttr::default()
+            ..sched::SchedAttr::default()
         };
-        task::set_scheduler(attr).what(|| format!("set scheduler {self}")).map_err(|error| match error.code() {
+        sched::set_scheduler(attr).what(|| format!("set scheduler {self}")).map_err(|error| match error.code() {
             Errno::EINVAL if self.policy == Policy::Iso => error.hint("Linux reserves SCHED_ISO and does not have it"),
             Errno::EPERM => error.hint(
                 "a better priority needs CAP_SYS_NICE, a deadline all CPUs (no cpuset), and on cgroup v1 a \
@@ -132,7 +132,7 @@ pub struct IoPriority {
 impl IoPriority {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
-        task::set_io_priority(self.class as u32, self.level).what(|| format!("set I/O priority {self}")).map_err(
+        sched::set_io_priority(self.class as u32, self.level).what(|| format!("set I/O priority {self}")).map_err(
             |error| match error.code() {
                 Errno::EPERM => error.hint("IOPRIO_CLASS_RT needs CAP_SYS_NICE or CAP_SYS_ADMIN"),
                 _ => error,
@@ -193,7 +193,7 @@ pub struct MemoryPolicy {
 impl MemoryPolicy {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
-        let set = task::set_memory_policy(self.mode as u32 | self.flags, &self.nodes);
+        let set = sched::set_memory_policy(self.mode as u32 | self.flags, &self.nodes);
         set.what(|| format!("set memory policy {self}")).map_err(|error| match error.code() {
             Errno::EINVAL => {
                 error.hint("the kernel does not know this mode or flag, or none of the nodes is there and allowed")
@@ -234,7 +234,7 @@ pub struct Personality(pub Domain);
 impl Personality {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
-        task::set_personality(self.0 as u32).what(|| format!("set personality {self}"))
+        sched::set_personality(self.0 as u32).what(|| format!("set personality {self}"))
     }
 }
 

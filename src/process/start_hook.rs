@@ -14,7 +14,7 @@ use nix::sys::uio::pwrite;
 use nix::unistd::{pipe2, write};
 
 use super::hook::Hook;
-use super::spawn::End;
+use super::run_hook::End;
 use crate::error::{Error, Result};
 use crate::seccomp::own_calls::{
     CLOSE_DESCRIPTORS, CREATE_PROCESS, EXECVE, OwnCall, STATE_FILE, STATE_PIPE, STREAMS, WAIT_FOR_PROCESS, WRITE_FILE,

@@ -41,7 +41,7 @@ const NAMESPACES: &[(CloneFlags, &str)] = &[
 ];
 
 /// Asks the host about each step.
-pub fn probe(plan: &Plan, found: &mut Problems) {
+pub fn check(plan: &Plan, found: &mut Problems) {
     for &Step { from, ref action } in &plan.parent {
         if found.is_full() {
             return;

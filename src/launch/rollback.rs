@@ -1,6 +1,6 @@
-//! The guard of a mount namespace that others are in: it takes the container's root away again if the start
-//! fails. The init may have no rights for that any more, and whoever fails may be killed: so it is a process of
-//! its own, which outlives ferrun and init and acts when both are gone. Only a joined mount namespace has one.
+//! The rollback helper: unmounts the container's root from a joined mount namespace if the start fails. The init may
+//! have no rights for that any more, and whoever fails may be killed: so it is a process of its own, which outlives ferrun
+//! and init and acts when both are gone. Only a joined mount namespace has one.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -14,60 +14,60 @@ use crate::rootfs;
 use crate::sys::child::{Child, Options};
 use crate::sys::{fd, pidfd};
 
-const WHAT: &str = "make a guard for the mount namespace that is joined";
+const WHAT: &str = "create the rollback helper for the joined mount namespace";
 
-/// A guard, as ferrun and the init know it.
-pub struct Guard {
+/// The helper, as ferrun and the init know it.
+pub struct Rollback {
     process: OwnedFd,
     /// Closed by the end of ferrun, and by that of the init or its program's beginning.
     socket: OwnedFd,
 }
 
-impl AsFd for Guard {
+impl AsFd for Rollback {
     /// What the init needs of it.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl Guard {
-    /// Posts a guard for a mount namespace, before there is an init.
-    pub fn post(mounts: &OwnedFd) -> Result<Guard> {
+impl Rollback {
+    /// Creates the helper for a mount namespace, before there is an init.
+    pub fn begin(mounts: &OwnedFd) -> Result<Rollback> {
         let (socket, its) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).what(|| WHAT)?;
-        let guard = move |_| {
-            // What a terminal sends to ferrun is not for the guard.
+        let helper = move |_| {
+            // What a terminal sends to ferrun is not for the helper.
             let _ = setsid();
             i32::from(watch(mounts, &its).is_err())
         };
-        let (child, socket) = Child::create_with(&Options::default(), socket, guard).what(|| WHAT)?;
+        let (child, socket) = Child::create_with(&Options::default(), socket, helper).what(|| WHAT)?;
         // It outlives ferrun.
         let (_, process) = child.into_parts();
-        Ok(Guard { process, socket })
+        Ok(Rollback { process, socket })
     }
 
-    /// The init shows its root, which it has just mounted.
-    pub fn show(&self, root: BorrowedFd) -> Result<()> {
-        fd::send_with(&self.socket, b"/", root).map(drop).what(|| "show the root to the guard")
+    /// Passes the root, which the init has just mounted.
+    pub fn pass_root(&self, root: BorrowedFd) -> Result<()> {
+        fd::send_with(&self.socket, b"/", root).map(drop).what(|| "pass the root to the rollback helper")
     }
 
-    /// The container is made, and its root stays.
+    /// Ends the helper: the container is created, and its root stays.
     pub fn dismiss(&self) {
         let _ = pidfd::send_signal(&self.process, libc::SIGKILL);
         let _ = pidfd::wait(&self.process);
     }
 
-    /// The start failed, and the init is gone: waits until the root is, too.
+    /// Has the helper unmount the root, and waits for that: the start failed, and the init is gone.
     ///
     /// # Errors
     /// It is still there.
-    pub fn call(self) -> Result<()> {
+    pub fn run(self) -> Result<()> {
         // Others may keep a copy of the init's end: it waits for this or for the end of all.
         let _ = send(self.socket.as_raw_fd(), b".", MsgFlags::MSG_NOSIGNAL);
         drop(self.socket);
         match pidfd::wait(&self.process) {
             Ok(Ok(0)) => Ok(()),
-            _ => Err(Error::new("the container's root could not be taken out of the mount namespace")),
+            _ => Err(Error::new("the container's root could not be unmounted from the joined mount namespace")),
         }
     }
 }

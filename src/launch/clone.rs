@@ -21,7 +21,7 @@ const WHAT: &str = "make the container's first process";
 /// Creates the init, which is ferrun's own child in any case and runs `main`.
 ///
 /// `own`: the descriptors that the init keeps of ferrun's.
-pub(super) fn birth(
+pub(super) fn create_init(
     step: &Clone,
     opened: &[Opened],
     own: &[RawFd],
@@ -39,7 +39,7 @@ pub(super) fn birth(
     }
     let way_back = WayBack::remember(step)?;
     let init = match step.between {
-        true => birth_between(step, opened, cgroup, own, main)?,
+        true => by_intermediate_process(step, opened, cgroup, own, main)?,
         false => {
             Enter(step.enter).run(opened)?;
             Child::create(&as_init(step.flags, cgroup), main).map_err(|errno| failed(step, errno))?
@@ -73,7 +73,7 @@ fn failed(step: &Clone, errno: Errno) -> Error {
 
 /// An intermediate process enters the namespaces, creates the init as its sibling, reports its pid and ends. Of what
 /// ferrun has open the init has its own alone, from its first moment on: a neighbour in its pid namespace sees it then.
-fn birth_between(
+fn by_intermediate_process(
     step: &Clone,
     opened: &[Opened],
     cgroup: Option<BorrowedFd>,
