@@ -7,12 +7,11 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, access, mkdir};
+use nix::unistd::mkdir;
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Hierarchy, is_outside};
 use super::parents::{self, parent};
-use super::{freezer, kill};
 use crate::error::{Context, Error, Result};
 use crate::sys::file;
 
@@ -74,26 +73,6 @@ impl Directory {
     pub fn new(hierarchy: &Hierarchy, cgroups_path: Option<&str>, id: &str) -> Directory {
         let path = format!("{}{}", hierarchy.mount_point, path_in(hierarchy, cgroups_path, id));
         Directory { path: path.into(), existed: false }
-    }
-
-    /// Looks whether it is there already.
-    ///
-    /// # Errors
-    /// One with processes in it, or below: they would be the container's from then on. One that is frozen: so
-    /// would be the container's first process, and whoever waits for it.
-    pub fn probe(&mut self) -> Result<()> {
-        self.existed = match access(&*self.path, AccessFlags::F_OK) {
-            Ok(()) => true,
-            Err(Errno::ENOENT | Errno::ENOTDIR) => false,
-            Err(errno) => return Err(errno).what(|| format!("examine cgroup {}", self.path)),
-        };
-        if self.existed && kill::has_members(std::slice::from_ref(self))? {
-            return Err(Error::new(format!("container's cgroup is not empty: {}", self.path)));
-        }
-        if self.existed && freezer::stops_who_enters(&self.path)? {
-            return Err(Error::new(format!("container's cgroup unexpectedly frozen: {}", self.path)));
-        }
-        Ok(())
     }
 
     /// The path without the mount point: `/c1`.

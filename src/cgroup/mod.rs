@@ -8,6 +8,7 @@ pub mod device_rules;
 pub mod devices;
 pub mod directory;
 pub mod events;
+pub mod existing;
 pub mod freezer;
 pub mod join;
 pub mod kill;

@@ -17,7 +17,7 @@ use super::state::{Init, Record, State};
 use super::state_format::FORMAT;
 use crate::bundle::Bundle;
 use crate::bundle::linux::NamespaceKind;
-use crate::cgroup::directory::Directory;
+use crate::cgroup::existing;
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::Result;
 use crate::launch::exec_fifo;
@@ -79,7 +79,7 @@ pub(super) fn create_planned(planned: &Planned, interrupt: Option<&Interrupt>) -
     // Only now: another container of this id, whose cgroups these were, is gone.
     let class = state.resctrl.iter_mut().try_for_each(OwnDirectory::probe);
     let class = class.map_err(|error| error.from_property("/linux/intelRdt"));
-    let probed = state.cgroup.iter_mut().try_for_each(Directory::probe);
+    let probed = state.cgroup.iter_mut().try_for_each(existing::probe);
     if state.unit.is_some() {
         // Empty cgroups of the unit's name are what an earlier one has left.
         state.cgroup.iter_mut().for_each(|directory| directory.existed = false);
