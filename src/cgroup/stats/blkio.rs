@@ -1,7 +1,7 @@
 //! Input and output of block devices: blkio-controller.rst of v1, io.stat of v2.
 
 use super::read::Files;
-use super::{Blkio, IoEntry};
+use super::report::{Blkio, IoEntry};
 use crate::error::Result;
 
 /// Which list of the report.

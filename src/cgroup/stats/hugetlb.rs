@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::HugeTlb;
 use super::read::Files;
+use super::report::HugeTlb;
 use crate::error::Result;
 
 type BySize = BTreeMap<String, HugeTlb>;

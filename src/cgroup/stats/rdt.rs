@@ -4,7 +4,7 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::super::resctrl;
-use super::is_zero;
+use super::go::is_zero;
 use super::read::Files;
 use crate::error::Result;
 

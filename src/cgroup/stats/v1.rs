@@ -2,7 +2,8 @@
 
 use super::super::view::View;
 use super::read::{self, Files};
-use super::{CpuSet, CpuUsage, Memory, MemoryUse, Pids, Stats, Throttling, blkio, hugetlb};
+use super::report::{CpuSet, CpuUsage, Memory, MemoryUse, Pids, Stats, Throttling};
+use super::{blkio, hugetlb};
 use crate::error::Result;
 
 /// Reads those that this host has.

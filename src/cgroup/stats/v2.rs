@@ -1,7 +1,8 @@
 //! The controllers of v2, as cgroup-v2.rst has them.
 
 use super::read::{self, Files};
-use super::{CpuUsage, Memory, MemoryUse, Pids, Pressure, Psi, Stats, Throttling, blkio, hugetlb, v1};
+use super::report::{CpuUsage, Memory, MemoryUse, Pids, Pressure, Psi, Stats, Throttling};
+use super::{blkio, hugetlb, v1};
 use crate::error::Result;
 
 /// Reads those that are enabled.
