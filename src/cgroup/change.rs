@@ -1,4 +1,4 @@
-//! Limits of a cgroup in use: all are set, or all are as they were.
+//! Changes of the limits of a running container: all are set, or all have their old values.
 
 use super::limit::Limit;
 use crate::error::{Error, Result};

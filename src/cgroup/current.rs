@@ -1,5 +1,5 @@
-//! The cgroup that a process is in now. A container's init may have moved itself: systemd and a nested
-//! engine do, since on v2 a cgroup with processes can have no controllers for its children.
+//! The cgroup that a process is in now, read from /proc/PID/cgroup. A container's init may have moved itself: systemd and a
+//! nested engine do, since on v2 a cgroup with processes can have no controllers for its children.
 
 use nix::unistd::Pid;
 

@@ -1,5 +1,5 @@
-//! What a list of device rules comes to, the later rule winning: a default and the fewest exceptions that
-//! mean the same, for the device filter of cgroup v2 and the `devices.allow` and `devices.deny` of v1.
+//! Device rules reduced to a default and the fewest exceptions, the later rule winning: for the device filter of cgroup
+//! v2 and the `devices.allow` and `devices.deny` of v1.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

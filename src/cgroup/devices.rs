@@ -1,4 +1,4 @@
-//! The steps that limit the devices of a cgroup.
+//! Steps that limit the devices of a cgroup: the v1 controller, the device filter of v2.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};

@@ -1,4 +1,4 @@
-//! The container's directory in a hierarchy: its path, making it, removing it.
+//! The container's directory in a hierarchy: its path, creating it, removing it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::sys::file;
 pub struct Directory {
     /// Its path on the host, which several steps share.
     pub path: Rc<str>,
-    /// Whether it was there before the container: then it is not ours to remove.
+    /// Whether it existed before the container: then it is not ours to remove.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub existed: bool,
 }
@@ -88,7 +88,7 @@ impl Directory {
         parents::adopt_above(&self.path)
     }
 
-    /// Removes it, and of the directories above those that ferrun made and nobody uses any more.
+    /// Removes it, and those above it that ferrun created and nobody uses any more.
     ///
     /// # Errors
     /// EBUSY: it still has processes or children.
@@ -97,7 +97,7 @@ impl Directory {
             return Ok(());
         }
         match parents::remove(&self.path) {
-            // ENOTDIR: its name is that of one of the kernel's files, and so it was never made.
+            // ENOTDIR: its name is that of one of the kernel's files, and so it was never created.
             Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             Err(errno) => return Err(errno).what(|| format!("remove cgroup {}", self.path)),
         }
@@ -105,8 +105,8 @@ impl Directory {
     }
 }
 
-/// Makes a cgroup directory with those above it that are missing; `cpuset` if a process may join it only
-/// with CPUs and memory nodes of its own, which a new directory of v1 has not.
+/// Creates a cgroup directory with those above it that are missing; `cpuset` if a process may join it only
+/// with CPUs and memory nodes of its own, which a new directory of v1 lacks.
 fn make(path: &str, cpuset: bool) -> Result<()> {
     let fill_parent = |path: &str| if cpuset { fill_cpuset(path) } else { Ok(()) };
     // Another container's removal may take a parent away at any moment: then once more.
@@ -137,13 +137,13 @@ const MODE: Mode = Mode::from_bits_truncate(0o755);
 /// What a directory of v1 needs before a process may join it: cpusets(7).
 const CPUSET: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
 
-/// Copies the CPUs and memory nodes of the parent to a directory that was there, where it has none.
+/// Copies the CPUs and memory nodes of the parent to a directory that existed, where it has none.
 fn inherit_cpuset(path: &str) -> Result<()> {
     let is_empty = |file: &str| Ok(read(&format!("{path}/{file}"))?.is_empty());
     CPUSET.into_iter().try_for_each(|file| if is_empty(file)? { fill(path, file) } else { Ok(()) })
 }
 
-/// The same for a directory that was made just now, and need not be looked at.
+/// The same for a directory that was created just now and need not be read.
 fn fill_cpuset(path: &str) -> Result<()> {
     CPUSET.into_iter().try_for_each(|file| fill(path, file))
 }
@@ -152,7 +152,7 @@ fn fill(path: &str, file: &str) -> Result<()> {
     let above = format!("{}/{file}", parent(path));
     let mut value = read(&above)?;
     if value.is_empty() {
-        // Another ferrun has just made the parent and not filled it yet.
+        // Another ferrun has just created the parent and not filled it yet.
         inherit_cpuset(parent(path))?;
         value = read(&above)?;
     }
@@ -164,7 +164,7 @@ fn read(path: &str) -> Result<Vec<u8>> {
     file::read(path).map(|text| text.trim_ascii().to_vec()).what(|| format!("read {path}"))
 }
 
-/// Makes the container's directories in the v1 hierarchies.
+/// Creates the container's directories in the v1 hierarchies.
 #[derive(PartialEq)]
 pub struct MakeV1 {
     /// The directories, and whether each is in the hierarchy of cpuset.
@@ -186,14 +186,14 @@ impl fmt::Display for MakeV1 {
     }
 }
 
-/// Makes the container's directory in the v2 hierarchy.
+/// Creates the container's directory in the v2 hierarchy.
 #[derive(PartialEq)]
 pub struct MakeV2 {
     /// The directory.
     pub path: Rc<str>,
     /// Where the hierarchy is mounted.
     pub mount_point: String,
-    /// Whether the hierarchy has controllers to hand down (on a hybrid it is there for processes only).
+    /// Whether the hierarchy has controllers to enable (on a hybrid it is there for processes only).
     pub controllers: bool,
 }
 
@@ -201,19 +201,19 @@ impl MakeV2 {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
         make(&self.path, false)?;
-        if self.controllers { self.hand_down_controllers() } else { Ok(()) }
+        if self.controllers { self.enable_controllers() } else { Ok(()) }
     }
 
-    /// Enables in every parent all controllers that it has, so that the container's directory has them:
-    /// engines read its statistics even where nothing is limited. What a parent cannot hand down is
+    /// Enables in every parent all controllers that it has for its children, so that the container's directory has
+    /// them: engines read its statistics even where nothing is limited. A controller that a parent cannot enable is
     /// missed only by a limit that needs it.
-    fn hand_down_controllers(&self) -> Result<()> {
+    fn enable_controllers(&self) -> Result<()> {
         let path = &self.path;
         let available = format!("{}/cgroup.controllers", self.mount_point);
         let names = std::fs::read_to_string(&available).what(|| format!("read {available}"))?;
-        // What the last parent hands down, all above it do. A write takes the lock of all cgroups, even if it
+        // What the last parent enables, all above it do. A write takes the lock of all cgroups, even if it
         // changes nothing.
-        if hands_down(parent(path), &names) {
+        if enables(parent(path), &names) {
             return Ok(());
         }
         let slashes = path[self.mount_point.len()..].match_indices('/').map(|(at, _)| self.mount_point.len() + at);
@@ -231,14 +231,14 @@ impl MakeV2 {
     }
 }
 
-/// Whether a cgroup hands down all controllers of a list.
-fn hands_down(path: &str, controllers: &str) -> bool {
-    let handed = file::read(format!("{path}/cgroup.subtree_control").as_str()).unwrap_or_default();
-    let handed = String::from_utf8_lossy(&handed);
-    controllers.split_ascii_whitespace().all(|name| handed.split_ascii_whitespace().any(|other| other == name))
+/// Whether a cgroup enables all controllers of a list for its children.
+fn enables(path: &str, controllers: &str) -> bool {
+    let enabled = file::read(format!("{path}/cgroup.subtree_control").as_str()).unwrap_or_default();
+    let enabled = String::from_utf8_lossy(&enabled);
+    controllers.split_ascii_whitespace().all(|name| enabled.split_ascii_whitespace().any(|other| other == name))
 }
 
-/// Whether a cgroup other than the host's root has processes: cpu, cpuset and pids alone would be handed down
+/// Whether a cgroup other than the host's root has processes: cpu, cpuset and pids alone would be enabled
 /// beside them, and nothing could enter the cgroups below any more (`cgroup.type`: domain threaded).
 fn has_processes(path: &str) -> bool {
     let is_root = file::read(format!("{path}/cgroup.type").as_str()) == Err(Errno::ENOENT);

@@ -1,4 +1,4 @@
-//! Files of `key value` lines whose changes the kernel announces: cgroup.events and memory.events of v2.
+//! Files of `key value` lines whose changes can be polled for (POLLPRI): cgroup.events and memory.events of v2.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};

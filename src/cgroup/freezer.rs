@@ -1,49 +1,49 @@
-//! Holding all processes of a container still, and letting them go on: freezer-subsystem.rst of v1,
-//! `cgroup.freeze` of cgroup-v2.rst.
+//! Freezing and thawing all processes of a container: freezer-subsystem.rst of v1, `cgroup.freeze` of
+//! cgroup-v2.rst.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::controllers::Controllers;
 use super::directory::Directory;
 use super::events::Events;
-use super::view::View;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::file;
 
 /// How long it may take: a process in the middle of disk or network I/O stops only after it.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Stops every process of the container. When this returns, none runs.
+/// Freezes every process of the container. When this returns, none runs.
 ///
 /// # Errors
-/// Processes that cannot be stopped: then all go on as before.
+/// Processes that cannot be frozen: then all are thawed.
 pub fn freeze(directories: &[Directory]) -> Result<()> {
-    let frozen = match View::of(directories)? {
-        View::V2(path) => freeze_v2(path),
-        view => freeze_v1(directory(view)?),
+    let frozen = match Controllers::of(directories)? {
+        Controllers::V2(path) => freeze_v2(path),
+        controllers => freeze_v1(directory(controllers)?),
     };
     frozen.inspect_err(|_| {
         let _ = thaw(directories);
     })
 }
 
-/// Lets the container's processes go on.
+/// Thaws the container's processes.
 pub fn thaw(directories: &[Directory]) -> Result<()> {
-    match View::of(directories)? {
-        View::V2(path) => write(&format!("{path}/cgroup.freeze"), b"0"),
-        view => write(&format!("{}/freezer.state", directory(view)?), b"THAWED"),
+    match Controllers::of(directories)? {
+        Controllers::V2(path) => write(&format!("{path}/cgroup.freeze"), b"0"),
+        controllers => write(&format!("{}/freezer.state", directory(controllers)?), b"THAWED"),
     }
 }
 
-/// Does something while no process of the container runs; where there is no freezer, all the same. What stood
-/// still before still does so afterwards.
+/// Does something while the container is frozen; where there is no freezer, without. A container that was frozen
+/// before still is afterwards.
 ///
 /// # Errors
-/// Processes that cannot be stopped; those of what is done. Then, too, all go on.
+/// Processes that cannot be frozen; those of what is done. Then, too, all are thawed.
 pub fn while_frozen(directories: &[Directory], act: impl FnOnce() -> Result<()>) -> Result<()> {
-    let freezes = View::of(directories)?.with("freezer").is_some();
+    let freezes = Controllers::of(directories)?.directory("freezer").is_some();
     if !freezes || is_frozen(directories)? {
         return act();
     }
@@ -53,7 +53,7 @@ pub fn while_frozen(directories: &[Directory], act: impl FnOnce() -> Result<()>)
     done.and(thawed)
 }
 
-/// Whether the container itself has been told to stop (its parents may be, too): one small file. Where there
+/// Whether the container itself is frozen or freezing (its parents may be as well): one small file. Where there
 /// is no freezer nothing is ever frozen.
 ///
 /// # Errors
@@ -62,9 +62,9 @@ pub fn is_frozen(directories: &[Directory]) -> Result<bool> {
     if directories.is_empty() {
         return Ok(false);
     }
-    let file = match View::of(directories)? {
-        View::V2(path) => format!("{path}/cgroup.freeze"),
-        view => match view.with("freezer") {
+    let file = match Controllers::of(directories)? {
+        Controllers::V2(path) => format!("{path}/cgroup.freeze"),
+        controllers => match controllers.directory("freezer") {
             Some(path) => format!("{path}/freezer.self_freezing"),
             None => return Ok(false),
         },
@@ -72,7 +72,7 @@ pub fn is_frozen(directories: &[Directory]) -> Result<bool> {
     Ok(read_if_there(&file)?.starts_with(b"1"))
 }
 
-/// Whether a process that enters this directory of one hierarchy stands still from then on: because of the cgroup
+/// Whether a process that enters this directory of one hierarchy is frozen from then on: because of the cgroup
 /// itself, or of one above it.
 ///
 /// # Errors
@@ -85,7 +85,7 @@ pub fn stops_who_enters(path: &str) -> Result<bool> {
     Ok(says("freezer.state", &["FROZEN", "FREEZING"])? || says("cgroup.events", &["frozen 1"])?)
 }
 
-/// Because of which cgroup a process in this directory stands still: the topmost of those that are frozen.
+/// The cgroup because of which a process in this directory is frozen: the topmost of those that are frozen.
 pub fn frozen_at(path: &str) -> Option<&str> {
     let mut all = path.match_indices('/').map(|(end, _)| &path[..end]).chain([path]);
     // It is only an explanation.
@@ -100,8 +100,8 @@ fn read_if_there(path: &str) -> Result<Vec<u8>> {
     }
 }
 
-fn directory(view: View<'_>) -> Result<&str> {
-    view.with("freezer").ok_or_else(|| Error::new("this host's cgroups have no freezer"))
+fn directory(controllers: Controllers<'_>) -> Result<&str> {
+    controllers.directory("freezer").ok_or_else(|| Error::new("this host's cgroups have no freezer"))
 }
 
 fn write(path: &str, value: &[u8]) -> Result<()> {
@@ -117,8 +117,8 @@ fn freeze_v2(path: &str) -> Result<()> {
     }
 }
 
-/// Here the kernel tells no event, and may miss processes that appear meanwhile: it is asked again and again.
-/// After a while all go on for a moment, as runc does it: what hindered one may be another that has stopped.
+/// Here the kernel reports no event, and may miss processes that appear meanwhile: it is asked again and again.
+/// After a while all are thawed for a moment, as runc does it: what hindered one may be another that has stopped.
 /// On a busy host it takes longer until each has had its turn to stop; so every try is longer than the last.
 fn freeze_v1(path: &str) -> Result<()> {
     let state = format!("{path}/freezer.state");

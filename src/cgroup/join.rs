@@ -1,4 +1,4 @@
-//! Entering the container's cgroups of v1. On v2 the process is born in its cgroup (clone3 with
+//! Entering the container's cgroups of v1. On v2 the process is created in its cgroup (clone3 with
 //! CLONE_INTO_CGROUP).
 
 use std::fmt::{self, Write};

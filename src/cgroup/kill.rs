@@ -1,4 +1,4 @@
-//! Signals to everything in a cgroup, and waiting until it is empty.
+//! Signals to all processes of a cgroup, waiting until it is empty, removing it with those below.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;

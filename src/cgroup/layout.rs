@@ -1,4 +1,4 @@
-//! Which cgroup hierarchies this host has, and where.
+//! The cgroup hierarchies of this host and their mount points.
 
 use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};

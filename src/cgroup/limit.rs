@@ -1,4 +1,4 @@
-//! The step that sets a limit: a value for a file of the cgroup.
+//! The step that sets a limit: it writes a value to a file of the cgroup.
 
 use std::fmt;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ impl Limit {
     /// Runs the step.
     ///
     /// # Errors
-    /// ENOENT: the controller is not handed down to this cgroup, or the kernel has no such file. Else the
+    /// ENOENT: the controller is not enabled for this cgroup, or the kernel has no such file. Else the
     /// kernel does not take the value.
     pub fn run(&self) -> Result<()> {
         let Write { file, value, otherwise, .. } = &self.write;

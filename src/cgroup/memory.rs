@@ -1,15 +1,15 @@
-//! What the kernel tells of a cgroup's memory, and what a start needs of it.
+//! Memory limits that are too small for a start, and whether a cgroup ran out of memory.
 
 use super::write::Write;
 use crate::error::Error;
 
 /// What a start takes of a memory limit, besides the program, in bytes.
 ///
-/// `create` with the release binary, ten times at each limit, without swap: on v2 (Linux 6.1), where the init is born
+/// `create` with the release binary, ten times at each limit, without swap: on v2 (Linux 6.1), where the init is created
 /// in its cgroup, the config of `ferrun spec` starts from 192 KiB on and Docker's with its filter from 208; on v1
 /// (Linux 6.18), where it enters late, from 64 and 72. With `true` of a static busybox, `run` takes 272 KiB on v2 and
-/// 192 on v1. From 256 KiB on the kernel gives a cgroup's memory to a CPU in batches as large, which another may
-/// then miss: up to twice that, one start in thirty fails.
+/// 192 on v1. From 256 KiB on the kernel charges a cgroup's memory for a CPU in batches as large, which another may
+/// then lack: up to twice that, one start in thirty fails.
 pub const START: u64 = 240 << 10;
 
 /// How many bytes a write allows, if it is that of the limit on memory.

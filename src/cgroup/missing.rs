@@ -1,11 +1,11 @@
-//! Why a cgroup has not the file that a limit needs. Looked for only when it is missed.
+//! The reason why a cgroup lacks the file that a limit needs. Looked for only when the file is missing.
 
 use super::write::Write;
 use crate::error::Error;
 use crate::sys::file;
 
-/// Adds to the error of a write that found no file (`ENOENT`) what is not there: the controller, which on
-/// v2 each cgroup must hand down to those below (cgroup.subtree_control), or only this file of it.
+/// Adds to the error of a write that found no file (`ENOENT`) what is missing: the controller, which on
+/// v2 each cgroup must enable for those below (cgroup.subtree_control), or only this file of it.
 pub fn explain(directory: &str, write: &Write, error: Error) -> Error {
     // On v1 a hierarchy has its controllers in every directory.
     let Some(own) = controllers(directory) else { return without_file(write, error) };
@@ -13,7 +13,7 @@ pub fn explain(directory: &str, write: &Write, error: Error) -> Error {
         return without_file(write, error);
     }
     let (property, controller) = (write.property(), &write.controller);
-    match giver(directory, controller) {
+    match disabling(directory, controller) {
         Some(above) => Error::new(format!("{property}: controller {controller} is not enabled in {above}"))
             .hint(hint(above, controller)),
         None => Error::new(format!("{property}: controller {controller} is not available on this host"))
@@ -27,8 +27,8 @@ fn controllers(directory: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The nearest cgroup above that has the controller and does not hand it down.
-fn giver<'a>(directory: &'a str, controller: &str) -> Option<&'a str> {
+/// The nearest cgroup above that has the controller and does not enable it for its children.
+fn disabling<'a>(directory: &'a str, controller: &str) -> Option<&'a str> {
     let mut above = directory;
     loop {
         above = above.rsplit_once('/')?.0;

@@ -1,6 +1,7 @@
-//! The container's cgroup: where it is, what limits it, who is in it. Cgroup v1, v2 and both (hybrid).
+//! The container's cgroup: its directories, its limits, its processes. Cgroup v1, v2 and both (hybrid).
 
 pub mod change;
+pub mod controllers;
 pub mod current;
 pub mod device_access;
 pub mod device_filter;
@@ -23,7 +24,6 @@ pub mod resctrl;
 pub mod stats;
 pub mod systemd;
 mod tree;
-pub mod view;
 pub mod write;
 
 /// Who makes the container's cgroups.

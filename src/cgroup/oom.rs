@@ -1,4 +1,4 @@
-//! Being told that a container has run out of memory: by an eventfd on v1 (memory.rst, "OOM Control"), by a
+//! Notification of a container's running out of memory: by an eventfd on v1 (memory.rst, "OOM Control"), by a
 //! change of memory.events on v2.
 
 use std::fs::File;
@@ -9,9 +9,9 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::controllers::Controllers;
 use super::directory::Directory;
 use super::events::Events;
-use super::view::View;
 use crate::error::{Context, Result};
 use crate::sys::file;
 
@@ -36,10 +36,10 @@ pub enum Oom {
 impl Oom {
     /// Begins to watch. Where the container's memory is not counted there is nothing to watch.
     pub fn watch(directories: &[Directory]) -> Result<Option<Oom>> {
-        let view = View::of(directories)?;
-        let Some(path) = view.with("memory") else { return Ok(None) };
+        let controllers = Controllers::of(directories)?;
+        let Some(path) = controllers.directory("memory") else { return Ok(None) };
         let what = |file: &str| format!("watch {path}/{file}");
-        if let View::V2(_) = view {
+        if let Controllers::V2(_) = controllers {
             return match Events::open(path, "memory.events") {
                 Err(Errno::ENOENT) => Ok(None),
                 Err(errno) => Err(errno).what(|| what("memory.events")),

@@ -1,4 +1,4 @@
-//! Giving a v2 cgroup to the container's user, who may then make cgroups below it: cgroup-v2.rst, "Delegation";
+//! Delegation of a v2 cgroup to the container's user, who may then create cgroups below it: cgroup-v2.rst, "Delegation";
 //! config-linux.md of the OCI runtime spec, "Cgroup ownership".
 
 use std::fmt;
@@ -10,7 +10,7 @@ use nix::unistd::{Uid, chown};
 use crate::error::{Context, Result};
 use crate::sys::file;
 
-/// Which files change hands: one name a line (Linux 4.15).
+/// The list of the files to delegate: one name a line (Linux 4.15).
 const LIST: &str = "/sys/kernel/cgroup/delegate";
 /// Those of cgroup-v2.rst, where there is no list.
 const USUAL: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
@@ -33,7 +33,7 @@ impl GiveCgroup {
         list.lines().try_for_each(|name| self.give(&format!("{}/{name}", self.directory)))
     }
 
-    /// A controller that is not handed down has no files.
+    /// A controller that is not enabled has no files.
     fn give(&self, path: &str) -> Result<()> {
         match chown(path, Some(Uid::from_raw(self.uid)), None) {
             Err(Errno::ENOENT) => Ok(()),

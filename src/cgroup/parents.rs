@@ -1,5 +1,5 @@
-//! The cgroups above a container's own: created where they are missing, removed by whoever empties them, which may be another
-//! container than the one for which they were created.
+//! The cgroups above a container's own: created where they are missing, removed by whoever empties them, which may be
+//! another container than the one for which they were created.
 
 use nix::errno::Errno;
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, stat};

@@ -1,6 +1,5 @@
-//! Shares of caches and memory bandwidth: the resctrl file system of the kernel
-//! (Documentation/filesystems/resctrl.rst), a directory for each class of service and below it one for each
-//! group that is counted by itself.
+//! Limits on caches and memory bandwidth: the resctrl file system (Documentation/filesystems/resctrl.rst), a directory for
+//! each class of service and below it one for each monitoring group.
 
 use std::fmt;
 use std::path::Path;

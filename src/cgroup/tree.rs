@@ -1,4 +1,4 @@
-//! A cgroup with all that is below it, by descriptor: a container that may make cgroups of its own can
+//! Walks over a cgroup and all below it, by descriptor: a container that may create cgroups of its own can
 //! give them names that are no text, and paths that are too long to be opened.
 
 use std::ffi::{CStr, CString};

@@ -1,5 +1,5 @@
-//! What a limit writes: a value for a file of a controller, and what to do if the kernel has no such file or
-//! does not take it.
+//! Writes of limits: a value for a file of a controller, and the fallback if the kernel has no such file or refuses the
+//! value.
 
 use std::borrow::Cow;
 

@@ -12,8 +12,8 @@ use super::update_unit::{self, Told};
 use crate::bundle::check_resources::check;
 use crate::bundle::resources::Resources;
 use crate::cgroup::change::all_or_none;
+use crate::cgroup::controllers::Controllers;
 use crate::cgroup::limit::Limit;
-use crate::cgroup::view::View;
 use crate::cgroup::write::Write;
 use crate::error::{Context, Error, Result};
 use crate::plan::resources::{For, v1, v2};
@@ -27,28 +27,28 @@ pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String
     let state = root.load(id, Purpose::Act)?;
     let not_running = || Error::state(format!("container not running: {id}"));
     let init = status(&state)?.1.filter(|_| state.complete).ok_or_else(not_running)?;
-    let view = View::of(&state.cgroup)?;
+    let controllers = Controllers::of(&state.cgroup)?;
     if state.unit.is_some() {
-        update_unit::fill_in(&mut resources, &view)?;
+        update_unit::fill_in(&mut resources, &controllers)?;
     }
-    let mut list = match view {
-        View::V1(_) => v1::writes(&resources, For::Update)?,
-        View::V2(directory) => {
+    let mut list = match controllers {
+        Controllers::V1(_) => v1::writes(&resources, For::Update)?,
+        Controllers::V2(directory) => {
             complete(&mut resources, directory)?;
             v2::writes(&resources, For::Update)?
         }
     };
-    let v2 = matches!(view, View::V2(_));
+    let v2 = matches!(controllers, Controllers::V2(_));
     let mut told = state.unit.as_ref().map(|unit| Told::new(unit, &mut list.writes, v2));
-    let mut limits = list.writes.into_iter().map(|write| limit(&view, write)).collect::<Result<Vec<Limit>>>()?;
+    let mut limits = list.writes.into_iter().map(|write| limit(&controllers, write)).collect::<Result<Vec<Limit>>>()?;
     limits.extend(update_resctrl::limits(&state, schemata)?);
     // Its class was asked for by pid.
     if !schemata.is_empty() && pidfd::is_gone(&init) {
         return Err(not_running());
     }
-    let devices = Change::new(&state, &view, &resources)?;
+    let devices = Change::new(&state, &controllers, &resources)?;
     if let (Some(told), Some(devices)) = (&mut told, &devices) {
-        told.devices(&devices.access, &view);
+        told.devices(&devices.access, &controllers);
     }
     apply(&limits, devices.as_ref(), told.map(|told| move || told.run()))?;
     Ok(list.warnings)
@@ -72,8 +72,8 @@ fn apply(limits: &[Limit], devices: Option<&Change>, tell: Option<impl FnOnce() 
 }
 
 /// Where a value is written.
-fn limit(view: &View, write: Write) -> Result<Limit> {
-    let directory = view.with(&write.controller).map(str::to_owned).ok_or_else(|| {
+fn limit(controllers: &Controllers, write: Write) -> Result<Limit> {
+    let directory = controllers.directory(&write.controller).map(str::to_owned).ok_or_else(|| {
         let (property, controller) = (write.property(), &write.controller);
         Error::new(format!("{property}: the container has no cgroup with the controller {controller}"))
             .from_property(write.pointer())

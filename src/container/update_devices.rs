@@ -9,11 +9,11 @@ use super::directory::StateDirectory;
 use super::state::{DEVICES, State};
 use crate::bundle;
 use crate::bundle::resources::Resources;
+use crate::cgroup::controllers::Controllers;
 use crate::cgroup::device_access::{Conflict, DeviceAccess};
 use crate::cgroup::device_filter::{self, Replaced};
 use crate::cgroup::device_rules::{DEFAULT, Rule};
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
-use crate::cgroup::view::View;
 use crate::error::{Context, Error, Result};
 
 const FROM: &str = "/linux/resources/devices";
@@ -46,7 +46,7 @@ impl Change {
     ///
     /// # Errors
     /// Rules that cannot be put into effect.
-    pub fn new(state: &State, view: &View, resources: &Resources) -> Result<Option<Change>> {
+    pub fn new(state: &State, controllers: &Controllers, resources: &Resources) -> Result<Option<Change>> {
         let rules = &resources.devices;
         if rules.is_empty() {
             return Ok(None);
@@ -58,11 +58,11 @@ impl Change {
         }
         let wrong = |message: String| Error::new(message).from_property(FROM);
         let access = access(rules).map_err(|conflict| wrong(conflict.to_string()))?;
-        let cgroup = view.with("devices").map(Into::into);
+        let cgroup = controllers.directory("devices").map(Into::into);
         let cgroup = cgroup.ok_or_else(|| wrong("devices: the container has no cgroup for devices".to_owned()))?;
-        let step = match view {
-            View::V2(_) => Step::V2(DevicesV2 { directory: cgroup, program: device_filter::program(&access) }),
-            View::V1(_) => {
+        let step = match controllers {
+            Controllers::V2(_) => Step::V2(DevicesV2 { directory: cgroup, program: device_filter::program(&access) }),
+            Controllers::V1(_) => {
                 let access = access.clone().for_v1().map_err(|conflict| wrong(conflict.to_string()))?;
                 Step::V1(DevicesV1 { directory: cgroup, access })
             }

@@ -3,12 +3,12 @@
 
 use super::update::current;
 use crate::bundle::resources::{Cpu, Resources};
+use crate::cgroup::controllers::Controllers;
 use crate::cgroup::device_access::DeviceAccess;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::freezer::while_frozen;
 use crate::cgroup::systemd::value::Property;
 use crate::cgroup::systemd::{Unit, set_properties};
-use crate::cgroup::view::View;
 use crate::cgroup::write::Write;
 use crate::error::Result;
 use crate::plan::resources::For;
@@ -23,13 +23,13 @@ pub const CONVERTED: &[&str] = &["io.bfq.weight", "blkio.weight"];
 ///
 /// # Errors
 /// A file that is there and cannot be read.
-pub fn fill_in(resources: &mut Resources, view: &View) -> Result<()> {
+pub fn fill_in(resources: &mut Resources, controllers: &Controllers) -> Result<()> {
     let number = |file: &str| {
-        let text = view.with("cpu").map_or(Ok(None), |directory| current(directory, file))?;
+        let text = controllers.directory("cpu").map_or(Ok(None), |directory| current(directory, file))?;
         Ok(text.and_then(|text| text.parse().ok()))
     };
     let cpu = &mut resources.cpu;
-    if let View::V1(_) = view {
+    if let Controllers::V1(_) = controllers {
         quota_and_period(cpu, &number)?;
     }
     weight_after_idle(cpu, resources.unified.get("cpu.idle"), &number)
@@ -73,9 +73,9 @@ impl<'a> Told<'a> {
     }
 
     /// The device rules as well. A list takes the place of the old one only if that is emptied before.
-    pub fn devices(&mut self, access: &DeviceAccess, view: &View<'a>) {
-        let v2 = matches!(view, View::V2(_));
-        self.meanwhile_frozen = if let View::V1(directories) = view { Some(directories) } else { None };
+    pub fn devices(&mut self, access: &DeviceAccess, controllers: &Controllers<'a>) {
+        let v2 = matches!(controllers, Controllers::V2(_));
+        self.meanwhile_frozen = if let Controllers::V1(directories) = controllers { Some(directories) } else { None };
         let ([policy, list], _) = devices::properties(access, v2);
         let none = Property { value: list.value.emptied(), ..list.clone() };
         self.properties.extend([policy, none, list]);

@@ -1,4 +1,4 @@
-//! Input and output of block devices: blkio-controller.rst of v1, io.stat of v2.
+//! Statistics of block devices: blkio-controller.rst of v1, io.stat of v2.
 
 use super::read::Files;
 use super::report::{Blkio, IoEntry};

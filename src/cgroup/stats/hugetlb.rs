@@ -1,4 +1,4 @@
-//! Huge pages, those that are only reserved with them where the kernel counts these (Linux 5.7).
+//! Statistics of huge pages, with reserved ones where the kernel counts these (Linux 5.7).
 
 use std::collections::BTreeMap;
 

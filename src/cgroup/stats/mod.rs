@@ -11,8 +11,8 @@ mod v2;
 
 use nix::unistd::Pid;
 
+use super::controllers::Controllers;
 use super::directory::Directory;
-use super::view::View;
 use crate::error::Result;
 pub use report::Stats;
 
@@ -22,9 +22,9 @@ impl Stats {
     /// # Errors
     /// A container without cgroups; ENODEV, if its cgroup is removed meanwhile.
     pub fn read(directories: &[Directory], init: Pid) -> Result<Stats> {
-        let mut stats = match View::of(directories)? {
-            View::V2(path) => v2::stats(path),
-            view => v1::stats(view),
+        let mut stats = match Controllers::of(directories)? {
+            Controllers::V2(path) => v2::stats(path),
+            controllers => v1::stats(controllers),
         }?;
         stats.intel_rdt = rdt::read(init)?;
         Ok(stats)

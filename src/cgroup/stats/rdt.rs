@@ -1,4 +1,4 @@
-//! What the container's class of service has, and what its group has used: resctrl.rst.
+//! Limits of the container's class of service and statistics of its monitoring group: resctrl.rst.
 
 use nix::unistd::Pid;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! The kernel's small files of numbers.
+//! Readers of the kernel's small files of numbers.
 
 use std::collections::BTreeMap;
 

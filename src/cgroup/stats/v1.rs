@@ -1,28 +1,28 @@
-//! The v1 controllers.
+//! Statistics of the v1 controllers.
 
-use super::super::view::View;
+use super::super::controllers::Controllers;
 use super::read::{self, Files};
 use super::report::{CpuSet, CpuUsage, Memory, MemoryUse, Pids, Stats, Throttling};
 use super::{blkio, hugetlb};
 use crate::error::Result;
 
 /// Reads those that this host has.
-pub fn stats(view: View) -> Result<Stats> {
+pub fn stats(controllers: Controllers) -> Result<Stats> {
     let mut stats = Stats {
-        cpuset: of(view, "cpuset", cpuset)?,
-        memory: of(view, "memory", memory)?,
-        pids: of(view, "pids", pids)?,
-        blkio: of(view, "blkio", blkio::v1)?,
-        hugetlb: of(view, "hugetlb", hugetlb::v1)?,
+        cpuset: of(controllers, "cpuset", cpuset)?,
+        memory: of(controllers, "memory", memory)?,
+        pids: of(controllers, "pids", pids)?,
+        blkio: of(controllers, "blkio", blkio::v1)?,
+        hugetlb: of(controllers, "hugetlb", hugetlb::v1)?,
         ..Stats::default()
     };
-    stats.cpu.usage = of(view, "cpuacct", cpu_usage)?;
-    stats.cpu.throttling = of(view, "cpu", throttling)?;
+    stats.cpu.usage = of(controllers, "cpuacct", cpu_usage)?;
+    stats.cpu.throttling = of(controllers, "cpu", throttling)?;
     Ok(stats)
 }
 
-fn of<T: Default>(view: View, controller: &str, read: fn(Files) -> Result<T>) -> Result<T> {
-    view.with(controller).map_or_else(|| Ok(T::default()), |path| read(Files(path)))
+fn of<T: Default>(controllers: Controllers, controller: &str, read: fn(Files) -> Result<T>) -> Result<T> {
+    controllers.directory(controller).map_or_else(|| Ok(T::default()), |path| read(Files(path)))
 }
 
 /// cpuacct.rst. `stat` counts ticks, of which all architectures show 100 a second.

@@ -1,4 +1,4 @@
-//! The controllers of v2, as cgroup-v2.rst has them.
+//! Statistics of the v2 controllers: cgroup-v2.rst.
 
 use super::read::{self, Files};
 use super::report::{CpuUsage, Memory, MemoryUse, Pids, Pressure, Psi, Stats, Throttling};

@@ -1,7 +1,7 @@
-//! The connection to systemd: calls of its methods, and the end of its jobs, each waited for only so long.
+//! The connection to systemd over D-Bus: calls of its methods, and waiting for its jobs, both with a time limit.
 //!
-//! A conversation is what it takes and no more: the handshake, one message with all that can be said at
-//! once, the answer, and the signal that the job is done. docs/decisions.md says why this is no library.
+//! A conversation is minimal: the handshake, one message with everything in it, the answer, and the signal that the
+//! job is done. docs/decisions.md says why this is no library.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

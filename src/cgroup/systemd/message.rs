@@ -1,4 +1,4 @@
-//! Messages of D-Bus, as bytes and back: the "Message Protocol" and "Marshaling" of its specification.
+//! Messages of D-Bus to and from bytes: the "Message Protocol" and "Marshaling" of its specification.
 
 use super::value::Value;
 

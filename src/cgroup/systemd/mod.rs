@@ -1,9 +1,9 @@
-//! Cgroups that systemd makes: a transient unit a container, started with all its properties in one call.
-//! What systemd has no property for is written to the cgroup by the steps beside this one.
+//! Cgroups that systemd creates: a transient unit a container, started with all its properties in one call.
+//! Limits without a property of systemd are written to the cgroup by the other steps.
 
 mod bus;
+pub mod gvariant;
 mod message;
-pub mod text;
 pub mod value;
 
 use std::fmt;

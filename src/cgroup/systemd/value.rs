@@ -1,4 +1,4 @@
-//! Properties of units, with values of the types that D-Bus has.
+//! Properties of systemd's units, with values of the types that D-Bus has.
 
 use std::fmt;
 

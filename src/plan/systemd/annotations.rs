@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cgroup::systemd::text;
+use crate::cgroup::systemd::gvariant;
 use crate::cgroup::systemd::value::{Property, Value};
 use crate::error::{self, Error};
 use crate::pointer::of_name;
@@ -34,7 +34,7 @@ fn property(name: &str, text: &str) -> Result<Property, String> {
     if NOT_THEIRS.contains(&name) {
         return Err(format!("{name} is for ferrun to set"));
     }
-    let value = text::parse(text)?;
+    let value = gvariant::parse(text)?;
     match name.strip_suffix("Sec") {
         // As in unit files; the bus knows `TimeoutStopUSec` only.
         Some(stem) if stem.ends_with(|letter: char| letter.is_ascii_lowercase()) => {

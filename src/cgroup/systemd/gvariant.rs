@@ -1,6 +1,6 @@
-//! Values as text, in the GVariant text format, as runc reads those of `org.systemd.property.*`
-//! annotations: https://docs.gtk.org/glib/gvariant-text-format.html. Of it there are the types that units
-//! have properties of: booleans, numbers, texts, arrays and tuples. What is not understood is refused.
+//! The GVariant text format, in which runc reads the values of `org.systemd.property.*` annotations:
+//! https://docs.gtk.org/glib/gvariant-text-format.html. Of its types there are those that units
+//! have properties of: booleans, numbers, texts, arrays and tuples. Any other is an error.
 
 use super::value::Value;
 
