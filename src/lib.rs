@@ -17,7 +17,8 @@
 //! - [`rootfs`]: the steps on the file tree, all by descriptor.
 //! - [`process`]: the steps on the process itself: namespaces, identity, limits, streams, program.
 //! - [`cgroup`]: the steps on cgroups; killing and removing them.
-//! - [`seccomp`]: profiles → BPF, and the tables of system calls.
+//! - [`seccomp`]: profiles → BPF.
+//! - [`types`]: the value types that `bundle` and the steps share, and their tables of names.
 //! - [`sys`]: the only room with `unsafe`.
 //!
 //! [`error`], [`escape`] and [`pointer`] are used by all.
@@ -37,6 +38,7 @@ pub mod process;
 pub mod rootfs;
 pub mod seccomp;
 pub mod sys;
+pub mod types;
 
 #[cfg(test)]
 #[path = "../tests/common/skip.rs"]

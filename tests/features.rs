@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ferrun::bundle;
-use ferrun::rootfs::options::Options;
+use ferrun::types::mount_options::Options;
 use serde_json::{Value, json};
 
 /// The document, and that nothing is said beside it.

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Bundle, MountLine, mount_lines, mounted_on};
-use ferrun::rootfs::options::OPTIONS;
+use ferrun::types::mount_options::OPTIONS;
 use serde_json::{Value, json};
 
 /// What an option changes: flags of the mount (`+ro -rw`), of the mounts below too if the last column says

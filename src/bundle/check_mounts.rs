@@ -17,8 +17,8 @@ use super::problems::wrong;
 use crate::error::Error;
 use crate::pointer::Pointer;
 use crate::rootfs::devices::NODES;
-use crate::rootfs::options::OPTIONS;
 use crate::rootfs::target::refused_on_proc;
+use crate::types::mount_options::OPTIONS;
 
 /// The highest numbers of a device, which mknod(2) would cut off: `MINORBITS` of linux/kdev_t.h.
 const MAJOR: u32 = (1 << 12) - 1;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 
 use super::text::{Object, Text, parsed};
-use crate::cgroup::device_rules::{Access, Kind, Rule};
+use crate::types::device_rules::{Access, Kind, Rule};
 
 /// An entry of `linux.devices`.
 #[derive(Deserialize, Debug)]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 
 use super::text::objects;
-use crate::process::ids::{Mappings, Range};
+use crate::types::ids::{Mappings, Range};
 
 /// A range as config.json has it: every part must be there.
 #[derive(Deserialize)]

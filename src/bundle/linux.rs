@@ -13,9 +13,9 @@ use super::intel_rdt::IntelRdt;
 use super::resources::Resources;
 use super::scheduling::{MemoryPolicy, Personality};
 use super::text::{Object, Text, name, object, object_or_default, objects, or_default};
-use crate::process::ids::Mappings;
 use crate::rootfs::propagation::Propagation;
 use crate::seccomp::Profile;
+use crate::types::ids::Mappings;
 
 /// What only Linux has.
 #[derive(Deserialize, Debug, Default)]

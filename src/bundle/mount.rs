@@ -10,8 +10,8 @@ use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use super::idmap::mappings;
 use super::path::{clean, is_clean};
 use super::text::Text;
-use crate::process::ids::Mappings;
-use crate::rootfs::options::Options;
+use crate::types::ids::Mappings;
+use crate::types::mount_options::Options;
 
 /// An entry of `mounts`.
 #[derive(Deserialize, Debug)]

@@ -8,8 +8,8 @@ use super::problems::Problems;
 use super::problems::wrong;
 use super::process::User;
 use crate::pointer::Pointer;
-use crate::process::ids::{MOST_RANGES, Mappings};
 use crate::process::net_device::pointer;
+use crate::types::ids::{MOST_RANGES, Mappings};
 
 /// Longest name of a host or domain: `__NEW_UTS_LEN` of linux/utsname.h.
 pub(super) const LONGEST_HOST: usize = 64;

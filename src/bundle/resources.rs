@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::text::{Object, object_or_default, objects, or_default};
-use crate::cgroup::device_rules::Rule;
+use crate::types::device_rules::Rule;
 
 /// What the container may use.
 #[derive(Deserialize, Debug, Default)]

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::device_rules::{Access, Kind, Pattern, Rule};
+use crate::types::device_rules::{Access, Kind, Pattern, Rule};
 
 /// How many patterns may be told apart. The kernel walks v1's exceptions one by one at each open, and
 /// a jump in a v2 filter reaches 32767 instructions; no real list has a hundredth of this.
@@ -246,9 +246,9 @@ fn told_apart(rules: &[Rule]) -> Vec<Pattern> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::device_rules::tests::{list, rule};
-    use super::super::device_rules::{DEFAULT, Kind};
     use super::*;
+    use crate::types::device_rules::tests::{list, rule};
+    use crate::types::device_rules::{DEFAULT, Kind};
 
     fn text(access: &DeviceAccess) -> String {
         let sign = |allow| if allow { '+' } else { '-' };

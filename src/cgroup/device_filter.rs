@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::device_access::DeviceAccess;
-use super::device_rules::{Access, Kind, Rule};
 use crate::sys::bpf::{self, Insn};
+use crate::types::device_rules::{Access, Kind, Rule};
 
 // Opcodes that the filter uses (Documentation/bpf/standardization/instruction-set.rst). Comparisons are
 // of 32 bits (Linux 5.1): those of 64 extend the sign of their constant and miss numbers above 2^31.
@@ -298,10 +298,10 @@ mod tests {
     use std::process::{Command, Output};
 
     use super::super::device_access::tests::{devices, plainly_allows, random_lists};
-    use super::super::device_rules::DEFAULT;
-    use super::super::device_rules::tests::list;
     use super::*;
     use crate::skip::skip;
+    use crate::types::device_rules::DEFAULT;
+    use crate::types::device_rules::tests::list;
 
     fn compile(rules: &[Rule]) -> Vec<Insn> {
         program(&DeviceAccess::from_rules(rules).unwrap())

@@ -5,7 +5,6 @@ pub mod controllers;
 pub mod current;
 pub mod device_access;
 pub mod device_filter;
-pub mod device_rules;
 pub mod devices;
 pub mod directory;
 pub mod events;

@@ -12,9 +12,9 @@ use crate::bundle::resources::Resources;
 use crate::cgroup::controllers::Controllers;
 use crate::cgroup::device_access::{Conflict, DeviceAccess};
 use crate::cgroup::device_filter::{self, Replaced};
-use crate::cgroup::device_rules::{DEFAULT, Rule};
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::error::{Context, Error, Result};
+use crate::types::device_rules::{DEFAULT, Rule};
 
 const FROM: &str = "/linux/resources/devices";
 

@@ -23,11 +23,11 @@ use crate::process::scheduling::MemoryPolicy;
 use crate::process::sysctl::Setting;
 use crate::rootfs::file_system::label_refused;
 use crate::rootfs::mount::{Mount, Source};
-use crate::rootfs::options::OPTIONS;
 use crate::seccomp::own_calls::{Denied, Start, denied};
 use crate::sys::capability;
 use crate::sys::fd::CWD;
 use crate::sys::netlink::Route;
+use crate::types::mount_options::OPTIONS;
 
 /// Each kind of namespace that a kernel may have been built without, and its file below /proc/self/ns.
 const NAMESPACES: &[(CloneFlags, &str)] = &[

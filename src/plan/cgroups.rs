@@ -9,7 +9,6 @@ use super::systemd::limits;
 use crate::cgroup::Manager;
 use crate::cgroup::device_access::{Conflict, DeviceAccess};
 use crate::cgroup::device_filter;
-use crate::cgroup::device_rules;
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::cgroup::directory::{Directory, MakeV1, MakeV2};
 use crate::cgroup::join::Join;
@@ -20,6 +19,7 @@ use crate::cgroup::owner::GiveCgroup;
 use crate::cgroup::write::{Write, property};
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
+use crate::types::device_rules;
 
 pub(super) const FROM: Pointer = Pointer::new("/linux/cgroupsPath");
 pub(super) const DEVICES: Pointer = Pointer::new("/linux/resources/devices");

@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::{Compiler, c_path};
 use crate::rootfs::mount::{Mount, Source};
-use crate::rootfs::options::Options;
 use crate::rootfs::source::BindSource;
+use crate::types::mount_options::Options;
 
 /// Where the container has the directory of the socket.
 const DIRECTORY: &CStr = c"/run/notify";

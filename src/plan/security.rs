@@ -10,7 +10,7 @@ use crate::bundle::process::Process;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::process::label::{ExecLabel, KeyLabel, Module};
-use crate::rootfs::options::Data;
+use crate::types::mount_options::Data;
 
 const APPARMOR: Pointer = Pointer::new("/process/apparmorProfile");
 const SELINUX: Pointer = Pointer::new("/process/selinuxLabel");

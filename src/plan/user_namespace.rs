@@ -7,9 +7,9 @@ use super::namespaces::FROM;
 use super::{Compiler, InitAction};
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
-use crate::process::ids::Mappings;
 use crate::process::user_namespace::{BecomeRoot, CheckMap, GiveStreams, Ids, WriteMap};
 use crate::rootfs::mount::Source;
+use crate::types::ids::Mappings;
 
 /// What stands in the way of a container in a user namespace.
 pub(super) struct Mapped {

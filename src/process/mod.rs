@@ -7,7 +7,6 @@ pub mod exec;
 pub mod home;
 pub mod hook;
 pub mod identity;
-pub mod ids;
 pub mod join;
 pub mod label;
 pub mod limits;

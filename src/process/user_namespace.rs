@@ -8,10 +8,10 @@ use nix::sys::prctl;
 use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Pid, Uid, fchown, setgroups, setresgid, setresuid};
 
-use super::ids::{Mappings, Range};
 use super::procfs::Procfs;
 use super::stdio::can_be_given;
 use crate::error::{Context, Error, Result};
+use crate::types::ids::{Mappings, Range};
 
 /// Which of the two lists.
 #[derive(Clone, Copy, PartialEq, Eq)]

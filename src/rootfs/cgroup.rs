@@ -12,12 +12,12 @@ use nix::unistd::{fchdir, symlinkat};
 use super::Rootfs;
 use super::file_system::FileSystem;
 use super::mount::set_mount_options;
-use super::options::Options;
 use super::propagation::SLAVE;
 use super::target::guard_proc;
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
+use crate::types::mount_options::Options;
 
 /// What every part of it is mounted with.
 const BASE: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;

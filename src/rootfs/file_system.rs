@@ -8,10 +8,10 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::Rootfs;
-use super::options::{Data, Options};
 use crate::error::{Error, Result};
 use crate::sys::mount::{self, attr};
 use crate::sys::xattr;
+use crate::types::mount_options::{Data, Options};
 
 /// The kernel's own file systems, for which read-only is a matter of the mount. Any other is told, too:
 /// a device must not be written to by a read-only mount, not even to replay its journal.

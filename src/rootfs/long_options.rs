@@ -10,11 +10,11 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::fchdir;
 
 use super::file_system::{FileSystem, WITHOUT_DEVICE, like};
-use super::options::{Data, Options, takes_quotes};
 use super::{Rootfs, withdraw};
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
+use crate::types::mount_options::{Data, Options, takes_quotes};
 
 /// The longest value that fsconfig(2) takes: `strndup_user(_value, 256)` of the kernel's fs/fsopen.c.
 const LONGEST_VALUE: usize = 255;

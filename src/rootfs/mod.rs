@@ -14,7 +14,6 @@ pub mod mount;
 mod mount_table;
 pub mod node;
 pub mod node_store;
-pub mod options;
 pub mod propagation;
 pub mod remount;
 pub mod root;

@@ -10,11 +10,11 @@ use super::Rootfs;
 use super::copy_up::copy_up;
 use super::file_system::{FileSystem, relabel, tmpfs_place};
 use super::idmap::IdMap;
-use super::options::{Attributes, Options};
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::file::is_directory;
 use crate::sys::mount::{self, MountAttr, attr};
+use crate::types::mount_options::{Attributes, Options};
 
 /// What is mounted.
 #[derive(PartialEq)]

@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 
 use super::Rootfs;
 use super::mount::set_mount_options;
-use super::options::Options;
 use crate::error::{Context, Error, Result};
 use crate::sys::mount::{self, MountAttr, attr};
+use crate::types::mount_options::Options;
 
 /// Changes what is mounted on a destination. The flags of the mount change as named, the rest stays, as
 /// with mount(8). The file system itself changes only if `mounts` made it: any other is the host's, too.

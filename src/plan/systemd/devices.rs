@@ -2,8 +2,8 @@
 //! makes it anew when it is reloaded: were it narrower than the config's rules, devices would be gone then.
 
 use crate::cgroup::device_access::DeviceAccess;
-use crate::cgroup::device_rules::{Kind, Rule};
 use crate::cgroup::systemd::value::{Property, Value};
+use crate::types::device_rules::{Kind, Rule};
 
 /// What systemd is told, and whether that is narrower than the rules.
 ///
@@ -44,7 +44,7 @@ fn entry(rule: &Rule) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroup::device_rules::Access;
+    use crate::types::device_rules::Access;
 
     fn told(rules: &[Rule], v2: bool) -> (String, bool) {
         let (properties, narrower) = properties(&DeviceAccess::from_rules(rules).unwrap(), v2);

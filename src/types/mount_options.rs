@@ -1,4 +1,4 @@
-//! Mount options: one table that says what each does, for parsing, `features` and the option tests.
+//! Mount options: one table of names and effects, for parsing, `features` and the option tests.
 
 use std::ffi::{CStr, CString};
 
@@ -218,7 +218,7 @@ impl Options {
     }
 
     /// Whether one of the config's options was split at a comma.
-    pub(super) fn is_split(&self) -> bool {
+    pub fn is_split(&self) -> bool {
         self.data.windows(2).any(|pair| pair[0].at.is_some() && pair[0].at == pair[1].at)
     }
 
@@ -260,7 +260,7 @@ fn unquoted<'a>(key: &CStr, value: &'a str) -> &'a str {
 }
 
 /// Whether it is an option of SELinux.
-pub(super) fn takes_quotes(key: &CStr) -> bool {
+pub fn takes_quotes(key: &CStr) -> bool {
     matches!(key.to_bytes(), b"context" | b"defcontext" | b"fscontext" | b"rootcontext")
 }
 

@@ -1,4 +1,4 @@
-//! Device rules: which access to which device nodes one entry of `linux.resources.devices` allows or denies.
+//! Device rules: the access to device nodes that an entry of `linux.resources.devices` allows or denies.
 
 use std::fmt;
 
@@ -90,15 +90,16 @@ pub struct Rule {
 }
 
 /// `Kind::Char` or `Kind::Block`, major, minor. In order, each stands behind all that contain it.
-pub(super) type Pattern = (Kind, Option<u32>, Option<u32>);
+pub type Pattern = (Kind, Option<u32>, Option<u32>);
 
 impl Rule {
-    pub(super) const fn allow(kind: Kind, major: Option<u32>, minor: Option<u32>, access: Access) -> Rule {
+    /// Allows access.
+    pub const fn allow(kind: Kind, major: Option<u32>, minor: Option<u32>, access: Access) -> Rule {
         Rule { allow: true, kind, major, minor, access }
     }
 
     /// Reads what [`Rule`]'s Display writes: a device that is allowed.
-    pub(super) fn of_list(line: &str) -> Option<Rule> {
+    pub fn of_list(line: &str) -> Option<Rule> {
         let mut words = line.split(' ');
         let kind = match words.next()? {
             "c" => Kind::Char,
@@ -111,7 +112,7 @@ impl Rule {
     }
 
     /// Does it decide everything, so that earlier rules no longer count?
-    pub(super) fn is_everything(&self) -> bool {
+    pub fn is_everything(&self) -> bool {
         (self.kind, self.major, self.minor, self.access) == (Kind::All, None, None, Access::all())
     }
 
@@ -124,14 +125,14 @@ impl Rule {
     }
 
     /// What it is about.
-    pub(super) fn patterns(&self) -> impl Iterator<Item = Pattern> + use<> {
+    pub fn patterns(&self) -> impl Iterator<Item = Pattern> + use<> {
         let (major, minor) = (self.major, self.minor);
         self.kinds().iter().map(move |kind| (*kind, major, minor))
     }
 
     /// Is it about all devices of the pattern?
     #[cfg(test)]
-    pub(super) fn covers(&self, &(kind, major, minor): &Pattern) -> bool {
+    pub fn covers(&self, &(kind, major, minor): &Pattern) -> bool {
         let number = |own: Option<u32>, other| own.is_none() || own == other;
         let same_kind = self.kind == Kind::All || self.kind == kind;
         same_kind && number(self.major, major) && number(self.minor, minor)
@@ -179,15 +180,15 @@ pub const DEFAULT: &[Rule] = &[
 ];
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Reads "+c 1:3 rwm, -b *:* w": `+` allows, `-` denies.
-    pub(in super::super) fn list(text: &str) -> Vec<Rule> {
+    pub(crate) fn list(text: &str) -> Vec<Rule> {
         text.split(", ").filter(|rule| !rule.is_empty()).map(rule).collect()
     }
 
-    pub(in super::super) fn rule(text: &str) -> Rule {
+    pub(crate) fn rule(text: &str) -> Rule {
         let words: Vec<&str> = text[1..].split([' ', ':']).collect();
         let number = |text: &str| (text != "*").then(|| text.parse().unwrap());
         let kind = match words[0] {

@@ -1,4 +1,4 @@
-//! Ids of a user namespace: ranges of them, and which ids of the host they stand for.
+//! Id maps of a user namespace: ranges of the container's ids with the ids of the host that they stand for.
 
 use std::fmt::Write;
 
