@@ -10,12 +10,13 @@ use std::path::Path;
 use bpf::{Data, FAMILIES, Random, evaluated, expected, function, is_entangled, newest, pairs, products, run};
 use common::skip;
 use ferrun::bundle::seccomp::read;
-use ferrun::seccomp::arch::X32_BIT;
-use ferrun::seccomp::profile::{Condition, Operator};
-use ferrun::seccomp::syscalls::{self, Call};
+use ferrun::seccomp::compile;
 use ferrun::seccomp::verdict::verdict;
-use ferrun::seccomp::{Action, Arch, Profile, compile};
 use ferrun::sys::seccomp::Insn;
+use ferrun::types::seccomp::arch::X32_BIT;
+use ferrun::types::seccomp::profile::{Condition, Operator};
+use ferrun::types::seccomp::syscalls::{self, Call};
+use ferrun::types::seccomp::{Action, Arch, Profile};
 use serde_json::{Value, json};
 
 /// Numbers that are of interest on any architecture: all that there are, and the edges between.

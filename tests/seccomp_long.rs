@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use bpf::{Data, FAMILIES, Random, evaluated, expected, run};
 use ferrun::bundle::seccomp::read;
 use ferrun::error::Error;
-use ferrun::seccomp::{Action, Arch, Filter, Profile, compile, syscalls};
+use ferrun::seccomp::{Filter, compile};
 use ferrun::sys::seccomp::{Insn, set_filter};
+use ferrun::types::seccomp::{Action, Arch, Profile, syscalls};
 use serde_json::{Value, json};
 
 /// `BPF_MAXINSNS`.

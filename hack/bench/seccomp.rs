@@ -14,8 +14,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use ferrun::bundle::seccomp::read;
-use ferrun::seccomp::{Arch, Filter, compile};
+use ferrun::seccomp::{Filter, compile};
 use ferrun::sys::seccomp::{Insn, SPEC_ALLOW, set_filter};
+use ferrun::types::seccomp::Arch;
 
 /// How often each program is installed, and each compiler timed.
 const ROUNDS: usize = 100;

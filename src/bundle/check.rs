@@ -11,7 +11,7 @@ use super::scheduling;
 use crate::cgroup::directory::names_a_cgroup;
 use crate::error::Error;
 use crate::pointer::Pointer;
-use crate::seccomp::profile::{Profile, Rule};
+use crate::types::seccomp::profile::{Profile, Rule};
 
 /// Finds every value that cannot be honoured, and what is odd.
 pub fn check(spec: &Spec, found: &mut Problems) {

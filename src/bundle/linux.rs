@@ -14,8 +14,8 @@ use super::resources::Resources;
 use super::scheduling::{MemoryPolicy, Personality};
 use super::text::{Object, Text, name, object, object_or_default, objects, or_default};
 use crate::rootfs::propagation::Propagation;
-use crate::seccomp::Profile;
 use crate::types::ids::Mappings;
+use crate::types::seccomp::Profile;
 
 /// What only Linux has.
 #[derive(Deserialize, Debug, Default)]

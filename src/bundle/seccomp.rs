@@ -8,8 +8,8 @@ use serde::de::{self, Deserializer};
 use super::names;
 use super::seccomp_names::{Architecture, Flag, Names, action, operator};
 use super::text::{Object, object, objects, or_default};
-use crate::seccomp::profile::{Condition, Flags, Listener, Operator, Rule};
-use crate::seccomp::{Action, Profile};
+use crate::types::seccomp::profile::{Condition, Flags, Listener, Operator, Rule};
+use crate::types::seccomp::{Action, Profile};
 
 /// The profile as the config spells it.
 #[derive(Deserialize)]

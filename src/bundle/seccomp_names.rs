@@ -7,9 +7,9 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::names::one_of;
 use super::text::parsed;
-use crate::seccomp::profile::{Flags, Operator};
-use crate::seccomp::syscalls::{self, Call};
-use crate::seccomp::{Action, Arch};
+use crate::types::seccomp::profile::{Flags, Operator};
+use crate::types::seccomp::syscalls::{self, Call};
+use crate::types::seccomp::{Action, Arch};
 
 /// The actions by their names.
 pub const ACTIONS: &[(&str, Action)] = &[

@@ -11,8 +11,9 @@ use super::globals::Globals;
 use super::report::print_text;
 use crate::bundle::{self, seccomp};
 use crate::error::{Context, Error, Result};
-use crate::seccomp::{Arch, Filter, Profile, compile, listing};
+use crate::seccomp::{Filter, compile, listing};
 use crate::sys::regular;
+use crate::types::seccomp::{Arch, Profile};
 
 /// Prints the filter that a profile becomes.
 #[derive(Args, Debug)]

@@ -27,7 +27,7 @@ use crate::launch::start_page::StartPage;
 use crate::launch::{Container, GoesOn, Launch, Means, Process};
 use crate::plan::Plan;
 use crate::process::hook::{Hook, Kind};
-use crate::seccomp::profile::Listener;
+use crate::types::seccomp::profile::Listener;
 
 /// A container that was created.
 pub(super) struct Created {

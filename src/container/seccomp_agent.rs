@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::state::State;
 use crate::error::{Error, Result};
-use crate::seccomp::profile::Listener;
 use crate::sys::fd;
 use crate::sys::socket::{Reachable, connect_within};
+use crate::types::seccomp::profile::Listener;
 
 /// How long an agent may take to accept the connection, or to read on. A message can be two calls, and the init
 /// waits longer than for both.

@@ -52,8 +52,8 @@ use crate::process::limits::Rlimit;
 use crate::process::session::{Isolate, Keyring};
 use crate::rootfs::idmap::{Maps, UserNamespace};
 use crate::rootfs::node_store::NodeStore;
-use crate::seccomp::profile::Listener;
 use crate::seccomp::step::Install;
+use crate::types::seccomp::profile::Listener;
 use step::{AwaitReady, Record, Release, Wait};
 
 /// The program that starts a container: two processes run it side by side.

@@ -4,9 +4,10 @@ use super::Compiler;
 use super::step::Ready;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
+use crate::seccomp::compile;
 use crate::seccomp::own_calls::EXECVE;
 use crate::seccomp::step::Install;
-use crate::seccomp::{Arch, compile};
+use crate::types::seccomp::Arch;
 
 impl Compiler<'_> {
     /// The step, if there is a profile.

@@ -1,12 +1,12 @@
 //! What the rules say of each number of one architecture.
 
 use super::LONGEST;
-use super::arch::{Arch, X32_BIT};
 use super::mux;
-use super::profile::{Action, Condition, Profile, Rule};
 use super::tree::{self, Tree, Trouble};
 use crate::error::{self, Error};
 use crate::pointer::Pointer;
+use crate::types::seccomp::arch::{Arch, X32_BIT};
+use crate::types::seccomp::profile::{Action, Condition, Profile, Rule};
 
 /// Numbers below this are looked up by place; there are a few hundred.
 const PLACES: usize = 1024;

@@ -6,10 +6,10 @@
 
 use super::Section;
 use super::graph::{Graph, Step, Target};
-use super::profile::Action;
 use super::ranges::Range;
 use super::tree::Compare;
 use crate::sys::seccomp::Insn;
+use crate::types::seccomp::profile::Action;
 
 // The operations that are used (linux/bpf_common.h).
 /// Loads a 32-bit word of `struct seccomp_data`.

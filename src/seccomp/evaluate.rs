@@ -1,11 +1,11 @@
 //! Evaluates a compiled filter for a system call, as the kernel's interpreter would: which of ferrun's own calls
 //! a filter allows is known before it is installed.
 
-use super::arch::Arch;
 use super::code;
-use super::profile::Action;
-use super::syscalls;
 use crate::sys::seccomp::Insn;
+use crate::types::seccomp::arch::Arch;
+use crate::types::seccomp::profile::Action;
+use crate::types::seccomp::syscalls;
 
 /// What a filter decides by: `struct seccomp_data` of seccomp(2), without the instruction pointer, which no filter of
 /// ferrun's reads.
@@ -66,8 +66,8 @@ pub fn evaluate(program: &[Insn], data: &Data) -> Action {
 
 #[cfg(test)]
 mod tests {
-    use super::super::profile::{Condition, Operator, Profile, Rule};
     use super::*;
+    use crate::types::seccomp::profile::{Condition, Operator, Profile, Rule};
 
     #[test]
     fn conditions_decide_by_the_arguments() {

@@ -3,8 +3,8 @@
 
 use super::LONGEST;
 use super::memo::Memo;
-use super::profile::Action;
 use super::tree::{Compare, Id, NO, Result, Side, Test, Tree, Trouble, YES};
+use crate::types::seccomp::profile::Action;
 
 /// How many tests are looked at. More would make too long a program, unless few of them are ever reached.
 const MOST: usize = 4 * LONGEST;

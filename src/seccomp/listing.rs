@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use super::arch::{Arch, X32_BIT};
 use super::code;
 use super::graph::Target;
-use super::profile::{Action, Profile, Rule};
 use super::ranges::{Range, Reason};
-use super::syscalls::{self, Call};
 use super::{Filter, Section, mux};
 use crate::escape;
 use crate::sys::seccomp::Insn;
+use crate::types::seccomp::arch::{Arch, X32_BIT};
+use crate::types::seccomp::profile::{Action, Profile, Rule};
+use crate::types::seccomp::syscalls::{self, Call};
 
 /// The program as the kernel takes it.
 pub fn bytes(filter: &Filter) -> Vec<u8> {

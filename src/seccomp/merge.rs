@@ -6,8 +6,8 @@
 //! (of "less" the smaller). A node whose test is already there is not added again: what follows it is added
 //! below.
 
-use super::profile::{Action, Condition};
 use super::tree::{Id, NO, Place, Result, Side, Tree, Trouble, YES};
+use crate::types::seccomp::profile::{Action, Condition};
 
 impl Tree {
     /// Adds a rule, at least one condition of which decides something.

@@ -10,7 +10,6 @@
 //! the kernel runs it once for every number when it is installed, so that its cost is that of its
 //! longest paths, and these are kept short.
 
-pub mod arch;
 mod calls;
 mod code;
 pub mod evaluate;
@@ -20,21 +19,18 @@ mod memo;
 mod merge;
 mod mux;
 pub mod own_calls;
-pub mod profile;
 mod prune;
 mod ranges;
 pub mod step;
-pub mod syscalls;
 mod tree;
 pub mod verdict;
 
-pub use arch::Arch;
-pub use profile::{Action, Profile};
 pub use ranges::Range;
 
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::sys::seccomp::Insn;
+use crate::types::seccomp::{Arch, Profile};
 use calls::Calls;
 use code::Code;
 use graph::Graph;

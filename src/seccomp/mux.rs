@@ -1,9 +1,9 @@
 //! The calls that 32-bit x86 has twice: as calls of their own since Linux 4.3, and as one of many
 //! functions of socketcall(2) or ipc(2). A rule on one of them is a rule on both, as in libseccomp.
 
-use super::arch::Arch;
-use super::profile::{Condition, Operator};
-use super::syscalls::{Call, named};
+use crate::types::seccomp::arch::Arch;
+use crate::types::seccomp::profile::{Condition, Operator};
+use crate::types::seccomp::syscalls::{Call, named};
 
 /// The functions of socketcall(2) (linux/net.h), the first of which is 1.
 const SOCKET: [&str; 20] = [

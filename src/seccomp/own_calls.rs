@@ -228,7 +228,8 @@ mod tests {
 
     use super::*;
     use crate::bundle::seccomp::read;
-    use crate::seccomp::{Arch, compile};
+    use crate::seccomp::compile;
+    use crate::types::seccomp::Arch;
 
     /// The filter that denies some calls, and allows the rest.
     fn without(names: &[&str]) -> Install {

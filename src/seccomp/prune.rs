@@ -4,8 +4,8 @@
 //! double with each condition: what was found for a pair is kept while nothing is removed.
 
 use super::memo::Memo;
-use super::profile::Action;
 use super::tree::{Id, NO, Result, Side, Tree, Trouble, YES};
+use crate::types::seccomp::profile::Action;
 
 // What is known while a rule is compared with a level of the tree.
 /// The tests above are the same.

@@ -1,10 +1,10 @@
 //! Every number of an architecture, in ranges of the same outcome.
 
-use super::arch::{Arch, X32_BIT};
 use super::calls::{Calls, Entry};
 use super::graph::{Graph, Target};
-use super::profile::{Action, Profile};
 use crate::error::Result;
+use crate::types::seccomp::arch::{Arch, X32_BIT};
+use crate::types::seccomp::profile::{Action, Profile};
 
 /// Numbers from `start` to the next range's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,13 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use super::Filter;
 use super::evaluate::{Data, evaluate};
-use super::profile::{Flags, Listener};
 use super::verdict::{Verdict, verdict};
-use super::{Filter, Profile};
 use crate::error::{Error, Result};
 use crate::sys::seccomp::{self, Insn};
+use crate::types::seccomp::Profile;
+use crate::types::seccomp::profile::{Flags, Listener};
 
 /// Puts the process under a filter, for good.
 pub struct Install {

@@ -11,7 +11,7 @@
 //! and the counts of holders, on which it depends what is removed.
 
 use super::LONGEST;
-use super::profile::{Action, Condition, Operator};
+use crate::types::seccomp::profile::{Action, Condition, Operator};
 
 /// How a word is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

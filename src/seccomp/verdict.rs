@@ -6,10 +6,10 @@ use nix::errno::Errno;
 
 use super::evaluate::{Data, evaluate};
 use super::listing::rules_on;
-use super::profile::{Action, Profile};
-use super::{Arch, syscalls};
 use crate::pointer::Pointer;
 use crate::sys::seccomp::Insn;
+use crate::types::seccomp::profile::{Action, Profile};
+use crate::types::seccomp::{Arch, syscalls};
 
 /// The action for a call, and where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

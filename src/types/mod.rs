@@ -4,3 +4,4 @@
 pub mod device_rules;
 pub mod ids;
 pub mod mount_options;
+pub mod seccomp;

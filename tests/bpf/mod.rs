@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use ferrun::seccomp::arch::X32_BIT;
 use ferrun::seccomp::evaluate::{self, evaluate};
-use ferrun::seccomp::profile::{Condition, Operator, Rule};
-use ferrun::seccomp::{Action, Arch, Profile};
 use ferrun::sys::seccomp::Insn;
+use ferrun::types::seccomp::arch::X32_BIT;
+use ferrun::types::seccomp::profile::{Condition, Operator, Rule};
+use ferrun::types::seccomp::{Action, Arch, Profile};
 
 /// `struct seccomp_data`.
 #[derive(Debug, Clone, Copy)]

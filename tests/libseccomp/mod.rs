@@ -6,9 +6,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ferrun::seccomp::profile::{Condition, Operator};
-use ferrun::seccomp::{Arch, Profile};
 use ferrun::sys::seccomp::Insn;
+use ferrun::types::seccomp::profile::{Condition, Operator};
+use ferrun::types::seccomp::{Arch, Profile};
 
 use crate::common::skip;
 

@@ -1,4 +1,4 @@
-//! The system calls of every architecture, by name. The tables are written by hack/syscalls.
+//! The names and numbers of the system calls of every architecture. hack/syscalls writes the tables.
 
 pub(super) mod aarch64;
 pub(super) mod arm;
@@ -100,7 +100,7 @@ pub(super) fn number(table: &[u16; COUNT], call: Call) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seccomp::Arch;
+    use crate::types::seccomp::Arch;
 
     #[test]
     fn every_name_is_found_and_no_other() {

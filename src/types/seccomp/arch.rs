@@ -1,4 +1,4 @@
-//! Architectures as seccomp tells them apart.
+//! Architectures that a seccomp filter distinguishes.
 
 use super::syscalls;
 

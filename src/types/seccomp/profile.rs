@@ -1,4 +1,4 @@
-//! What a profile asks for, in the kernel's own terms.
+//! A seccomp profile: rules, actions, conditions and flags, in the kernel's own terms.
 
 use std::fmt;
 
