@@ -8,7 +8,7 @@ use super::problems::Problems;
 use super::problems::wrong;
 use super::text::{name, names, or_default};
 use crate::pointer::Pointer;
-use crate::process::scheduling::{Domain, Flag, IoClass, MemoryFlag, MemoryMode, Policy};
+use crate::types::scheduling::{Domain, Flag, IoClass, MemoryFlag, MemoryMode, Policy};
 
 /// How the process shares the CPUs.
 #[derive(Deserialize, Debug)]

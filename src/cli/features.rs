@@ -14,8 +14,8 @@ use crate::bundle::names::{properties, variants};
 use crate::bundle::process::capabilities;
 use crate::bundle::seccomp_names::{ACTIONS, FLAGS, OPERATORS, architectures};
 use crate::error::{Error, Result};
-use crate::process::scheduling::{MemoryFlag, MemoryMode};
 use crate::types::mount_options::OPTIONS;
+use crate::types::scheduling::{MemoryFlag, MemoryMode};
 use crate::types::seccomp::Arch;
 
 /// The oldest version of the specification whose bundles are run.

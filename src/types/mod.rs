@@ -4,4 +4,5 @@
 pub mod device_rules;
 pub mod ids;
 pub mod mount_options;
+pub mod scheduling;
 pub mod seccomp;
