@@ -16,9 +16,9 @@ use super::problems::Problems;
 use super::problems::wrong;
 use crate::error::Error;
 use crate::pointer::Pointer;
-use crate::rootfs::devices::NODES;
-use crate::rootfs::target::refused_on_proc;
+use crate::types::default_devices::NODES;
 use crate::types::mount_options::OPTIONS;
+use crate::types::proc_mounts::refused_on_proc;
 
 /// The highest numbers of a device, which mknod(2) would cut off: `MINORBITS` of linux/kdev_t.h.
 const MAJOR: u32 = (1 << 12) - 1;

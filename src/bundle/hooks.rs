@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::problems::Problems;
 use super::text::{Text, objects, or_default};
 use crate::error::Error;
-use crate::process::hook::Kind;
+use crate::types::hooks::Kind;
 
 /// The hooks by their kind, each list in its order. Kinds that the spec does not have are ignored.
 #[derive(Deserialize, Debug, Default)]
@@ -54,12 +54,9 @@ impl Hooks {
     }
 }
 
-const KINDS: [Kind; 6] =
-    [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer, Kind::StartContainer, Kind::Poststart, Kind::Poststop];
-
 /// Checks what the spec demands of each hook: an absolute path, and a timeout above 0.
 pub(super) fn check(hooks: &Hooks, found: &mut Problems) {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         for (index, hook) in hooks.of(kind).iter().enumerate() {
             let mut wrong = |name: &str, message: String| {
                 let pointer = format!("{}/{name}", kind.pointer(index));

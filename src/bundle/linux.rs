@@ -13,8 +13,8 @@ use super::intel_rdt::IntelRdt;
 use super::resources::Resources;
 use super::scheduling::{MemoryPolicy, Personality};
 use super::text::{Object, Text, name, object, object_or_default, objects, or_default};
-use crate::rootfs::propagation::Propagation;
 use crate::types::ids::Mappings;
+use crate::types::propagation::Propagation;
 use crate::types::seccomp::Profile;
 
 /// What only Linux has.

@@ -8,14 +8,11 @@ use super::problems::Problems;
 use super::problems::wrong;
 use super::process::User;
 use crate::pointer::Pointer;
-use crate::process::net_device::pointer;
 use crate::types::ids::{MOST_RANGES, Mappings};
+use crate::types::net_devices::{LONGEST_NAME, pointer};
 
 /// Longest name of a host or domain: `__NEW_UTS_LEN` of linux/utsname.h.
 pub(super) const LONGEST_HOST: usize = 64;
-
-/// Longest name of a network link: IFNAMSIZ of linux/if.h, less the NUL.
-const LONGEST_LINK: usize = 15;
 
 /// Checks `linux.namespaces`, the mappings, clocks and links that need them, and the names inside.
 pub(super) fn check(spec: &Spec, found: &mut Problems) {
@@ -218,7 +215,7 @@ fn check_net_devices(spec: &Spec, found: &mut Problems) {
 fn no_link_name(name: &str) -> Option<&'static str> {
     match name {
         "" | "." | ".." => Some("is no name"),
-        _ if name.len() > LONGEST_LINK => Some("is longer than 15 bytes"),
+        _ if name.len() > LONGEST_NAME => Some("is longer than 15 bytes"),
         _ if name.contains(|c: char| c == '/' || c == ':' || c.is_ascii_whitespace() || c == '\0') => {
             Some("has a character that no name may have")
         }

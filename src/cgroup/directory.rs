@@ -55,19 +55,6 @@ fn path_in<'a>(hierarchy: &Hierarchy, cgroups_path: Option<&'a str>, id: &'a str
     parts.iter().flat_map(|part| ["/", part]).collect::<String>().into()
 }
 
-/// Whether a path names a cgroup of the container's own, and not the root or ferrun's.
-pub fn names_a_cgroup(cgroups_path: &str) -> bool {
-    let mut depth = 0u32;
-    for part in cgroups_path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => depth = depth.saturating_sub(1),
-            _ => depth += 1,
-        }
-    }
-    depth > 0
-}
-
 impl Directory {
     /// The container's directory in this hierarchy.
     pub fn new(hierarchy: &Hierarchy, cgroups_path: Option<&str>, id: &str) -> Directory {
@@ -280,11 +267,6 @@ mod tests {
         for own in ["/..", "/../other", "/../../other"] {
             assert_eq!(path_in(&hierarchy("", own), None, "id"), "/id", "{own}");
             assert_eq!(path_in(&hierarchy("memory", own), Some("a"), "id"), "/a", "{own}");
-        }
-        for (path, names) in
-            [("/a", true), ("a/..", false), ("/", false), (".", false), ("../../a", true), ("a/../..", false)]
-        {
-            assert_eq!(names_a_cgroup(path), names, "{path}");
         }
     }
 }

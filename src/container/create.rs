@@ -26,7 +26,8 @@ use crate::launch::signals::Interrupt;
 use crate::launch::start_page::StartPage;
 use crate::launch::{Container, GoesOn, Launch, Means, Process};
 use crate::plan::Plan;
-use crate::process::hook::{Hook, Kind};
+use crate::process::hook::Hook;
+use crate::types::hooks::Kind;
 use crate::types::seccomp::profile::Listener;
 
 /// A container that was created.

@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::state::State;
 use super::status::Status;
 use crate::error::{Error, Result};
-use crate::process::hook::{Hook, Kind};
+use crate::process::hook::Hook;
+use crate::types::hooks::Kind;
 
 /// Where warnings go: what is told without being a failure.
 pub type Warn<'a> = &'a dyn Fn(&Error);

@@ -18,7 +18,8 @@ use crate::launch::exit_reason::no_execve;
 use crate::launch::notify::{self, Notify};
 use crate::launch::start_page::{self, Phase, StartPage};
 use crate::launch::watch::{Ended, Watch};
-use crate::process::hook::{Hook, Kind};
+use crate::process::hook::Hook;
+use crate::types::hooks::Kind;
 
 /// Lets a created container execute its program.
 ///

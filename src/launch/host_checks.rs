@@ -18,7 +18,7 @@ use crate::plan::{InitAction, ParentAction, Plan, Step};
 use crate::pointer::Pointer;
 use crate::process::hook::Hook;
 use crate::process::limits::Rlimit;
-use crate::process::net_device::{MoveLink, pointer};
+use crate::process::net_device::MoveLink;
 use crate::process::scheduling::MemoryPolicy;
 use crate::process::sysctl::Setting;
 use crate::rootfs::file_system::label_refused;
@@ -28,6 +28,7 @@ use crate::sys::capability;
 use crate::sys::fd::CWD;
 use crate::sys::netlink::Route;
 use crate::types::mount_options::OPTIONS;
+use crate::types::net_devices::pointer;
 
 /// Each kind of namespace that a kernel may have been built without, and its file below /proc/self/ns.
 const NAMESPACES: &[(CloneFlags, &str)] = &[

@@ -24,7 +24,7 @@ use crate::plan::notify::NotifyMount;
 use crate::plan::step::INIT;
 use crate::process::exec::{Prepared, WorkingDirectory};
 use crate::process::home::Home;
-use crate::process::hook::{Hook, Kind};
+use crate::process::hook::Hook;
 use crate::process::identity::{Capabilities, User};
 use crate::process::join::{Enter, Opened};
 use crate::process::limits::Rlimit;
@@ -36,6 +36,7 @@ use crate::rootfs::root::BindRoot;
 use crate::seccomp::step::Install;
 use crate::sys;
 use crate::sys::child::InChild;
+use crate::types::hooks::Kind;
 
 const UNBOUND: &str = "the plan uses the rootfs before it is bound";
 

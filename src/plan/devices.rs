@@ -9,9 +9,10 @@ use super::Compiler;
 use crate::bundle::device::Device;
 use crate::bundle::path::clean;
 use crate::pointer::Pointer;
-use crate::rootfs::devices::{DefaultDevices, LINKS};
+use crate::rootfs::devices::DefaultDevices;
 use crate::rootfs::node::Node;
 use crate::rootfs::node_store::{CreateNodes, NodeStore};
+use crate::types::default_devices::LINKS;
 
 /// The link to the container's own pseudo-terminals, whatever `linux.devices` says: never the host's.
 const PTMX: &CStr = c"ptmx";

@@ -3,7 +3,8 @@
 use super::Compiler;
 use super::step::{AwaitMounts, Mounted, Release, Wait};
 use crate::bundle::text::Text;
-use crate::process::hook::{Hook, Kind};
+use crate::process::hook::Hook;
+use crate::types::hooks::Kind;
 
 impl Compiler<'_> {
     fn hooks_of(&self, kind: Kind) -> Vec<Hook> {

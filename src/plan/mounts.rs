@@ -13,10 +13,11 @@ use crate::rootfs::cgroup::{CgroupMount, Hierarchy, View};
 use crate::rootfs::idmap::{IdMap, MakeUserNamespace, Maps, UserNamespace};
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
 use crate::rootfs::mount::{Mount, Source};
-use crate::rootfs::propagation::{PropagateRoot, Propagation};
+use crate::rootfs::propagation::PropagateRoot;
 use crate::rootfs::remount::Remount;
 use crate::rootfs::root::{BindRoot, EnterRoot, MoveRoot, Pivot, ReadOnlyRoot, Tree};
 use crate::rootfs::source::{BindSource, OpenSources};
+use crate::types::propagation::Propagation;
 
 impl<'a> Compiler<'a> {
     /// The root file system as a mount.

@@ -1,4 +1,4 @@
-//! Hooks: programs that the bundle wants run at points of the container's life. config.md of the OCI
+//! Hooks: programs of the bundle that run at points of the container's life. config.md of the OCI
 //! runtime spec, "POSIX-platform Hooks".
 
 use std::ffi::CString;
@@ -13,52 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::diagnose;
 use super::run_hook::{Command, End};
 use crate::error::{self, Error, Result};
-use crate::pointer::Pointer;
-
-/// When a hook runs, and in whose namespaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Kind {
-    /// Before [`Kind::CreateRuntime`], the name that it has today.
-    Prestart,
-    /// Once the mounts are made, before the init leaves the host's tree; in ferrun's namespaces.
-    CreateRuntime,
-    /// After that, in the container's namespaces.
-    CreateContainer,
-    /// In the container, just before its program.
-    StartContainer,
-    /// Once the program runs, in ferrun's namespaces.
-    Poststart,
-    /// When the container is gone, in ferrun's namespaces.
-    Poststop,
-}
-
-impl Kind {
-    /// Its name in config.json.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Prestart => "prestart",
-            Kind::CreateRuntime => "createRuntime",
-            Kind::CreateContainer => "createContainer",
-            Kind::StartContainer => "startContainer",
-            Kind::Poststart => "poststart",
-            Kind::Poststop => "poststop",
-        }
-    }
-
-    /// Where the hook of this index stands in config.json.
-    pub fn pointer(self, index: usize) -> Pointer {
-        let pattern = match self {
-            Kind::Prestart => "/hooks/prestart/#",
-            Kind::CreateRuntime => "/hooks/createRuntime/#",
-            Kind::CreateContainer => "/hooks/createContainer/#",
-            Kind::StartContainer => "/hooks/startContainer/#",
-            Kind::Poststart => "/hooks/poststart/#",
-            Kind::Poststop => "/hooks/poststop/#",
-        };
-        Pointer::at(pattern, index)
-    }
-}
+use crate::types::hooks::Kind;
 
 /// Runs a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

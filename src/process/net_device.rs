@@ -1,4 +1,4 @@
-//! Network links of the host that become the container's: "Network Devices" of the OCI runtime spec,
+//! Network interfaces of the host that are moved into the container: "Network Devices" of the OCI runtime spec,
 //! config-linux.md.
 
 use std::fmt;
@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 
 use super::join::Opened;
 use crate::error::{Context, Error, Result};
-use crate::pointer::of_name;
 use crate::sys::netlink::{Address, Route};
+use crate::types::net_devices::pointer;
 
 /// `IFA_F_*` of linux/if_addr.h: the address does not run out.
 const PERMANENT: u32 = 0x80;
@@ -83,11 +83,6 @@ impl MoveLink {
             _ => error,
         }
     }
-}
-
-/// The JSON pointer of a link.
-pub fn pointer(name: &str) -> String {
-    of_name("/linux/netDevices", name)
 }
 
 fn lasts(address: &Address) -> bool {

@@ -1,4 +1,4 @@
-//! The devices and links that every container has in /dev.
+//! The step that creates the default devices and links of /dev.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -13,19 +13,7 @@ use super::Rootfs;
 use super::node::{HANDLE, Node, There, is_mounted_on};
 use crate::error::{Context, Error, Result};
 use crate::sys::mount::MountedFile;
-
-/// Names and numbers: "Default Devices" of the OCI runtime spec, config-linux.md.
-pub const NODES: &[(&CStr, u64, u64)] =
-    &[(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)];
-
-/// "Dev symbolic links" of runtime-linux.md, and ptmx.
-pub const LINKS: &[(&CStr, &CStr)] = &[
-    (c"fd", c"/proc/self/fd"),
-    (c"stdin", c"/proc/self/fd/0"),
-    (c"stdout", c"/proc/self/fd/1"),
-    (c"stderr", c"/proc/self/fd/2"),
-    (c"ptmx", c"pts/ptmx"),
-];
+use crate::types::default_devices::{LINKS, NODES};
 
 /// Makes the default devices and links. What an image brings in their place is kept if it is the same
 /// thing and refused if not: nothing may pass for /dev/null.

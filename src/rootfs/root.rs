@@ -8,10 +8,11 @@ use nix::unistd::{chroot, fchdir};
 
 use super::Rootfs;
 use super::kernel_views::{enter_namespaces_root, unmount_all};
-use super::propagation::{self, Propagation, SLAVE};
+use super::propagation::{self, SLAVE};
 use crate::error::{Context, Result};
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
+use crate::types::propagation::Propagation;
 
 /// The tree of mounts that the root becomes a part of.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Where a mount goes: its mount point, and what must not be mounted over.
+//! Mount points: created where they are missing, refused on /proc.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -13,24 +13,10 @@ use super::Rootfs;
 use super::mount::{Mount, Source};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::is_directory;
+use crate::types::proc_mounts::refused_on_proc;
 
 /// The mode of a tmpfs that nobody gives one: shmem_init_fs_context() of the kernel.
 const MODE_OF_TMPFS: Mode = Mode::from_bits_truncate(0o1777);
-
-/// What may be mounted over inside /proc, as runc: anything else could fake what the kernel says of
-/// processes and security labels (CVE-2019-16884).
-const OVER_PROC: &[&CStr] = &[
-    c"/proc/cpuinfo",
-    c"/proc/diskstats",
-    c"/proc/meminfo",
-    c"/proc/stat",
-    c"/proc/swaps",
-    c"/proc/uptime",
-    c"/proc/loadavg",
-    c"/proc/slabinfo",
-    c"/proc/sys/kernel/ns_last_pid",
-    c"/proc/sys/crypto/fips_enabled",
-];
 
 impl Mount {
     /// The place to mount on, made if it is missing. What is mounted there is known to be a directory or not.
@@ -94,12 +80,4 @@ pub(super) fn guard_proc(path: &CStr, tree: &OwnedFd, target: &OwnedFd, what: &d
         Some(why) => Err(Error::new(format!("mount {what}: {why}"))),
         None => Ok(()),
     }
-}
-
-/// Why nothing may be mounted there, if so; `is_procfs` is asked of what goes on /proc itself.
-pub fn refused_on_proc(path: &CStr, inside: bool, is_procfs: impl FnOnce() -> bool) -> Option<&'static str> {
-    if path == c"/proc" && !is_procfs() {
-        return Some("only a procfs may be mounted on /proc");
-    }
-    (inside && !OVER_PROC.contains(&path)).then_some("inside of /proc only a few files may be mounted over")
 }

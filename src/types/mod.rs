@@ -1,8 +1,13 @@
 //! Value types that the reader of config.json and the steps share: one file a subject, none of which does anything to the
 //! host.
 
+pub mod default_devices;
 pub mod device_rules;
+pub mod hooks;
 pub mod ids;
 pub mod mount_options;
+pub mod net_devices;
+pub mod proc_mounts;
+pub mod propagation;
 pub mod scheduling;
 pub mod seccomp;
