@@ -103,7 +103,7 @@ fn status<'a>(output: &'a str, name: &str) -> &'a str {
 }
 
 fn mask(names: &Value) -> u64 {
-    let known = ferrun::bundle::process::capabilities();
+    let known = ferrun::types::capabilities::all();
     let number = |name: &Value| known.iter().position(|known| *known == name.as_str().unwrap()).unwrap();
     names.as_array().into_iter().flatten().fold(0, |mask, name| mask | 1 << number(name))
 }

@@ -6,10 +6,11 @@ use super::linux::Linux;
 use super::names::{nearest, question};
 use super::path::{clean, names_a_cgroup};
 use super::problems::{MOST, Problems, wrong};
-use super::process::{CapabilitySet, Process, capabilities};
+use super::process::{CapabilitySet, Process};
 use super::scheduling;
 use crate::error::Error;
 use crate::pointer::Pointer;
+use crate::types::capabilities;
 use crate::types::seccomp::profile::{Profile, Rule};
 
 /// Finds every value that cannot be honoured, and what is odd.
@@ -92,7 +93,7 @@ fn warn_unknown(pattern: &'static str, set: &CapabilitySet, found: &mut Problems
     for (index, name) in set.unknown.iter().take(MOST + 1) {
         let message = format!("{name} is no capability known here; it is left out");
         let warning = wrong(Pointer::at(pattern, *index), message);
-        let known = capabilities();
+        let known = capabilities::all();
         let near = nearest(name, known.iter().map(String::as_str)).map(question);
         found.warning(near.into_iter().fold(warning, Error::hint));
     }

@@ -15,7 +15,6 @@ pub mod linux;
 pub mod mount;
 pub mod names;
 mod namespaces;
-pub mod numbers;
 pub mod path;
 pub mod position;
 pub mod problems;

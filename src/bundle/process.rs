@@ -7,6 +7,8 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::scheduling::{ExecCpuAffinity, IoPriority, Scheduler};
 use super::text::{Text, name, object, object_or_default, objects, or_default};
+use crate::types::capabilities::named;
+use crate::types::rlimits::RlimitKind;
 
 /// What runs in the container, and as whom.
 #[derive(Deserialize, Debug, Default)]
@@ -95,44 +97,6 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
-/// The limits that Linux has.
-#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // getrlimit(2)'s own names
-pub enum RlimitKind {
-    #[serde(rename = "RLIMIT_AS")]
-    As,
-    #[serde(rename = "RLIMIT_CORE")]
-    Core,
-    #[serde(rename = "RLIMIT_CPU")]
-    Cpu,
-    #[serde(rename = "RLIMIT_DATA")]
-    Data,
-    #[serde(rename = "RLIMIT_FSIZE")]
-    Fsize,
-    #[serde(rename = "RLIMIT_LOCKS")]
-    Locks,
-    #[serde(rename = "RLIMIT_MEMLOCK")]
-    Memlock,
-    #[serde(rename = "RLIMIT_MSGQUEUE")]
-    Msgqueue,
-    #[serde(rename = "RLIMIT_NICE")]
-    Nice,
-    #[serde(rename = "RLIMIT_NOFILE")]
-    Nofile,
-    #[serde(rename = "RLIMIT_NPROC")]
-    Nproc,
-    #[serde(rename = "RLIMIT_RSS")]
-    Rss,
-    #[serde(rename = "RLIMIT_RTPRIO")]
-    Rtprio,
-    #[serde(rename = "RLIMIT_RTTIME")]
-    Rttime,
-    #[serde(rename = "RLIMIT_SIGPENDING")]
-    Sigpending,
-    #[serde(rename = "RLIMIT_STACK")]
-    Stack,
-}
-
 /// The five capability sets.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
@@ -155,19 +119,6 @@ pub struct CapabilitySet {
     pub unknown: Vec<(usize, String)>,
 }
 
-/// The names that are known, in the kernel's order.
-pub fn capabilities() -> Vec<String> {
-    let mut known: Vec<_> = caps::all().into_iter().collect();
-    known.sort_by_key(caps::Capability::index);
-    known.iter().map(ToString::to_string).collect()
-}
-
-/// The capability of this name, in letters of any case.
-fn known(name: &str) -> Option<caps::Capability> {
-    let shouted = name.bytes().any(|byte| byte.is_ascii_lowercase()).then(|| name.to_ascii_uppercase());
-    shouted.as_deref().unwrap_or(name).parse().ok()
-}
-
 impl<'de> Deserialize<'de> for CapabilitySet {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<CapabilitySet, D::Error> {
         struct Names;
@@ -183,7 +134,7 @@ impl<'de> Deserialize<'de> for CapabilitySet {
                 let mut set = CapabilitySet::default();
                 let mut index = 0;
                 while let Some(name) = list.next_element::<std::borrow::Cow<str>>()? {
-                    match known(&name) {
+                    match named(&name) {
                         Some(known) => set.mask |= known.bitmask(),
                         None => set.unknown.push((index, name.into_owned())),
                     }

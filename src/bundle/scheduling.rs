@@ -2,12 +2,13 @@
 //! `linux.personality`.
 
 use serde::Deserialize;
+use serde::de::Deserializer;
 
-use super::numbers::Numbers;
 use super::problems::Problems;
 use super::problems::wrong;
-use super::text::{name, names, or_default};
+use super::text::{name, names, or_default, parsed};
 use crate::pointer::Pointer;
+use crate::types::cpu_list::CpuList;
 use crate::types::scheduling::{Domain, Flag, IoClass, MemoryFlag, MemoryMode, Policy};
 
 /// How the process shares the CPUs.
@@ -52,10 +53,10 @@ pub struct IoPriority {
 #[serde(default)]
 pub struct ExecCpuAffinity {
     /// Before it enters the container's cgroup.
-    pub initial: Numbers,
+    pub initial: CpuList,
     /// From then on.
     #[serde(rename = "final")]
-    pub last: Numbers,
+    pub last: CpuList,
 }
 
 /// The memory nodes of the process.
@@ -66,7 +67,7 @@ pub struct MemoryPolicy {
     pub mode: MemoryMode,
     /// The nodes, which some modes need and others exclude.
     #[serde(default)]
-    pub nodes: Numbers,
+    pub nodes: CpuList,
     /// In any order.
     #[serde(default, deserialize_with = "names")]
     pub flags: Vec<MemoryFlag>,
@@ -81,6 +82,12 @@ pub struct Personality {
     /// The specification has none so far.
     #[serde(default, deserialize_with = "or_default")]
     pub flags: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for CpuList {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<CpuList, D::Error> {
+        parsed(from, CpuList::parse)
+    }
 }
 
 /// Checks `process.ioPriority`: ioprio_set(2).

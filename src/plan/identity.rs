@@ -5,12 +5,11 @@ use std::ffi::CString;
 use std::rc::Rc;
 
 use nix::sched::CloneFlags;
-use nix::sys::resource::Resource;
 use nix::unistd::Gid;
 
 use super::{Compiler, notify};
 use crate::bundle::path::clean;
-use crate::bundle::process::{Process, RlimitKind};
+use crate::bundle::process::Process;
 use crate::bundle::text::Text;
 use crate::pointer::Pointer;
 use crate::process::exec::{MakeWorkingDirectory, Program, Umask, WorkingDirectory};
@@ -21,6 +20,8 @@ use crate::process::stdio::Stdio;
 use crate::process::terminal::Terminal;
 use crate::sys::capability::Sets;
 use crate::sys::terminal::Size;
+use crate::types::capabilities::Names;
+use crate::types::rlimits::RlimitKind;
 
 /// Who has it may install a filter without no_new_privs.
 const SYS_ADMIN: u64 = 1 << 21;
@@ -62,7 +63,7 @@ impl Compiler<'_> {
         self.exec_labels(process);
         // From here on no file is opened: a limit of no descriptors is no obstacle.
         for (index, limit) in process.rlimits.iter().enumerate() {
-            let step = Rlimit { resource: resource(limit.kind), soft: limit.soft, hard: limit.hard };
+            let step = Rlimit { resource: limit.kind.resource(), soft: limit.soft, hard: limit.hard };
             let pointer = Pointer::at("/process/rlimits/#", index);
             if matches!(limit.kind, RlimitKind::Cpu | RlimitKind::Rttime | RlimitKind::Fsize) {
                 self.plan.deadly.resources.push((pointer, step));
@@ -128,7 +129,7 @@ impl Compiler<'_> {
         ];
         for (pattern, mask) in sets {
             if mask & !have != 0 {
-                let missing = crate::process::identity::names(mask & !have);
+                let missing = Names(mask & !have);
                 self.warn(Pointer::new(pattern), format!("ferrun does not have {missing} to give; left out"));
             }
         }
@@ -136,13 +137,13 @@ impl Compiler<'_> {
         // The kernel lets nothing become inheritable that is not in the bounding set: capset(2).
         let inheritable = wanted.inheritable.mask & have & wanted.bounding.mask;
         if wanted.inheritable.mask & have != inheritable {
-            let outside = crate::process::identity::names(wanted.inheritable.mask & have & !wanted.bounding.mask);
+            let outside = Names(wanted.inheritable.mask & have & !wanted.bounding.mask);
             let message = format!("{outside} is not in bounding; left out");
             self.warn(Pointer::new("/process/capabilities/inheritable"), message);
         }
         let effective = wanted.effective.mask & permitted;
         if wanted.effective.mask & have != effective {
-            let outside = crate::process::identity::names(wanted.effective.mask & have & !permitted);
+            let outside = Names(wanted.effective.mask & have & !permitted);
             self.warn(
                 Pointer::new("/process/capabilities/effective"),
                 format!("{outside} is not in permitted; left out"),
@@ -150,7 +151,7 @@ impl Compiler<'_> {
         }
         let ambient = wanted.ambient.mask & permitted & inheritable;
         if wanted.ambient.mask != ambient {
-            let outside = crate::process::identity::names(wanted.ambient.mask & !ambient);
+            let outside = Names(wanted.ambient.mask & !ambient);
             let message = format!("{outside} is not in both permitted and inheritable; left out");
             self.warn(Pointer::new("/process/capabilities/ambient"), message);
         }
@@ -199,25 +200,4 @@ fn last_of_each(env: &[Text]) -> Vec<CString> {
 fn home_of(env: &[Text]) -> Option<&[u8]> {
     let last = env.iter().rev().find_map(|entry| entry.bytes().strip_prefix(b"HOME="));
     last.filter(|home| !home.is_empty())
-}
-
-fn resource(kind: RlimitKind) -> Resource {
-    match kind {
-        RlimitKind::As => Resource::RLIMIT_AS,
-        RlimitKind::Core => Resource::RLIMIT_CORE,
-        RlimitKind::Cpu => Resource::RLIMIT_CPU,
-        RlimitKind::Data => Resource::RLIMIT_DATA,
-        RlimitKind::Fsize => Resource::RLIMIT_FSIZE,
-        RlimitKind::Locks => Resource::RLIMIT_LOCKS,
-        RlimitKind::Memlock => Resource::RLIMIT_MEMLOCK,
-        RlimitKind::Msgqueue => Resource::RLIMIT_MSGQUEUE,
-        RlimitKind::Nice => Resource::RLIMIT_NICE,
-        RlimitKind::Nofile => Resource::RLIMIT_NOFILE,
-        RlimitKind::Nproc => Resource::RLIMIT_NPROC,
-        RlimitKind::Rss => Resource::RLIMIT_RSS,
-        RlimitKind::Rtprio => Resource::RLIMIT_RTPRIO,
-        RlimitKind::Rttime => Resource::RLIMIT_RTTIME,
-        RlimitKind::Sigpending => Resource::RLIMIT_SIGPENDING,
-        RlimitKind::Stack => Resource::RLIMIT_STACK,
-    }
 }

@@ -8,6 +8,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::error::{Context, Result};
 use crate::sys::capability::{self, Sets};
+use crate::types::capabilities::{Names, name};
 
 /// Takes everything outside the mask out of the capability bounding set.
 #[derive(PartialEq)]
@@ -153,34 +154,6 @@ impl NoNewPrivileges {
 impl fmt::Display for NoNewPrivileges {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("no_new_privs")
-    }
-}
-
-/// A capability's name without its prefix; its number where it has none here.
-fn name(number: u32) -> String {
-    let known = caps::all().into_iter().find(|known| u32::from(known.index()) == number);
-    known.map_or_else(|| number.to_string(), |known| known.to_string().trim_start_matches("CAP_").to_owned())
-}
-
-/// A mask as names.
-struct Names(u64);
-
-/// A mask of capabilities as names.
-pub fn names(mask: u64) -> String {
-    Names(mask).to_string()
-}
-
-impl fmt::Display for Names {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let count = self.0.count_ones();
-        match count {
-            0 => f.write_str("none"),
-            1..=14 => {
-                let named: Vec<String> = (0..64).filter(|n| self.0 & (1 << n) != 0).map(name).collect();
-                f.write_str(&named.join(" "))
-            }
-            _ => write!(f, "{count} capabilities"),
-        }
     }
 }
 

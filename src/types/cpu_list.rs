@@ -1,18 +1,13 @@
-//! Lists of CPUs and memory nodes: `0-3,7`.
-
-use serde::Deserialize;
-use serde::de::Deserializer;
-
-use super::text::parsed;
+//! Lists of CPUs and memory nodes, as cpuset(7) writes them: `0-3,7`.
 
 /// No machine has that many: a mask up to any number that can be written would take all memory.
 const HIGHEST: u32 = 65_535;
 
-/// Numbers as ranges, both ends included, in the order of the text.
+/// CPUs, or memory nodes, as ranges, both ends included, in the order of the text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Numbers(pub Vec<(u32, u32)>);
+pub struct CpuList(pub Vec<(u32, u32)>);
 
-impl Numbers {
+impl CpuList {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -29,7 +24,11 @@ impl Numbers {
         mask
     }
 
-    fn parse(text: &str) -> Result<Numbers, String> {
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// A sentence, for a text that is none.
+    pub fn parse(text: &str) -> Result<CpuList, String> {
         let number = |digits: &str| {
             let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             let number = digits.parse().ok().filter(|number| all && *number <= HIGHEST);
@@ -43,15 +42,9 @@ impl Numbers {
             }
         };
         match text {
-            "" => Ok(Numbers::default()),
-            _ => text.split(',').map(range).collect::<Result<_, _>>().map(Numbers),
+            "" => Ok(CpuList::default()),
+            _ => text.split(',').map(range).collect::<Result<_, _>>().map(CpuList),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Numbers {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Numbers, D::Error> {
-        parsed(from, Numbers::parse)
     }
 }
 
@@ -61,13 +54,13 @@ mod tests {
 
     #[test]
     fn lists() {
-        assert_eq!(Numbers::parse("0-3,7").unwrap().mask(), [0x8f]);
-        assert_eq!(Numbers::parse("64,1,1").unwrap().mask(), [2, 1]);
-        assert!(Numbers::parse("").unwrap().mask().is_empty());
+        assert_eq!(CpuList::parse("0-3,7").unwrap().mask(), [0x8f]);
+        assert_eq!(CpuList::parse("64,1,1").unwrap().mask(), [2, 1]);
+        assert!(CpuList::parse("").unwrap().mask().is_empty());
         for wrong in
             [",", "1,", "a", "1-", "-1", "3-1", "1--2", " 1", "1 ", "+1", "0x1", "65536", "99999999999", "1-2-3"]
         {
-            assert!(Numbers::parse(wrong).is_err(), "{wrong}");
+            assert!(CpuList::parse(wrong).is_err(), "{wrong}");
         }
     }
 }
