@@ -7,7 +7,6 @@ use nix::sys::stat::SFlag;
 
 use super::Spec;
 use super::device::Device;
-use super::linux::NamespaceKind;
 use super::mount::Mount;
 use super::names::{nearest, question};
 use super::namespaces::check_ranges;
@@ -18,6 +17,7 @@ use crate::error::Error;
 use crate::pointer::Pointer;
 use crate::types::default_devices::NODES;
 use crate::types::mount_options::OPTIONS;
+use crate::types::namespaces::NamespaceKind;
 use crate::types::proc_mounts::refused_on_proc;
 
 /// The highest numbers of a device, which mknod(2) would cut off: `MINORBITS` of linux/kdev_t.h.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::fmt;
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -14,6 +13,7 @@ use super::resources::Resources;
 use super::scheduling::{MemoryPolicy, Personality};
 use super::text::{Object, Text, name, object, object_or_default, objects, or_default};
 use crate::types::ids::Mappings;
+use crate::types::namespaces::NamespaceKind;
 use crate::types::propagation::Propagation;
 use crate::types::seccomp::Profile;
 
@@ -91,28 +91,6 @@ impl Namespace {
     /// The file of the namespace that is joined; none: a new one is made.
     pub fn path(&self) -> Option<&CStr> {
         Some(&*self.path).filter(|path| !path.is_empty())
-    }
-}
-
-/// The kinds of namespaces(7).
-#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum NamespaceKind {
-    Pid,
-    Network,
-    Mount,
-    Ipc,
-    Uts,
-    User,
-    Cgroup,
-    Time,
-}
-
-/// As config.json spells it.
-impl fmt::Display for NamespaceKind {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&format!("{self:?}").to_lowercase())
     }
 }
 

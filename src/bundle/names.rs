@@ -113,8 +113,8 @@ pub fn question(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::linux::NamespaceKind;
     use crate::bundle::process::Process;
+    use crate::types::namespaces::NamespaceKind;
 
     #[test]
     fn readers_tell_their_names() {

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::Spec;
-use super::linux::NamespaceKind;
 use super::problems::Problems;
 use super::problems::wrong;
 use super::process::User;
 use crate::pointer::Pointer;
 use crate::types::ids::{MOST_RANGES, Mappings};
+use crate::types::namespaces::NamespaceKind;
 use crate::types::net_devices::{LONGEST_NAME, pointer};
 
 /// Longest name of a host or domain: `__NEW_UTS_LEN` of linux/utsname.h.

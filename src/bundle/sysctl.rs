@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::Spec;
-use super::linux::NamespaceKind;
 use super::namespaces::LONGEST_HOST;
 use super::problems::Problems;
 use super::problems::wrong;
 use crate::error::Error;
 use crate::pointer::of_name;
+use crate::types::namespaces::NamespaceKind;
 
 /// Parameters of the ipc namespace by name; those of message queues have a directory: ipc_namespaces(7).
 const IPC: &[&str] = &[

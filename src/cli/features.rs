@@ -9,12 +9,12 @@ use super::globals::Globals;
 use super::report::print_out;
 use super::version::{COMMIT, SPEC};
 use crate::bundle::hooks::Hooks;
-use crate::bundle::linux::NamespaceKind;
 use crate::bundle::names::{properties, variants};
 use crate::bundle::seccomp_names::{ACTIONS, FLAGS, OPERATORS, architectures};
 use crate::error::{Error, Result};
 use crate::types::capabilities;
 use crate::types::mount_options::OPTIONS;
+use crate::types::namespaces::NamespaceKind;
 use crate::types::scheduling::{MemoryFlag, MemoryMode};
 use crate::types::seccomp::Arch;
 
@@ -67,7 +67,7 @@ fn features() -> Value {
 
 fn linux() -> Value {
     json!({
-        "namespaces": sorted(variants::<NamespaceKind>().iter().map(ToString::to_string)),
+        "namespaces": sorted(NamespaceKind::ALL.iter().map(ToString::to_string)),
         "capabilities": capabilities::all(),
         "cgroup": { "v1": true, "v2": true, "systemd": SYSTEMD, "systemdUser": SYSTEMD_USER, "rdma": RDMA },
         "seccomp": {

@@ -16,7 +16,6 @@ use super::seccomp_agent;
 use super::state::{Init, Record, State};
 use super::state_format::FORMAT;
 use crate::bundle::Bundle;
-use crate::bundle::linux::NamespaceKind;
 use crate::cgroup::existing;
 use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::Result;
@@ -28,6 +27,7 @@ use crate::launch::{Container, GoesOn, Launch, Means, Process};
 use crate::plan::Plan;
 use crate::process::hook::Hook;
 use crate::types::hooks::Kind;
+use crate::types::namespaces::NamespaceKind;
 use crate::types::seccomp::profile::Listener;
 
 /// A container that was created.

@@ -15,6 +15,7 @@ use crate::process::child;
 use crate::process::join::{Enter, Opened};
 use crate::sys::child::{Child, InChild, Options};
 use crate::sys::namespace::NEWTIME;
+use crate::types::namespaces::NamespaceKind;
 
 const WHAT: &str = "make the container's first process";
 
@@ -105,11 +106,11 @@ impl WayBack {
     fn remember(step: &Clone) -> Result<WayBack> {
         let mut left = if step.between { CloneFlags::empty() } else { step.enter };
         left.set(NEWTIME, left.contains(NEWTIME) || step.new_time);
-        let own = [("pid", CloneFlags::CLONE_NEWPID), ("time", NEWTIME)];
-        let own = own.into_iter().filter(|(_, kind)| left.contains(*kind)).map(|(name, kind)| {
-            let path = format!("/proc/self/ns/{name}");
+        let own = [NamespaceKind::Pid, NamespaceKind::Time].into_iter().filter(|kind| left.contains(kind.flag()));
+        let own = own.map(|kind| {
+            let path = kind.file("self");
             let file = File::open(&path).what(|| format!("open {path}"))?;
-            Ok((OwnedFd::from(file), kind))
+            Ok((OwnedFd::from(file), kind.flag()))
         });
         own.collect::<Result<_>>().map(WayBack)
     }

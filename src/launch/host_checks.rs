@@ -28,18 +28,8 @@ use crate::sys::capability;
 use crate::sys::fd::CWD;
 use crate::sys::netlink::Route;
 use crate::types::mount_options::OPTIONS;
+use crate::types::namespaces::NamespaceKind;
 use crate::types::net_devices::pointer;
-
-/// Each kind of namespace that a kernel may have been built without, and its file below /proc/self/ns.
-const NAMESPACES: &[(CloneFlags, &str)] = &[
-    (CloneFlags::CLONE_NEWPID, "pid"),
-    (CloneFlags::CLONE_NEWNET, "net"),
-    (CloneFlags::CLONE_NEWIPC, "ipc"),
-    (CloneFlags::CLONE_NEWUTS, "uts"),
-    (CloneFlags::CLONE_NEWCGROUP, "cgroup"),
-    (CloneFlags::CLONE_NEWUSER, "user"),
-    (crate::sys::namespace::NEWTIME, "time"),
-];
 
 /// Asks the host about each step.
 pub fn check(plan: &Plan, found: &mut Problems) {
@@ -114,9 +104,9 @@ fn exists(path: &Path) -> Result<bool> {
 }
 
 fn namespaces(kinds: CloneFlags) -> Result<()> {
-    for (_, name) in NAMESPACES.iter().filter(|(kind, _)| kinds.contains(*kind)) {
-        if !exists(&Path::new("/proc/self/ns").join(name))? {
-            return Err(Error::new(format!("this kernel has no {name} namespaces")));
+    for kind in NamespaceKind::of(kinds) {
+        if !exists(Path::new(&kind.file("self")))? {
+            return Err(Error::new(format!("this kernel has no {} namespaces", kind.proc_name())));
         }
     }
     Ok(())

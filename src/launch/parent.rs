@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sched::CloneFlags;
 
 use super::channel::{self, Channel, FromInit};
 use super::fault::Fault;
@@ -23,6 +22,7 @@ use crate::process::hook::Hook;
 use crate::process::join::{Open, Opened};
 use crate::rootfs::source::OpenSources;
 use crate::sys::{self, seccomp};
+use crate::types::namespaces::NamespaceKind;
 
 /// The parent while it starts a container. The init has a copy of it.
 pub(super) struct Parent<'a> {
@@ -151,7 +151,7 @@ impl Parent<'_> {
 
     fn begin_rollback(&self) -> Result<()> {
         let opened = self.opened.borrow();
-        let Some(mounts) = Opened::find(&opened, CloneFlags::CLONE_NEWNS) else { return Ok(()) };
+        let Some(mounts) = Opened::find(&opened, NamespaceKind::Mount) else { return Ok(()) };
         Rollback::begin(mounts).map(|rollback| drop(self.rollback.set(rollback)))
     }
 

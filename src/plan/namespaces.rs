@@ -5,7 +5,7 @@ use nix::sched::CloneFlags;
 
 use super::Compiler;
 use super::step::Clone;
-use crate::bundle::linux::{NamespaceKind, Offset};
+use crate::bundle::linux::Offset;
 use crate::bundle::sysctl;
 use crate::cgroup::Manager;
 use crate::pointer::Pointer;
@@ -21,23 +21,10 @@ pub(super) const FROM: Pointer = Pointer::new("/linux/namespaces");
 /// The kinds that only the children of a process enter.
 const OF_CHILDREN: CloneFlags = CloneFlags::CLONE_NEWPID.union(NEWTIME);
 
-fn flag(kind: NamespaceKind) -> CloneFlags {
-    match kind {
-        NamespaceKind::Pid => CloneFlags::CLONE_NEWPID,
-        NamespaceKind::Network => CloneFlags::CLONE_NEWNET,
-        NamespaceKind::Mount => CloneFlags::CLONE_NEWNS,
-        NamespaceKind::Ipc => CloneFlags::CLONE_NEWIPC,
-        NamespaceKind::Uts => CloneFlags::CLONE_NEWUTS,
-        NamespaceKind::Cgroup => CloneFlags::CLONE_NEWCGROUP,
-        NamespaceKind::User => CloneFlags::CLONE_NEWUSER,
-        NamespaceKind::Time => NEWTIME,
-    }
-}
-
 impl Compiler<'_> {
     fn namespaces(&self, joined: bool) -> CloneFlags {
         let list = self.spec.linux.namespaces.iter().filter(|namespace| namespace.path().is_some() == joined);
-        list.map(|namespace| flag(namespace.kind)).collect()
+        list.map(|namespace| namespace.kind.flag()).collect()
     }
 
     /// The kinds of namespaces that are new.
@@ -82,7 +69,7 @@ impl Compiler<'_> {
                     .keys()
                     .find(|name| sysctl::namespace(&sysctl::file(name)) == Some(namespace.kind));
                 let setting = setting.map(|name| sysctl::pointer(name));
-                let step = Open { kind: flag(namespace.kind), path: path.to_owned(), index, setting };
+                let step = Open { kind: namespace.kind, path: path.to_owned(), index, setting };
                 self.parent(Some(Pointer::at("/linux/namespaces/#/path", index)), step);
             }
         }

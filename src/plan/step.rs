@@ -78,10 +78,10 @@ pub struct Clone {
 
 impl fmt::Display for Clone {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let names = crate::process::namespaces::names(self.flags);
+        let names = crate::types::namespaces::names(self.flags);
         f.write_str(if names.is_empty() { "a process" } else { &names })?;
         if !self.enter.is_empty() {
-            write!(f, " in joined {}", crate::process::namespaces::names(self.enter))?;
+            write!(f, " in joined {}", crate::types::namespaces::names(self.enter))?;
         }
         f.write_str(if self.between { " by an intermediate process" } else { "" })?;
         if self.cgroup.is_some() { f.write_str(" into the v2 cgroup") } else { Ok(()) }

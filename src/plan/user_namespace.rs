@@ -10,6 +10,7 @@ use crate::pointer::Pointer;
 use crate::process::user_namespace::{BecomeRoot, CheckMap, GiveStreams, Ids, WriteMap};
 use crate::rootfs::mount::Source;
 use crate::types::ids::Mappings;
+use crate::types::namespaces::NamespaceKind;
 
 /// What stands in the way of a container in a user namespace.
 pub(super) struct Mapped {
@@ -30,14 +31,14 @@ impl Mapped {
             _ => None,
         };
         let needs = match file_system {
-            Some(b"sysfs") => Some(("network", CloneFlags::CLONE_NEWNET)),
-            Some(b"proc") => Some(("pid", CloneFlags::CLONE_NEWPID)),
-            Some(b"mqueue") => Some(("ipc", CloneFlags::CLONE_NEWIPC)),
+            Some(b"sysfs") => Some(NamespaceKind::Network),
+            Some(b"proc") => Some(NamespaceKind::Pid),
+            Some(b"mqueue") => Some(NamespaceKind::Ipc),
             _ => None,
         };
         match (error.code(), needs) {
-            (Errno::EPERM, Some((name, kind))) if !self.own.contains(kind) => error.hint(format!(
-                "in a user namespace it can only be mounted with a new {name} namespace, which that owns; \
+            (Errno::EPERM, Some(kind)) if !self.own.contains(kind.flag()) => error.hint(format!(
+                "in a user namespace it can only be mounted with a new {kind} namespace, which that owns; \
                  bind the host's instead"
             )),
             (Errno::EPERM, Some(_)) => {

@@ -1,7 +1,7 @@
-//! Namespaces that the container joins: opened and looked at by the parent before anything is made,
-//! entered with setns(2).
+//! Namespaces that the container joins: opened and examined by the parent before anything is created, entered with
+//! setns(2).
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,17 +11,17 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, fstat, stat};
 
-use super::namespaces::names;
 use crate::error::{Context, Error, Result};
 use crate::pointer::Pointer;
 use crate::sys::fd::CWD;
 use crate::sys::namespace;
+use crate::types::namespaces::{NamespaceKind, names};
 
 /// Opens a namespace, which must be of the kind that the config says.
 #[derive(PartialEq)]
 pub struct Open {
     /// The kind.
-    pub kind: CloneFlags,
+    pub kind: NamespaceKind,
     /// Its file.
     pub path: CString,
     /// Where it stands in the list of namespaces.
@@ -32,7 +32,7 @@ pub struct Open {
 
 /// A namespace to enter.
 pub struct Opened {
-    kind: CloneFlags,
+    kind: NamespaceKind,
     path: CString,
     index: usize,
     file: OwnedFd,
@@ -46,9 +46,9 @@ impl Open {
         let path = &self.path;
         let file = openat(CWD, path.as_c_str(), flags, Mode::empty()).what(|| format!("open namespace {path:?}"))?;
         match namespace::kind(&file) {
-            Ok(kind) if kind == self.kind => {}
+            Ok(kind) if kind == self.kind.flag() => {}
             Ok(kind) => {
-                let (is, wanted) = (names(kind), names(self.kind));
+                let (is, wanted) = (names(kind), self.kind);
                 let article = if is.starts_with('i') { "an" } else { "a" };
                 return Err(Error::new(format!("{path:?} is {article} {is} namespace, not {wanted}")));
             }
@@ -63,15 +63,14 @@ impl Open {
 
     /// Refuses the namespace that ferrun itself is in where it cannot be entered or must not be changed.
     fn refuse_own(&self, file: &OwnedFd) -> Result<()> {
-        if self.kind == CloneFlags::CLONE_NEWNS {
+        if self.kind == NamespaceKind::Mount {
             return self.refuse_hosts_mounts(file);
         }
-        let is_user = self.kind == CloneFlags::CLONE_NEWUSER;
-        if !(is_user || self.setting.is_some()) || !is_same(file, own(self.kind))? {
+        let is_user = self.kind == NamespaceKind::User;
+        if !(is_user || self.setting.is_some()) || !is_same(file, &self.kind.file("self"))? {
             return Ok(());
         }
-        let error =
-            Error::new(format!("{:?} is the {} namespace that ferrun itself is in", self.path, names(self.kind)));
+        let error = Error::new(format!("{:?} is the {} namespace that ferrun itself is in", self.path, self.kind));
         Err(match &self.setting {
             // Nobody can enter the user namespace that he is in.
             _ if is_user => error.hint("without a user namespace in the list the container stays in it"),
@@ -84,7 +83,7 @@ impl Open {
 impl Open {
     /// The container's root covers that of the namespace: neither ferrun's own nor the host's may be that.
     fn refuse_hosts_mounts(&self, file: &OwnedFd) -> Result<()> {
-        let whose = match (is_same(file, c"/proc/self/ns/mnt")?, is_same(file, c"/proc/1/ns/mnt")) {
+        let whose = match (is_same(file, &self.kind.file("self"))?, is_same(file, &self.kind.file(1))) {
             (true, _) => "ferrun itself",
             (false, Ok(true)) => "the host's first process",
             // Who may not look at that can only tell his own.
@@ -95,17 +94,7 @@ impl Open {
     }
 }
 
-/// The file of a namespace of ferrun's own, of those kinds that are looked at.
-fn own(kind: CloneFlags) -> &'static CStr {
-    match kind {
-        CloneFlags::CLONE_NEWUSER => c"/proc/self/ns/user",
-        CloneFlags::CLONE_NEWNET => c"/proc/self/ns/net",
-        CloneFlags::CLONE_NEWIPC => c"/proc/self/ns/ipc",
-        _ => c"/proc/self/ns/uts",
-    }
-}
-
-fn is_same(file: &OwnedFd, path: &CStr) -> Result<bool> {
+fn is_same(file: &OwnedFd, path: &str) -> Result<bool> {
     let other = stat(path).what(|| format!("look at {path:?}"))?;
     let this = fstat(file).what(|| "look at a namespace that is joined")?;
     Ok((this.st_dev, this.st_ino) == (other.st_dev, other.st_ino))
@@ -113,7 +102,7 @@ fn is_same(file: &OwnedFd, path: &CStr) -> Result<bool> {
 
 impl fmt::Display for Open {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} namespace {}", names(self.kind), self.path.to_string_lossy())
+        write!(f, "{} namespace {}", self.kind, self.path.to_string_lossy())
     }
 }
 
@@ -126,11 +115,11 @@ impl AsFd for Opened {
 impl Opened {
     fn enter(&self) -> Result<()> {
         let entered =
-            setns(&self.file, self.kind).what(|| format!("join {} namespace {:?}", names(self.kind), self.path));
+            setns(&self.file, self.kind.flag()).what(|| format!("join {} namespace {:?}", self.kind, self.path));
         entered.map_err(|error| {
             let error = error.from_property(Pointer::at("/linux/namespaces/#/path", self.index));
             match (error.code(), self.kind) {
-                (Errno::EINVAL, CloneFlags::CLONE_NEWPID) => {
+                (Errno::EINVAL, NamespaceKind::Pid) => {
                     error.hint("a pid namespace can only be joined from itself or from one above it")
                 }
                 (Errno::EPERM, _) => error.hint("that needs CAP_SYS_ADMIN in the user namespace that owns it"),
@@ -140,7 +129,7 @@ impl Opened {
     }
 
     /// The namespace of a kind, if it is joined.
-    pub fn find(list: &[Opened], kind: CloneFlags) -> Option<&OwnedFd> {
+    pub fn find(list: &[Opened], kind: NamespaceKind) -> Option<&OwnedFd> {
         list.iter().find(|opened| opened.kind == kind).map(|opened| &opened.file)
     }
 }
@@ -153,9 +142,9 @@ pub struct Enter(pub CloneFlags);
 impl Enter {
     /// Runs the step.
     pub fn run(&self, list: &[Opened]) -> Result<()> {
-        let is_user = |opened: &&Opened| opened.kind == CloneFlags::CLONE_NEWUSER;
+        let is_user = |opened: &&Opened| opened.kind == NamespaceKind::User;
         let (user, others): (Vec<&Opened>, Vec<&Opened>) =
-            list.iter().filter(|opened| self.0.contains(opened.kind)).partition(is_user);
+            list.iter().filter(|opened| self.0.contains(opened.kind.flag())).partition(is_user);
         let has_user = !user.is_empty();
         others.into_iter().chain(user).try_for_each(Opened::enter)?;
         // New credentials make a process dumpable where the host says so (fs.suid_dumpable).

@@ -1,4 +1,4 @@
-//! Namespaces: leaving the caller's, and what makes a new one usable.
+//! The steps on new namespaces: unshare(2), the loopback interface, the names of host and domain.
 
 use std::ffi::CString;
 use std::fmt;
@@ -7,6 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::error::{Context, Result};
 use crate::sys;
+use crate::types::namespaces::names;
 
 /// Leaves the caller's namespaces of these kinds for new ones: unshare(2).
 #[derive(PartialEq)]
@@ -25,23 +26,7 @@ impl fmt::Display for Unshare {
     }
 }
 
-/// The namespaces of clone flags, in the words of the config.
-pub fn names(flags: CloneFlags) -> String {
-    let all = [
-        (CloneFlags::CLONE_NEWPID, "pid"),
-        (CloneFlags::CLONE_NEWNET, "network"),
-        (CloneFlags::CLONE_NEWIPC, "ipc"),
-        (CloneFlags::CLONE_NEWUTS, "uts"),
-        (CloneFlags::CLONE_NEWNS, "mount"),
-        (CloneFlags::CLONE_NEWCGROUP, "cgroup"),
-        (CloneFlags::CLONE_NEWUSER, "user"),
-        (sys::namespace::NEWTIME, "time"),
-    ];
-    let named: Vec<&str> = all.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| *name).collect();
-    named.join(" ")
-}
-
-/// Sets the loopback link up, which is down in a new network namespace.
+/// Sets the loopback interface up, which is down in a new network namespace.
 #[derive(PartialEq)]
 pub struct Loopback;
 

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use super::join::Opened;
 use crate::error::{Context, Error, Result};
 use crate::sys::netlink::{Address, Route};
+use crate::types::namespaces::NamespaceKind;
 use crate::types::net_devices::pointer;
 
 /// `IFA_F_*` of linux/if_addr.h: the address does not run out.
@@ -37,10 +38,10 @@ impl MoveLink {
     }
 
     fn move_into(&self, init: Pid, opened: &[Opened]) -> Result<()> {
-        match Opened::find(opened, CloneFlags::CLONE_NEWNET) {
+        match Opened::find(opened, NamespaceKind::Network) {
             Some(namespace) => self.move_to(namespace.as_fd()),
             None => {
-                let path = format!("/proc/{init}/ns/net");
+                let path = NamespaceKind::Network.file(init);
                 self.move_to(File::open(&path).what(|| format!("open {path}"))?.as_fd())
             }
         }

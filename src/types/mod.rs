@@ -8,6 +8,7 @@ pub mod device_rules;
 pub mod hooks;
 pub mod ids;
 pub mod mount_options;
+pub mod namespaces;
 pub mod net_devices;
 pub mod proc_mounts;
 pub mod propagation;
