@@ -7,7 +7,7 @@
 //!           bundle/                   plan/              launch/            container/
 //! ```
 //!
-//! The rooms, from the top down; calls go downward, never up:
+//! The modules, from the top down; calls go downward, never up:
 //!
 //! - [`cli`]: one file a command: flags in, call, print, exit status.
 //! - [`container`]: id, state directory, lifecycle.
@@ -19,7 +19,7 @@
 //! - [`cgroup`]: the steps on cgroups; killing and removing them.
 //! - [`seccomp`]: profiles → BPF.
 //! - [`types`]: the value types that `bundle` and the steps share, and their tables of names.
-//! - [`sys`]: the only room with `unsafe`.
+//! - [`sys`]: the only module with `unsafe`.
 //!
 //! [`error`], [`escape`] and [`pointer`] are used by all.
 

@@ -1,4 +1,4 @@
-//! What types cannot say: ranges, duplicates, and properties that need or exclude each other.
+//! Checks of the spec beyond its types: ranges, duplicates, and properties that need or exclude each other.
 
 use super::Spec;
 use super::hooks;

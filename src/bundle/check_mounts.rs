@@ -1,4 +1,4 @@
-//! What types cannot say of `mounts` and `linux.devices`.
+//! Checks of `mounts` and `linux.devices` beyond their types.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;

@@ -1,4 +1,4 @@
-//! config.json → [`Spec`]: reading and validation. Nothing above this room sees a raw string that
+//! Reading and validation: config.json → [`Spec`]. Nothing above this module sees a raw string that
 //! stands for a number, a flag or an enum.
 
 mod check;

@@ -1,4 +1,4 @@
-//! The names that config.json may have, told by its readers themselves; and which of them was perhaps meant.
+//! Names that config.json may have, as its readers list them, and suggestions for unknown ones.
 
 use std::cell::Cell;
 

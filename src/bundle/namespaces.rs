@@ -1,4 +1,4 @@
-//! Whether the namespaces, and what belongs to them, make sense together.
+//! Checks of the namespaces and of what belongs to them.
 
 use std::collections::BTreeSet;
 

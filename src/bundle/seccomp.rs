@@ -1,4 +1,4 @@
-//! `linux.seccomp`: the profile of the system calls.
+//! Reader of `linux.seccomp`: the profile of the system calls.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! `linux.sysctl`: which kernel parameters a container may have of its own.
+//! Kernel parameters that a container may have of its own: `linux.sysctl`.
 
 use std::collections::BTreeSet;
 

@@ -17,7 +17,7 @@ struct Old {
 /// again while it is in use), then does what is last.
 ///
 /// # Errors
-/// The first that is refused. Those before it have their old values again; what cannot have is told.
+/// The first that is refused. Those before it have their old values again; those that cannot be restored are reported.
 pub fn all_or_none(limits: &[Limit], last: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut done = Vec::new();
     let (sets, others): (Vec<&Limit>, Vec<&Limit>) =

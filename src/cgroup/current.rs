@@ -1,5 +1,5 @@
-//! The cgroup that a process is in now, read from /proc/PID/cgroup. A container's init may have moved itself: systemd and a
-//! nested engine do, since on v2 a cgroup with processes can have no controllers for its children.
+//! The cgroup that a process is in now, read from /proc/PID/cgroup. A container's init may have moved itself:
+//! systemd and a nested engine do, since on v2 a cgroup with processes can have no controllers for its children.
 
 use nix::unistd::Pid;
 
@@ -80,7 +80,7 @@ fn outside(path: &str) -> Error {
     Error::new(format!("cgroup {path} is outside of this cgroup namespace"))
 }
 
-/// A path as the kernel tells it is relative to the root of the reader's cgroup namespace: `/../a` is
+/// A path as the kernel reports it is relative to the root of the reader's cgroup namespace: `/../a` is
 /// outside of that, and not below any mount of it.
 fn on_host(hierarchy: &Hierarchy, path: &str) -> Result<String> {
     if is_outside(path) {

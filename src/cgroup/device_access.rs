@@ -7,14 +7,14 @@ use std::fmt;
 
 use crate::types::device_rules::{Access, Kind, Pattern, Rule};
 
-/// How many patterns may be told apart. The kernel walks v1's exceptions one by one at each open, and
+/// The most patterns that are distinguished. The kernel walks v1's exceptions one by one at each open, and
 /// a jump in a v2 filter reaches 32767 instructions; no real list has a hundredth of this.
 const MAX_PATTERNS: usize = 4096;
 
 /// A rule that cannot be kept to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Where it stands in the list.
+    /// Its index in the list.
     pub index: usize,
     /// The rule.
     pub rule: Rule,

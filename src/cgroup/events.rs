@@ -22,7 +22,7 @@ impl Events {
         openat(CWD, path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map(Events)
     }
 
-    /// What stands behind a key now; 0 if the kernel does not have it. ENODEV: the cgroup is gone.
+    /// The value of a key now; 0 if the kernel does not have it. ENODEV: the cgroup is gone.
     pub fn value(&self, key: &str) -> nix::Result<u64> {
         let mut text = [0; 1024];
         let length = pread(&self.0, &mut text, 0)?;

@@ -41,7 +41,7 @@ pub fn thaw(directories: &[Directory]) -> Result<()> {
 /// before still is afterwards.
 ///
 /// # Errors
-/// Processes that cannot be frozen; those of what is done. Then, too, all are thawed.
+/// Processes that cannot be frozen; those of what is done. Then all are thawed as well.
 pub fn while_frozen(directories: &[Directory], act: impl FnOnce() -> Result<()>) -> Result<()> {
     let freezes = Controllers::of(directories)?.directory("freezer").is_some();
     if !freezes || is_frozen(directories)? {

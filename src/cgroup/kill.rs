@@ -61,7 +61,7 @@ fn open(pids: &[i32]) -> Result<Vec<(i32, OwnedFd)>> {
     pids.iter().filter_map(open).collect()
 }
 
-/// How often new processes are looked for before a container that makes them faster has won.
+/// How often new processes are looked for before a container that creates them faster has won.
 const ROUNDS: usize = 1000;
 
 /// How long a process may take to die.
@@ -185,7 +185,7 @@ fn take_out(directory: &Directory) {
     }
 }
 
-/// Removes the container's directories with all that the container made below them; with `kill` what is
+/// Removes the container's directories with all that the container created below them; with `kill` what is
 /// still inside is killed first. One that cannot be removed does not keep the others.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ pub mod systemd;
 mod tree;
 pub mod write;
 
-/// Who makes the container's cgroups.
+/// The manager that creates the container's cgroups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Manager {
     /// Ferrun itself, in the cgroup file system.

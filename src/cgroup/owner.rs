@@ -1,5 +1,5 @@
-//! Delegation of a v2 cgroup to the container's user, who may then create cgroups below it: cgroup-v2.rst, "Delegation";
-//! config-linux.md of the OCI runtime spec, "Cgroup ownership".
+//! Delegation of a v2 cgroup to the container's user, who may then create cgroups below it: cgroup-v2.rst,
+//! "Delegation"; config-linux.md of the OCI runtime spec, "Cgroup ownership".
 
 use std::fmt;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! Limits on caches and memory bandwidth: the resctrl file system (Documentation/filesystems/resctrl.rst), a directory for
-//! each class of service and below it one for each monitoring group.
+//! Limits on caches and memory bandwidth: the resctrl file system (Documentation/filesystems/resctrl.rst), a
+//! directory for each class of service and below it one for each monitoring group.
 
 use std::fmt;
 use std::path::Path;
@@ -74,7 +74,7 @@ impl Class {
         })
     }
 
-    /// Makes the class. False: it was there.
+    /// Creates the class. False: it existed.
     fn make(&self) -> Result<bool> {
         let asks = !self.own.is_empty() || !self.more.is_empty();
         if self.named && !asks {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::pointer::Pointer;
 
-/// Where `linux.resources.unified` stands, whose keys are the names of files.
+/// The location of `linux.resources.unified`, whose keys are the names of files.
 pub const UNIFIED: Pointer = Pointer::new("/linux/resources/unified");
 
 /// What is written for a property. The hierarchy is v1's that has the controller, or v2's.

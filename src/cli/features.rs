@@ -1,5 +1,5 @@
-//! `ferrun features`: what ferrun can do, for engines: features.md of the OCI runtime spec. Every list is
-//! told by what reads config.json, and what a list cannot say is a constant beside what does it.
+//! `ferrun features`: what ferrun can do, for engines: features.md of the OCI runtime spec. Every list comes from the
+//! reader of config.json; anything that a list cannot express is a constant beside the code that does it.
 
 use clap::Args;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The hooks that belong to no step: those of a running container, and of one that is gone. Both are kept
+//! Hooks that belong to no step: those of a running container, and of one that is deleted. Both are kept
 //! in its state, since what config.json says by then does not count.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Whoever answers the calls that a filter asks about: config-linux.md of the spec, "Seccomp".
+//! The connection to the seccomp agent: config-linux.md of the spec, "Seccomp".
 
 use std::io::Write;
 use std::os::fd::OwnedFd;

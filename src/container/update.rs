@@ -1,4 +1,4 @@
-//! `update`: other limits for a container that is there.
+//! `update`: new limits for an existing container.
 
 use nix::errno::Errno;
 

@@ -1,7 +1,7 @@
-//! Other device rules for a container that is there.
+//! New device rules for an existing container.
 //!
-//! Engines that change one limit give all resources of the container again, its device rules too. Those
-//! that it has already are left alone: someone else may have added to them, as those do who hand out GPUs.
+//! Engines that change one limit give all resources of the container again, its device rules as well. Those
+//! that it has already are left alone: someone else may have added to them, as tools that add GPUs do.
 
 use std::rc::Rc;
 

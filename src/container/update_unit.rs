@@ -1,5 +1,5 @@
-//! `update` of a container whose cgroups systemd makes: its unit is told, too, since it would set the old limits
-//! again when it is reloaded.
+//! `update` of a container whose cgroups systemd creates: its unit's properties are set as well, since systemd
+//! would set the old limits again when it is reloaded.
 
 use super::update::current;
 use crate::bundle::resources::{Cpu, Resources};

@@ -1,4 +1,4 @@
-//! Who the process is: user, groups, capabilities, and that it may never gain more.
+//! User, groups and capabilities of the process, and no_new_privs.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A user namespace: its mappings, and who the init is in it.
+//! The steps on a user namespace: its mappings, and the init's ids in it.
 
 use std::fmt;
 use std::os::fd::AsFd;

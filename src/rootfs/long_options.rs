@@ -1,5 +1,5 @@
-//! File systems with an option that is too long for fsconfig(2), as the layers of an overlay are soon, or that has
-//! a comma, as a layer's name may. mount(2) takes it, but attaches what it makes: here to a scratch directory over
+//! Mounts with an option that is too long for fsconfig(2), as the layers of an overlay are soon, or that has
+//! a comma, as a layer's name may. mount(2) takes it, but attaches the mount: here to a scratch directory over
 //! the container's root, where no mount goes to the host and nothing else is looked up meanwhile.
 
 use std::ffi::{CStr, CString};

@@ -1,4 +1,4 @@
-//! One entry of `mounts`: a detached mount is made, given its attributes, and attached.
+//! The step for an entry of `mounts`: it creates a detached mount, sets its attributes, and attaches it.
 
 use std::ffi::{CStr, CString};
 use std::fmt;

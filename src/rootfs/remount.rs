@@ -1,4 +1,4 @@
-//! The option `remount`: an earlier mount gets other options.
+//! The option `remount`: it changes the options of an earlier mount.
 
 use std::ffi::CString;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What the rules say of each number of one architecture.
+//! The rules for each number of one architecture.
 
 use super::LONGEST;
 use super::mux;

@@ -1,7 +1,7 @@
-//! How a rule comes into the tree of its call: what it covers is pruned, then its nodes are merged.
+//! Merging a rule into the tree of its call: what it covers is pruned, then its nodes are added.
 //!
 //! This is libseccomp's way, down to where it goes wrong (`db_rule_add` of its `src/db.c`, 2.6.1; 2.5
-//! differs in one place, see [`Tree::unite`]). In a level nodes of later arguments stand first, of one
+//! differs in one place, see [`Tree::unite`]). In a level nodes of later arguments come first, of one
 //! argument the high word before the low, equalities before "less" before "greater", then the larger value
 //! (of "less" the smaller). A node whose test is already there is not added again: what follows it is added
 //! below.

@@ -1,4 +1,4 @@
-//! The calls that 32-bit x86 has twice: as calls of their own since Linux 4.3, and as one of many
+//! Calls that 32-bit x86 has twice: as calls of their own since Linux 4.3, and as one of many
 //! functions of socketcall(2) or ipc(2). A rule on one of them is a rule on both, as in libseccomp.
 
 use crate::types::seccomp::arch::Arch;

@@ -1,4 +1,4 @@
-//! What a new rule covers is removed from the tree of its call, before the rule comes in.
+//! Pruning: what a new rule covers is removed from the tree of its call, before the rule is merged.
 //!
 //! The rule is compared with the tree, level by level. There are few pairs of levels, but the ways to them
 //! double with each condition: what was found for a pair is kept while nothing is removed.

@@ -1,4 +1,4 @@
-//! Every number of an architecture, in ranges of the same outcome.
+//! Ranges: every number of an architecture, in ranges of the same outcome.
 
 use super::calls::{Calls, Entry};
 use super::graph::{Graph, Target};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What kind of device node a rule is about.
+/// Kinds of device nodes in rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Both: `a`.
@@ -13,12 +13,12 @@ pub enum Kind {
     Block,
 }
 
-/// What may be done with a device. The bits are those of `BPF_DEVCG_ACC_*`.
+/// Kinds of access to a device. The bits are those of `BPF_DEVCG_ACC_*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Access(u8);
 
 impl Access {
-    /// Make a node of it: mknod(2).
+    /// Create a node of it: mknod(2).
     pub const M: Access = Access(1);
     /// Open it for reading.
     pub const R: Access = Access(2);
@@ -46,22 +46,22 @@ impl Access {
         self.0
     }
 
-    /// No access at all?
+    /// Whether it is no access at all.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// What is in either.
+    /// The access in either.
     pub const fn with(self, other: Access) -> Access {
         Access(self.0 | other.0)
     }
 
-    /// What is in both.
+    /// The access in both.
     pub const fn common(self, other: Access) -> Access {
         Access(self.0 & other.0)
     }
 
-    /// What is in this one alone.
+    /// The access in this one alone.
     pub const fn without(self, other: Access) -> Access {
         Access(self.0 & !other.0)
     }
@@ -74,7 +74,7 @@ impl fmt::Display for Access {
     }
 }
 
-/// One rule of `linux.resources.devices`; no number stands for any number.
+/// One rule of `linux.resources.devices`; `None` as a number means any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Allow or deny.
@@ -89,7 +89,7 @@ pub struct Rule {
     pub access: Access,
 }
 
-/// `Kind::Char` or `Kind::Block`, major, minor. In order, each stands behind all that contain it.
+/// `Kind::Char` or `Kind::Block`, major, minor. In order, each comes after all that contain it.
 pub type Pattern = (Kind, Option<u32>, Option<u32>);
 
 impl Rule {
@@ -111,7 +111,7 @@ impl Rule {
         Some(Rule::allow(kind, number(major)?, number(minor)?, Access::parse(words.next()?)?))
     }
 
-    /// Does it decide everything, so that earlier rules no longer count?
+    /// Whether it decides everything, so that earlier rules no longer count.
     pub fn is_everything(&self) -> bool {
         (self.kind, self.major, self.minor, self.access) == (Kind::All, None, None, Access::all())
     }
@@ -124,13 +124,13 @@ impl Rule {
         }
     }
 
-    /// What it is about.
+    /// The patterns that it is about.
     pub fn patterns(&self) -> impl Iterator<Item = Pattern> + use<> {
         let (major, minor) = (self.major, self.minor);
         self.kinds().iter().map(move |kind| (*kind, major, minor))
     }
 
-    /// Is it about all devices of the pattern?
+    /// Whether it is about all devices of the pattern.
     #[cfg(test)]
     pub fn covers(&self, &(kind, major, minor): &Pattern) -> bool {
         let number = |own: Option<u32>, other| own.is_none() || own == other;
@@ -163,7 +163,7 @@ impl fmt::Display for Number {
     }
 }
 
-/// What a container may always use, whatever its config says; runc appends the same to the config's
+/// Devices that a container may always use, whatever its config says; runc appends the same to the config's
 /// rules. The nodes are null, zero, full, random, urandom, tty, ptmx, the pseudo-terminals and tun.
 pub const DEFAULT: &[Rule] = &[
     Rule::allow(Kind::Char, None, None, Access::M),

@@ -1,5 +1,5 @@
-//! Value types that the reader of config.json and the steps share: one file a subject, none of which does anything to the
-//! host.
+//! Value types that the reader of config.json and the steps share: one file a subject, none of which does anything
+//! to the host.
 
 pub mod capabilities;
 pub mod cpu_list;

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 
 use crate::sys::mount::attr;
 
-/// What an option of `mounts[].options` does.
+/// Effects of options in `mounts[].options`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Accepted without effect: what it asks for is so anyway, or is a hint to mount(8) alone.
@@ -142,7 +142,7 @@ impl Attributes {
 pub struct Data {
     /// The name.
     pub key: CString,
-    /// What stands behind the `=`, if there is one.
+    /// The value after the `=`, if there is one.
     pub value: Option<CString>,
     /// Which of the config's options it is; none: it is ferrun's own.
     pub at: Option<usize>,
@@ -161,7 +161,7 @@ pub struct Options {
     pub superblock: Vec<&'static CStr>,
     /// Propagation changes in order: `MS_*`, and whether for the mounts below too.
     pub propagation: Vec<(u64, bool)>,
-    /// What only the file system understands.
+    /// Options for the file system itself.
     pub data: Vec<Data>,
     /// An earlier mount is changed.
     pub remount: bool,
@@ -202,7 +202,7 @@ impl Options {
         Ok(())
     }
 
-    /// What only the file system understands; as for mount(2), a comma begins the next.
+    /// Adds data for the file system; as for mount(2), a comma begins the next.
     fn add_data(&mut self, option: &str) -> Result<(), String> {
         let nul = |_| format!("mount option {option:?} has a NUL byte");
         for part in split(option).filter(|part| !part.is_empty()) {

@@ -2,8 +2,8 @@
 
 use std::ffi::CStr;
 
-/// The files of /proc that may be mounted over, as with runc: a mount on any other could fake what the kernel reports of
-/// processes and security labels (CVE-2019-16884).
+/// The files of /proc that may be mounted over, as with runc: a mount on any other could fake what the kernel
+/// reports of processes and security labels (CVE-2019-16884).
 const OVER_PROC: &[&CStr] = &[
     c"/proc/cpuinfo",
     c"/proc/diskstats",

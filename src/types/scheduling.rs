@@ -1,5 +1,5 @@
-//! Scheduling values, by the names of config.json and the numbers of the kernel: policies and flags of sched(7), classes of
-//! ioprio_set(2), modes and flags of set_mempolicy(2), domains of personality(2).
+//! Scheduling values, by the names of config.json and the numbers of the kernel: policies and flags of sched(7),
+//! classes of ioprio_set(2), modes and flags of set_mempolicy(2), domains of personality(2).
 
 use serde::Deserialize;
 

@@ -73,7 +73,7 @@ pub struct Occupancy {
     pub llc_occupancy: u64,
 }
 
-/// Reads them for a container's init, which is in a class and maybe in a group: the kernel tells in which
+/// Reads them for a container's init, which is in a class and maybe in a group: the kernel reports which
 /// (/proc/PID/cpu_resctrl_groups, Linux 5.7).
 pub fn read(init: Pid) -> Result<Rdt> {
     // Where the hardware has none, this is all that it costs.

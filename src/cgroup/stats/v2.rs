@@ -35,7 +35,7 @@ fn cpu(files: Files) -> Result<(CpuUsage, Throttling)> {
     Ok((CpuUsage { total, kernel, user, ..CpuUsage::default() }, throttling))
 }
 
-/// Swap is told as v1 does, with memory; the most of both together is not known.
+/// Swap is reported as on v1, together with memory; the maximum of both together is not known.
 fn memory(files: Files) -> Result<Memory> {
     let psi = pressure(files, "memory.pressure")?;
     let Some(raw) = files.pairs("memory.stat")? else { return Ok(Memory { psi, ..Memory::default() }) };

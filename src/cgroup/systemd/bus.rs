@@ -83,7 +83,7 @@ impl Bus {
         Ok(bus)
     }
 
-    /// "Authentication Protocol": the kernel tells the other end who we are.
+    /// "Authentication Protocol": the kernel reports our credentials to the other end.
     fn authenticate(&mut self) -> Result<()> {
         let user = nix::unistd::geteuid().to_string();
         let user: String = user.bytes().map(|digit| format!("{digit:02x}")).collect();
@@ -102,7 +102,7 @@ impl Bus {
         Err(Error::new("the bus to systemd does not let ferrun in").detail(line))
     }
 
-    /// Asks to be told of the ends of jobs. Systemd itself tells them unasked.
+    /// Subscribes to the ends of jobs. Systemd itself sends them unasked.
     pub fn watch_jobs(&mut self) {
         if !self.direct {
             self.say("org.freedesktop.DBus", "AddMatch", &[Value::text(WATCH_JOBS)]);

@@ -14,7 +14,7 @@ pub enum Arch {
     Riscv64,
 }
 
-/// The bit that tells x32's calls from x86_64's (`__X32_SYSCALL_BIT`).
+/// The bit that distinguishes x32's calls from x86_64's (`__X32_SYSCALL_BIT`).
 pub const X32_BIT: u32 = 0x4000_0000;
 
 impl Arch {
@@ -44,7 +44,7 @@ impl Arch {
         }
     }
 
-    /// What the kernel calls it (`AUDIT_ARCH_*` of linux/audit.h).
+    /// The kernel's number of it (`AUDIT_ARCH_*` of linux/audit.h).
     pub fn audit(self) -> u32 {
         match self {
             Arch::X86_64 | Arch::X32 => 0xc000_003e,

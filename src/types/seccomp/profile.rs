@@ -15,18 +15,18 @@ pub struct Profile {
     pub architectures: Vec<Arch>,
     /// How it is installed.
     pub flags: Flags,
-    /// The socket of whoever answers notifications.
+    /// The socket of the agent that answers notifications.
     pub listener: Option<Listener>,
     /// The rules, in the order of the config.
     pub rules: Vec<Rule>,
 }
 
-/// Whoever answers notifications.
+/// The agent that answers notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// The path of its socket.
     pub path: String,
-    /// What it is told besides the container's state.
+    /// What it receives besides the container's state.
     pub metadata: String,
 }
 
@@ -52,7 +52,7 @@ pub struct Rule {
     pub unknown: Vec<(usize, String)>,
     /// What happens.
     pub action: Action,
-    /// What the arguments must be, too.
+    /// The conditions on the arguments.
     pub conditions: Vec<Condition>,
 }
 
@@ -126,7 +126,7 @@ impl Action {
     pub const ERRNO: Action = Action(0x0005_0000);
     /// Someone else decides.
     pub const NOTIFY: Action = Action(0x7fc0_0000);
-    /// A tracer is told, with the low half.
+    /// A tracer is notified, with the low half.
     pub const TRACE: Action = Action(0x7ff0_0000);
     /// It is logged and happens.
     pub const LOG: Action = Action(0x7ffc_0000);
@@ -140,7 +140,7 @@ impl Action {
         Action(self.0 | data as u32)
     }
 
-    /// Whether the kernel makes the call without asking anyone.
+    /// Whether the kernel executes the call without asking anyone.
     pub fn allows(self) -> bool {
         matches!(self.kind(), Action::ALLOW | Action::LOG)
     }
