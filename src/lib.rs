@@ -12,7 +12,7 @@
 //! - [`cli`]: one file a command: flags in, call, print, exit status.
 //! - [`container`]: id, state directory, lifecycle.
 //! - [`launch`]: the clone, the channel between parent and init, the runner of the steps.
-//! - [`plan`]: Spec → Plan, one file a subject; `plan/step.rs` has the vocabulary.
+//! - [`plan`]: Spec → Plan, one file a subject; `plan/parent_lane.rs` and `plan/init_lane.rs` list the steps.
 //! - [`bundle`]: config.json → Spec, with the line of every property.
 //! - [`rootfs`]: the steps on the file tree, all by descriptor.
 //! - [`process`]: the steps on the process itself: namespaces, identity, limits, streams, program.
