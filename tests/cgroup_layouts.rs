@@ -635,6 +635,54 @@ fn a_cgroup_with_processes_below_is_refused() {
     bundle.assert_nothing_left("a refused run");
 }
 
+/// A ferrun command in a pid namespace of its own, with the host's cgroups.
+fn in_own_pid_namespace(bundle: &Bundle, args: &[&str]) -> Done {
+    let ferrun = bundle.command(args);
+    let mut inside = Command::new("unshare");
+    inside.args(["--pid", "--fork", "--mount-proc"]).arg(ferrun.get_program()).args(ferrun.get_args());
+    bounded(&mut inside)
+}
+
+fn without_pid_namespace() -> Bundle {
+    Bundle::new(&["sleep", "1000"]).with(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+    })
+}
+
+/// The kernel lists such processes as 0 on v2 and not at all on v1, where only pids.current counts them.
+#[test]
+fn a_cgroup_with_processes_outside_of_the_pid_namespace_is_refused() {
+    need_root!();
+    let bundle = without_pid_namespace();
+    for directory in make_cgroups(&format!("ferrun-{}", bundle.id)) {
+        if directory.join("cgroup.events").exists() || directory.join("pids.current").exists() {
+            let mut guest = Guest::of(&directory);
+            let dir = bundle.dir.to_str().unwrap();
+            let done = in_own_pid_namespace(&bundle, &["run", "--detach", "--bundle", dir, &bundle.id]);
+            in_own_pid_namespace(&bundle, &["delete", "--force", &bundle.id]).ok();
+            assert!(guest.0.try_wait().unwrap().is_none(), "a process of somebody else was killed");
+            done.refused("container's cgroup is not empty");
+        }
+        std::fs::remove_dir(&directory).unwrap();
+    }
+    bundle.assert_nothing_left("a refused run");
+}
+
+#[test]
+fn processes_outside_of_the_pid_namespace_are_reported() {
+    need_root!();
+    let bundle = without_pid_namespace();
+    bundle.run_detached().ok();
+    if bundle.cgroups().iter().all(|directory| !directory.join("cgroup.events").exists()) {
+        return skip("there is no v2 hierarchy");
+    }
+    in_own_pid_namespace(&bundle, &["kill", "--all", &bundle.id, "TERM"]).refused("outside of this pid namespace");
+    let list = in_own_pid_namespace(&bundle, &["ps", "--format", "json", &bundle.id]);
+    assert!(list.status == 0 && list.stderr.contains("outside of this pid namespace"), "{list:?}");
+    assert_eq!(bundle.status(), "running");
+}
+
 #[test]
 fn a_frozen_cgroup_is_refused() {
     need_root!();

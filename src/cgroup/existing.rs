@@ -4,7 +4,8 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::directory::Directory;
-use super::{freezer, kill};
+use super::freezer;
+use super::members::has_members;
 use crate::error::{Context, Error, Result};
 
 /// Records whether the directory exists already.
@@ -18,7 +19,7 @@ pub fn probe(directory: &mut Directory) -> Result<()> {
         Err(Errno::ENOENT | Errno::ENOTDIR) => false,
         Err(errno) => return Err(errno).what(|| format!("examine cgroup {}", directory.path)),
     };
-    if directory.existed && kill::has_members(std::slice::from_ref(directory))? {
+    if directory.existed && has_members(std::slice::from_ref(directory))? {
         return Err(Error::new(format!("container's cgroup is not empty: {}", directory.path)));
     }
     if directory.existed && freezer::stops_who_enters(&directory.path)? {

@@ -13,6 +13,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 use super::directory::Directory;
 use super::events::Events;
 use super::layout::MOUNT_POINT;
+use super::members::{has_members, members};
 use super::tree;
 use crate::error::{Context, Error, Result};
 use crate::sys::{file, pidfd};
@@ -31,14 +32,15 @@ pub fn signal_all(directories: &[Directory], signal: i32) -> Result<()> {
 fn signal_each(directories: &[Directory], signal: i32) -> Result<()> {
     let mut seen = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let fresh: Vec<i32> = members(directories)?.into_iter().filter(|pid| !seen.contains(pid)).collect();
+        let found = members(directories)?;
+        let fresh: Vec<i32> = found.pids.iter().copied().filter(|pid| !seen.contains(pid)).collect();
         let opened: Vec<(i32, OwnedFd)> = open(&fresh)?;
         if opened.is_empty() {
-            return Ok(());
+            return found.none_hidden();
         }
         // A pid may have passed on between the list and its descriptor; one that is listed still, with the
         // descriptor in hand, is the container's or dead.
-        let still = members(directories)?;
+        let still = members(directories)?.pids;
         for (pid, process) in opened.iter().filter(|(pid, _)| still.binary_search(pid).is_ok()) {
             match pidfd::send_signal(process, signal) {
                 Ok(()) | Err(Errno::ESRCH) => {}
@@ -83,11 +85,11 @@ pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
         wait_until_empty(directory)?;
     }
     for _ in 0..ROUNDS {
-        let pids = members(directories)?;
-        if pids.is_empty() {
-            return Ok(());
+        let found = members(directories)?;
+        if found.pids.is_empty() {
+            return found.none_hidden();
         }
-        let processes = open(&pids)?;
+        let processes = open(&found.pids)?;
         signal_all(directories, libc::SIGKILL)?;
         thaw(directories);
         for (_, process) in &processes {
@@ -95,11 +97,6 @@ pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
         }
     }
     Err(Error::new("the container's processes multiply faster than they can be killed"))
-}
-
-/// Whether there are processes in the cgroup or below.
-pub fn has_members(directories: &[Directory]) -> Result<bool> {
-    Ok(!members(directories)?.is_empty())
 }
 
 /// Waits up to 10 s for the exit of a process.
@@ -130,32 +127,6 @@ fn wait_until_empty(directory: &Directory) -> Result<()> {
     }
 }
 
-/// The processes in the cgroup and below. One hierarchy is enough where all agree; a process that a
-/// hierarchy lost is found in another.
-///
-/// # Errors
-/// One whose list cannot be read: whether it has processes is then not known.
-pub fn members(directories: &[Directory]) -> Result<Vec<i32>> {
-    let mut pids = Vec::new();
-    for directory in directories {
-        let mut failed = None;
-        let visited = tree::visit(&directory.path, &mut |at| match file::read_at(at, c"cgroup.procs") {
-            // 0 stands for a process of another pid namespace.
-            Ok(list) => {
-                let list = String::from_utf8_lossy(&list);
-                pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0));
-            }
-            // Gone, or a threaded cgroup, whose processes are listed above.
-            Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
-            Err(errno) => failed = Some(errno),
-        });
-        visited.and(failed.map_or(Ok(()), Err)).what(|| format!("read the processes in cgroup {}", directory.path))?;
-    }
-    pids.sort_unstable();
-    pids.dedup();
-    Ok(pids)
-}
-
 /// Thaws the v1 cgroup and those below: a frozen process does not even die. (A frozen one of v2 does.) What is
 /// frozen from above is taken out, since it would die only when somebody else thaws that.
 ///
@@ -180,7 +151,7 @@ fn take_out(directory: &Directory) {
     let inside = directory.path.strip_prefix(MOUNT_POINT).unwrap_or_default();
     let Some(hierarchy) = inside.split('/').nth(1) else { return };
     let root = format!("{MOUNT_POINT}/{hierarchy}/cgroup.procs");
-    for pid in members(std::slice::from_ref(directory)).into_iter().flatten() {
+    for pid in members(std::slice::from_ref(directory)).into_iter().flat_map(|found| found.pids) {
         let _ = file::write(root.as_str(), pid.to_string().as_bytes());
     }
 }

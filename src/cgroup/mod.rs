@@ -14,6 +14,7 @@ pub mod join;
 pub mod kill;
 pub mod layout;
 pub mod limit;
+pub mod members;
 pub mod memory;
 mod missing;
 pub mod oom;

@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum};
 
 use super::Command;
 use super::globals::Globals;
-use super::report::{print_out, print_text};
+use super::report::{self, print_out, print_text};
+use crate::cgroup::members::HIDDEN;
 use crate::container::id::Id;
-use crate::container::processes::{pids, table};
+use crate::container::processes::{processes, table};
 use crate::error::{Error, Result};
 
 /// Lists a container's processes.
@@ -35,7 +36,12 @@ impl Command for Ps {
 
     fn run(self, globals: &Globals) -> Result<i32> {
         let (id, arguments) = self.words.split_first().ok_or_else(|| Error::new("ps needs a container's id"))?;
-        let pids = pids(&globals.root()?, &Id::new(&id.to_string_lossy())?)?;
+        let id = Id::new(&id.to_string_lossy())?;
+        let found = processes(&globals.root()?, &id)?;
+        if found.hidden_in.is_some() {
+            report::warning(&Error::new(format!("list the processes of container {id}: {HIDDEN}")), globals);
+        }
+        let pids = found.pids;
         match self.format {
             Format::Table => print_text(&table(&pids, arguments)?)?,
             // As `list`: Go writes an empty list as null.

@@ -16,8 +16,9 @@ use super::id::Id;
 use super::state::{CREATED, CREATING, Root};
 use super::state_format::Newer;
 use crate::cgroup::directory::Directory;
-use crate::cgroup::kill::{kill_and_wait, members, remove};
+use crate::cgroup::kill::{kill_and_wait, remove};
 use crate::cgroup::layout::{Layout, is_at_or_below};
+use crate::cgroup::members::{HIDDEN, members};
 use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
 use crate::launch::notify;
@@ -70,7 +71,11 @@ fn checked<'a>(root: &Root, id: &Id, newer: &'a Newer) -> Result<&'a [Directory]
             return Err(refused(format!("{path:?} is at, above or below the cgroup of container {other}")));
         }
     }
-    match members(cgroup)?.into_iter().find(|pid| !is_contained(*pid)) {
+    let found = members(cgroup)?;
+    if let Some(path) = found.hidden_in {
+        return Err(refused(format!("of the processes in {path:?} {HIDDEN}")));
+    }
+    match found.pids.into_iter().find(|pid| !is_contained(*pid)) {
         Some(pid) => Err(refused(format!("process {pid} in them runs in the root file system of the host"))),
         None => Ok(cgroup),
     }

@@ -8,21 +8,21 @@ use super::boot::Boot;
 use super::directory::Purpose;
 use super::id::Id;
 use super::state::Root;
-use crate::cgroup::kill::members;
+use crate::cgroup::members::{Members, members};
 use crate::error::{Error, Result};
 use crate::sys::program::default_sigchld;
 
-/// The pids of the processes in a container's cgroup and below, in the caller's pid namespace, in order.
+/// The processes in a container's cgroup and below.
 ///
 /// # Errors
 /// A container without cgroups; a boot id that cannot be read.
-pub fn pids(root: &Root, id: &Id) -> Result<Vec<i32>> {
+pub fn processes(root: &Root, id: &Id) -> Result<Members> {
     let state = root.load(id, Purpose::Look)?;
     if state.cgroup.is_empty() {
         return Err(Error::new(format!("container {id} has no cgroup, which would tell its processes")));
     }
     // After another boot, cgroups of these names are somebody else's.
-    Ok(if state.which_boot()? == Boot::Other { Vec::new() } else { members(&state.cgroup)? })
+    Ok(if state.which_boot()? == Boot::Other { Members::default() } else { members(&state.cgroup)? })
 }
 
 /// What ps(1) says of some processes: its header, and the lines with one of their pids.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::directory::Directory;
 use super::kill;
+use super::members::has_members;
 use crate::error::{Context, Error, Result};
 use crate::sys::file;
 use bus::{Answer, Bus};
@@ -179,7 +180,7 @@ impl Unit {
         }
         if kill {
             kill::kill_and_wait(directories)?;
-        } else if kill::has_members(directories)? {
+        } else if has_members(directories)? {
             return Ok(());
         }
         let mut bus = Bus::connect()?;
