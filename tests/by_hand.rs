@@ -1,4 +1,4 @@
-//! What docs/by-hand.md has readers type does what it says, on a terminal.
+//! What the README and then docs/by-hand.md have readers type does what they say, on a terminal.
 
 mod common;
 
@@ -10,28 +10,28 @@ use std::process::{Command, Stdio};
 use common::{Bundle, ferrun_binary, patience};
 use nix::pty::openpty;
 
-/// The commands of the page: the lines of its blocks that are marked as shell.
+/// The commands of both pages: the lines of their blocks that are marked as shell. Packages are there already.
 fn commands() -> Vec<String> {
-    let page = include_str!("../docs/by-hand.md");
+    let pages = [include_str!("../README.md"), include_str!("../docs/by-hand.md")];
     let mut lines = Vec::new();
-    for block in page.split("```sh\n").skip(1) {
+    for block in pages.iter().flat_map(|page| page.split("```sh\n").skip(1)) {
         let (block, _) = block.split_once("```").unwrap();
-        lines.extend(block.lines().map(str::to_owned));
+        lines.extend(block.lines().filter(|line| !line.starts_with("apt-get ")).map(str::to_owned));
     }
     lines
 }
 
-/// A script of the page's commands, which ends with the first that fails. A reader takes a moment for each. The
-/// container has an id of its own.
+/// A script of the pages' commands, which ends with the first that fails. They come without a pause, as they do from a
+/// clipboard. The container has an id of its own.
 fn script(root: &Path, id: &str) -> String {
     let ferrun = format!("ferrun() {{ {:?} --root {root:?} \"$@\"; }}\n", ferrun_binary());
     let lines = commands().into_iter().map(|line| line.replace(" c1", &format!(" {id}")));
-    let lines = lines.map(|line| format!("echo '> {}'\n{line}\nsleep 0.5\n", line.replace('\'', "")));
+    let lines = lines.map(|line| format!("echo '> {}'\n{line}\n", line.replace('\'', "")));
     format!("set -e\n{ferrun}{}", lines.collect::<String>())
 }
 
 #[test]
-fn the_page_does_what_it_says() {
+fn the_pages_do_what_they_say() {
     need_root!();
     let lent = Bundle::new(&["true"]);
     let here = lent.dir.join("by-hand");
@@ -47,12 +47,14 @@ fn the_page_does_what_it_says() {
     let mut screen = File::from(ends.master);
     let mut typing = screen.try_clone().unwrap();
     let mut seen = Vec::new();
-    let (mut piece, mut typed) = ([0; 4096], false);
+    let (mut piece, mut typed) = ([0; 4096], 0);
     while let Ok(length @ 1..) = screen.read(&mut piece) {
         seen.extend_from_slice(&piece[..length]);
-        if !typed && String::from_utf8_lossy(&seen).contains("/ # ") {
+        let text = String::from_utf8_lossy(&seen);
+        let runs: Vec<&str> = text.split("> ferrun run").skip(1).collect();
+        if typed < runs.len() && runs[runs.len() - 1].contains("/ # ") {
             typing.write_all(b"echo in $$\nexit\n").unwrap();
-            typed = true;
+            typed = runs.len();
         }
     }
     let (seen, status) = (String::from_utf8_lossy(&seen), shell.wait().unwrap());

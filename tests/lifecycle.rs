@@ -49,6 +49,18 @@ fn in_the_hosts_pid_namespace(bundle: Bundle) -> Bundle {
     bundle.with(|config| config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid"))
 }
 
+/// `kill` does not wait for the end, and nobody who types both waits in between.
+#[test]
+fn a_container_that_was_killed_just_now_can_be_deleted() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "100"]);
+    for _ in 0..10 {
+        bundle.run_detached().ok();
+        bundle.on("kill", &["KILL"]).ok();
+        bundle.on("delete", &[]).ok();
+    }
+}
+
 #[test]
 fn a_container_goes_through_its_states() {
     need_root!();

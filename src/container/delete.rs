@@ -1,6 +1,9 @@
 //! `delete`, and undoing whatever there is of a container.
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::boot::Boot;
 use super::directory::{Purpose, StateDirectory};
@@ -34,7 +37,7 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
         Err(error) => return Err(error),
     };
     if !force {
-        let status = status(&state)?.0;
+        let status = status_once_dead(&state)?;
         if status != Status::Stopped {
             return Err(Error::state(format!("cannot delete container {id} that is not stopped: {status}")));
         }
@@ -44,6 +47,19 @@ pub fn delete(root: &Root, id: &Id, force: bool, warn: Warn) -> Result<()> {
         }
     }
     destroy(id, &state, warn)
+}
+
+/// How long a process that was killed just now may take to die before `delete` calls it alive.
+const DYING: u16 = 200;
+
+/// The status of a container, after a moment if it does not seem stopped: `kill` returns before the init is dead.
+fn status_once_dead(state: &State) -> Result<Status> {
+    let (before, init) = status(state)?;
+    let Some(init) = init else { return Ok(before) };
+    match poll(&mut [PollFd::new(init.as_fd(), PollFlags::POLLIN)], PollTimeout::from(DYING)) {
+        Ok(1..) => Ok(status(state)?.0),
+        _ => Ok(before),
+    }
 }
 
 /// Kills and removes all that there is of a container, from its state and its cgroup: each of them is
