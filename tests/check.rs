@@ -401,3 +401,28 @@ fn a_config_that_is_nested_deeply_ends_no_command() {
         }
     }
 }
+
+/// The specification forbids an error, and nobody runs `check` before each start.
+#[test]
+fn a_start_warns_of_a_misspelt_property() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        config["root"]["readOnly"] = json!(true);
+        config["linux"]["maskedPath"] = json!(["/proc/kcore"]);
+    });
+    let place = format!("config.json:{} /root/readOnly", bundle.line_of("/root/readOnly"));
+    let dir = bundle.dir.to_str().unwrap();
+    let begin = |globals: &[&str], verb| bundle.bounded(&[globals, &[verb, "--bundle", dir, &bundle.id]].concat());
+    for verb in ["run", "create"] {
+        let done = begin(&[], verb);
+        assert_eq!(done.status, 0, "{done:?}");
+        for words in ["/root/readOnly: no such property", &place, "did you mean readonly?", "did you mean maskedPaths?"]
+        {
+            assert!(done.stderr.contains(words), "{words:?} is not in {}", done.stderr);
+        }
+        bundle.delete_force().ok();
+    }
+    // Engines read one line.
+    assert_eq!(begin(&["--log-format", "json"], "run").stderr, "");
+    assert!(begin(&["--log-format", "json", "--debug"], "run").stderr.contains("/root/readOnly: no such property"));
+}

@@ -55,6 +55,8 @@ pub struct Bundle {
     pub spec: Spec,
     /// What is odd but no reason to refuse it.
     pub warnings: Vec<Error>,
+    /// Whether it has properties that the specification does not know.
+    pub has_unknown: bool,
 }
 
 /// Reads and checks the config.json of a bundle.
@@ -65,8 +67,10 @@ pub struct Bundle {
 pub fn load(dir: &Path) -> Result<Bundle> {
     let (directory, absolute) = open(dir).what(|| format!("bundle {dir:?}"))?;
     let text = read_config(&directory).what(|| format!("open {:?}", absolute.join("config.json")))?;
+    text::start_noting();
     let spec = read(&text).map_err(|misread| misread.error)?;
-    let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new() };
+    let has_unknown = text::has_passed_over();
+    let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new(), has_unknown };
     let mut found = Problems::default();
     check::check(&bundle.spec, &mut found);
     match found.errors.into_iter().next() {
@@ -256,6 +260,17 @@ impl Bundle {
         error
     }
 
+    /// Warnings about its properties that have no meaning, with their lines. The text is read again if it has any.
+    pub fn unknown(&self) -> Vec<Error> {
+        let value = if self.has_unknown { serde_json::from_slice(&self.text).ok() } else { None };
+        let found = value.map_or_else(Vec::new, |value| unknown::properties(&value));
+        let named = found.into_iter().map(|mut warning| {
+            warning.message = format!("{}: {}", warning.pointer.as_deref().unwrap_or_default(), warning.message);
+            warning
+        });
+        self.locate_all(named.collect())
+    }
+
     /// The same for all of a list, with one walk through the text.
     pub fn locate_all(&self, mut errors: Vec<Error>) -> Vec<Error> {
         if !errors.is_empty() {
@@ -297,6 +312,40 @@ mod tests {
         assert_eq!(error.pointer.as_deref(), Some("/process/args/1"), "{error}");
         assert_eq!(error.place.as_deref(), Some("config.json:3"));
         assert_eq!(error.message, "/process/args/1: invalid type: integer `7`, expected a string");
+    }
+
+    #[test]
+    fn a_property_that_is_passed_over_is_noted_wherever_it_is() {
+        let passed_over = |text: &str| {
+            text::start_noting();
+            read(text.as_bytes()).expect(text);
+            text::has_passed_over()
+        };
+        let known = include_bytes!("../../tests/data/configs/docker-default.json");
+        let known = std::str::from_utf8(known).unwrap();
+        assert!(!passed_over(known));
+        let mut value: serde_json::Value = serde_json::from_str(known).unwrap();
+        for (pointer, ..) in [
+            ("",),
+            ("/root",),
+            ("/process",),
+            ("/process/user",),
+            ("/process/capabilities",),
+            ("/mounts/0",),
+            ("/linux",),
+            ("/linux/resources",),
+            ("/linux/resources/devices/0",),
+            ("/linux/namespaces/0",),
+            ("/linux/seccomp",),
+            ("/linux/seccomp/syscalls/0",),
+        ] {
+            let object = value.pointer_mut(pointer).and_then(serde_json::Value::as_object_mut).expect(pointer);
+            object.insert("readOnly".into(), serde_json::json!({ "deep": [1] }));
+            let text = serde_json::to_string(&value).unwrap();
+            assert!(passed_over(&text), "{pointer}");
+            value.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove("readOnly");
+        }
+        assert!(!passed_over(&value.to_string()));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Small pieces for reading config.json: strings for the kernel, and Go's null.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::ops::Deref;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 /// A string that the kernel will be given: NUL-terminated, so that nothing is converted later.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -116,10 +117,44 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
                 f.write_str("an object")
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+                T::deserialize(de::value::MapAccessDeserializer::new(Noting(map))).map(Object)
             }
         }
         from.deserialize_map(ObjectVisitor(std::marker::PhantomData))
+    }
+}
+
+thread_local! {
+    /// Whether a property was passed over since [`start_noting`].
+    static PASSED_OVER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Begins to note properties that a reader passes over.
+pub fn start_noting() {
+    PASSED_OVER.set(false);
+}
+
+/// Whether a reader has passed over a property, which it does not know.
+pub fn has_passed_over() -> bool {
+    PASSED_OVER.get()
+}
+
+/// The properties of an object, whose reader leaves a mark where it passes over one. What it then reads is the only
+/// value without a size ([`de::IgnoredAny`]), so that the compiler leaves nothing of this for those that it knows.
+struct Noting<A>(A);
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Noting<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        self.0.next_key_seed(seed)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        if size_of::<V::Value>() == 0 {
+            PASSED_OVER.set(true);
+        }
+        self.0.next_value_seed(seed)
     }
 }
 

@@ -41,7 +41,7 @@ impl Command for Check {
             // What this host makes of what is not wrong by itself.
             let options = Options { id: "ID".into(), manager: globals.manager()?, ..Options::default() };
             let dir = std::fs::canonicalize(&self.bundle).what(|| format!("bundle {:?}", self.bundle))?;
-            let bundle = Bundle { dir, text: Vec::new(), spec, warnings: Vec::new() };
+            let bundle = Bundle { dir, text: Vec::new(), spec, warnings: Vec::new(), has_unknown: false };
             let here = request::problems(&bundle, &options)?;
             found.errors.extend(here.errors.into_iter().map(|error| original(error, &left_out)));
             found.warnings.extend(here.warnings.into_iter().map(|warning| original(warning, &left_out)));

@@ -70,6 +70,7 @@ impl Flags {
             fault: self.fault,
             notify: notify::wanted(),
             warn: &|warning| report::warning(warning, globals),
+            hears_warnings: report::hears_warnings(globals),
         })
     }
 }

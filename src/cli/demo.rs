@@ -55,5 +55,6 @@ fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
         fault: None,
         notify: None,
         warn: &|warning| report::warning(warning, globals),
+        hears_warnings: report::hears_warnings(globals),
     })
 }

@@ -27,7 +27,7 @@ pub struct Globals {
     /// How errors are written
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
-    /// Tell warnings and the plan, too
+    /// Write warnings to a JSON log as well; a text log always has them
     #[arg(long)]
     pub debug: bool,
     /// Let systemd make the cgroups: --cgroup-manager systemd

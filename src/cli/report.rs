@@ -89,14 +89,19 @@ pub fn print_error(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
+/// Whether warnings are wanted: an engine would take them for the error.
+pub fn hears_warnings(globals: &Globals) -> bool {
+    globals.log_format == LogFormat::Text || globals.debug
+}
+
 /// Tells a warning.
 pub fn warning(warning: &Error, globals: &Globals) {
     warnings(std::slice::from_ref(warning), globals);
 }
 
-/// Tells warnings, unless an engine would take them for the error.
+/// Tells warnings, if they are wanted.
 pub fn warnings(warnings: &[Error], globals: &Globals) {
-    if globals.log_format == LogFormat::Json && !globals.debug {
+    if !hears_warnings(globals) {
         return;
     }
     for warning in warnings {

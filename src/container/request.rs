@@ -59,6 +59,8 @@ pub struct Request<'a> {
     pub notify: Option<OsString>,
     /// Where warnings go.
     pub warn: Warn<'a>,
+    /// Whether they arrive there: some take time to find.
+    pub hears_warnings: bool,
 }
 
 /// A request with its bundle and plan.
@@ -92,6 +94,9 @@ impl Request<'_> {
     fn planned<'a>(&'a self, trace: Option<&'a Trace>) -> Result<Planned<'a>> {
         let bundle = ManuallyDrop::new(bundle::load(self.bundle)?);
         bundle.warnings.iter().for_each(self.warn);
+        if self.hears_warnings {
+            bundle.unknown().iter().for_each(self.warn);
+        }
         let notify = self.notify.as_ref().map(|_| self.root.of(&self.id).join(notify::DIRECTORY));
         let options = Options { id: self.id.to_string(), notify, ..self.options.clone() };
         let plan = ManuallyDrop::new(plan(&bundle, &options).map_err(|error| bundle.locate(error))?);

@@ -50,7 +50,7 @@ mod tests {
         }
         config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
         let spec = serde_json::from_value(config).unwrap();
-        let bundle = Bundle { dir: "/bundle".into(), text: Vec::new(), spec, warnings: Vec::new() };
+        let bundle = Bundle { dir: "/bundle".into(), text: Vec::new(), spec, warnings: Vec::new(), has_unknown: false };
         let cgroups = Layout::default();
         let host = Host { cgroups, permitted: u64::MAX, apparmor: false, selinux: false, resctrl: None };
         let plan = compile_exec(&bundle, &host, &Options::default()).unwrap();

@@ -100,7 +100,7 @@ mod tests {
             "destination": "/own", "type": "tmpfs", "source": "tmpfs", "options": ["context=own"]
         }));
         let spec = serde_json::from_value(config).unwrap();
-        let bundle = Bundle { dir: "/bundle".into(), text: Vec::new(), spec, warnings: Vec::new() };
+        let bundle = Bundle { dir: "/bundle".into(), text: Vec::new(), spec, warnings: Vec::new(), has_unknown: false };
         let cgroups = crate::cgroup::layout::Layout::default();
         let host = Host { cgroups, permitted: u64::MAX, apparmor: enabled, selinux: enabled, resctrl: None };
         let plan = compile(&bundle, &host, &Options { manager: Manager::Disabled, ..Options::default() })?;
