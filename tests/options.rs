@@ -169,15 +169,43 @@ fn an_option_that_there_is_not_is_named() {
         (&["-rot", "/x", "list"], "-rot", "did you mean --root?"),
         (&["--debgu", "list"], "--debgu", "did you mean --debug?"),
         (&["list", "-qiet"], "-qiet", "did you mean --quiet?"),
-        (&["run", "-it", "c"], "-it", ""),
+        (&["run", "-it", "c"], "-it", "process.terminal in config.json asks for a terminal"),
+        (&["run", "-t", "c"], "-t", "process.terminal in config.json asks for a terminal"),
         (&["create", "-bundel=x", "c"], "-bundel", "did you mean --bundle?"),
-        (&["create", "--bundel=x", "c"], "--bundel", ""),
+        (&["create", "--bundel=x", "c"], "--bundel", "did you mean --bundle?"),
+        (&["run", "--detch", "c"], "--detch", "did you mean --detach?"),
+        (&["kill", "-9", "c"], "-9", "the signal comes after the id: ferrun kill ID 9"),
+        (&["kill", "-s", "KILL", "c"], "-s", "the signal comes after the id: ferrun kill ID KILL"),
+        (&["update", "--cpus", "2", "c"], "--cpus", "limit CPU time with --cpu-quota and --cpu-period"),
+        (&["ps", "-x", "c"], "-x", "options of ps(1) come after the id: ferrun ps ID -x"),
+        (&["-V"], "-V", "did you mean -v?"),
+        (&["list", "--root", "X"], "--root", "--root comes before the command: ferrun --root DIR list"),
+        (&["run", "--debug", "c"], "--debug", "--debug comes before the command: ferrun --debug run"),
     ] {
         let done = ferrun(args);
         done.refused(&format!("unexpected argument '{option}' found"));
-        assert!(done.stderr.contains(hint), "{done:?}");
+        assert!(done.stderr.contains(hint) && !done.stderr.contains("tip:"), "{done:?}");
+        assert!(!hint.is_empty() || !done.stderr.contains("hint"), "{done:?}");
     }
-    assert_eq!(ferrun(&["frobnicate"]).status, 3);
+    for option in ["-d", "-x"] {
+        assert!(!ferrun(&[option]).stderr.contains("hint"), "{option} is near nothing");
+    }
+}
+
+#[test]
+fn a_command_that_there_is_not_has_a_hint() {
+    for (word, hint) in [
+        ("strat", "did you mean start?"),
+        ("Run", "did you mean run?"),
+        ("rm", "did you mean delete?"),
+        ("exec", "no such command: exec: ferrun does not have it yet"),
+        ("frobnicate", "ferrun --help lists them"),
+    ] {
+        let done = ferrun(&[word]);
+        assert!(done.status == 3 && done.stderr.contains(hint), "{done:?}");
+    }
+    assert!(ferrun(&["kill", "c", "-9"]).stderr.contains("did you mean 9?"));
+    assert!(ferrun(&["kill", "c", "KIL"]).stderr.contains("did you mean KILL?"));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command as Parser};
 
-use crate::bundle::names::{nearest, question};
+use super::suggest;
+use crate::bundle::names::nearest;
 use crate::error::Error;
 
 /// The name of an option, with one dash or two; `None`: it is a value.
@@ -57,7 +58,7 @@ pub fn doubled(mut arguments: Vec<OsString>, parser: &Parser) -> Result<Vec<OsSt
                 let known = || parser.get_arguments().filter_map(Arg::get_long);
                 let has_value = short.is_some_and(takes_values) && !has_equals(&written);
                 if short.is_none() || (!has_value && nearest(name, known()).is_some()) {
-                    return Err(unknown(&written.to_string_lossy(), name, known()));
+                    return Err(suggest::option(&written.to_string_lossy(), parser));
                 }
             }
             _ => {}
@@ -87,11 +88,4 @@ fn passes_on(parser: &Parser) -> bool {
 /// Whether something that begins with a dash may be a value without an option.
 fn takes_hyphens(parser: &Parser) -> bool {
     parser.get_positionals().any(Arg::is_allow_hyphen_values_set)
-}
-
-/// The error for an option that there is not, in the parser's words.
-pub fn unknown<'a>(written: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let written = written.split_once('=').map_or(written, |(option, _)| option);
-    let near = nearest(name, known).map(|near| question(&format!("--{near}")));
-    near.into_iter().fold(Error::new(format!("unexpected argument '{written}' found")), Error::hint)
 }

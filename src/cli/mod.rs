@@ -26,6 +26,7 @@ mod seccomp;
 mod spec;
 mod start;
 mod state;
+mod suggest;
 mod switches;
 mod update;
 mod version;
@@ -33,7 +34,7 @@ mod version;
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command as Parser, FromArgMatches};
 
 use crate::error::{Error, Result};
@@ -118,8 +119,7 @@ pub fn main() -> i32 {
         (Some(entry), _) => top().subcommand((entry.parser)()).disable_help_subcommand(true),
         (None, None | Some("help")) => COMMANDS.iter().fold(top(), |parser, entry| parser.subcommand((entry.parser)())),
         (None, Some(word)) => {
-            let error = Error::new(format!("no such command: {word} (ferrun --help lists them)"));
-            report::failure(&error, &Globals::of_this_process());
+            report::failure(&suggest::command(word), &Globals::of_this_process());
             return NO_SUCH_COMMAND;
         }
     };
@@ -132,7 +132,7 @@ pub fn main() -> i32 {
     // The process ends with the command: to take these apart would only touch their pages once more.
     match ManuallyDrop::new(parser).try_get_matches_from_mut(&arguments).map(ManuallyDrop::new) {
         Ok(mut matches) => dispatch(known, &mut matches),
-        Err(error) => usage(&error),
+        Err(error) => usage(&error, known),
     }
 }
 
@@ -149,7 +149,7 @@ fn top() -> Parser {
 fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
     let globals = match Globals::from_arg_matches_mut(matches) {
         Ok(globals) => globals,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, known),
     };
     if globals.version {
         return done(version::print(), &globals);
@@ -160,7 +160,7 @@ fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
     match (entry.run)(&mut ManuallyDrop::new(own), &globals) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => report::failure(&error, &globals),
-        Err(error) => usage(&error),
+        Err(error) => usage(&error, known),
     }
 }
 
@@ -169,7 +169,7 @@ fn done(printed: Result<()>, globals: &Globals) -> i32 {
     printed.map_or_else(|error| report::failure(&error, globals), |()| 0)
 }
 
-fn usage(error: &clap::Error) -> i32 {
+fn usage(error: &clap::Error, command: Option<&Entry>) -> i32 {
     match error.kind() {
         ErrorKind::DisplayHelp => {
             return done(report::print_out(&error.render().to_string()), &Globals::of_this_process());
@@ -182,8 +182,17 @@ fn usage(error: &clap::Error) -> i32 {
             let (first, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
             let first = first.strip_prefix("error: ").unwrap_or(first);
             let words: Vec<&str> = first.split_whitespace().collect();
+            let unknown = match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::String(written)) if error.kind() == ErrorKind::UnknownArgument => Some(written),
+                _ => None,
+            };
+            let parser = || command.map_or_else(top, |entry| (entry.parser)());
+            let told = unknown.map_or_else(|| Error::new(words.join(" ")), |option| suggest::option(option, &parser()));
+            // The parser's own tip is how to make a value of it, which helps nobody.
+            let rest =
+                if rest.starts_with("  tip: ") { rest.split_once("\n\n").map_or("", |(_, rest)| rest) } else { rest };
             let globals = Globals::of_this_process();
-            report::failure(&Error::new(words.join(" ")), &globals);
+            report::failure(&told, &globals);
             if report::is_for_people(&globals) {
                 report::print_error(&crate::escape::lines(rest));
             }
@@ -205,8 +214,7 @@ fn command_word(arguments: &[OsString]) -> Result<Option<&OsString>> {
         let Some(name) = dashes::name(argument) else { return Ok(Some(argument)) };
         let is = |known: &[&str]| known.contains(&name);
         if !is(globals::TAKE_A_VALUE) && !is(globals::SWITCHES) {
-            let known = [globals::TAKE_A_VALUE, globals::SWITCHES].concat();
-            return Err(dashes::unknown(&argument.to_string_lossy(), name, known.into_iter()));
+            return Err(suggest::option(&argument.to_string_lossy(), &top()));
         }
         if is(globals::TAKE_A_VALUE) && !argument.as_encoded_bytes().contains(&b'=') {
             rest.next();

@@ -9,6 +9,7 @@ use super::directory::Purpose;
 use super::id::Id;
 use super::state::{Root, State};
 use super::status::{Status, status, waits_for_start};
+use crate::bundle::names::{nearest, question};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::sys::pidfd;
@@ -23,7 +24,15 @@ const RTMIN: i32 = 34;
 /// # Errors
 /// A text that is none of these.
 pub fn parse_signal(text: &str) -> Result<i32> {
-    let unknown = || Error::new(format!("unknown signal {text:?}"));
+    let unknown = || {
+        let bare = text.trim_start_matches('-');
+        let known = || Signal::iterator().filter_map(|signal| signal.as_str().strip_prefix("SIG"));
+        let meant = match bare != text && parse_signal(bare).is_ok() {
+            true => Some(bare),
+            false => nearest(text.strip_prefix("SIG").unwrap_or(text), known()),
+        };
+        meant.map(question).into_iter().fold(Error::new(format!("unknown signal {text:?}")), Error::hint)
+    };
     if let Ok(number) = text.parse::<i32>() {
         return if (0..=LAST).contains(&number) { Ok(number) } else { Err(unknown()) };
     }
