@@ -82,7 +82,7 @@ fn a_refusal_says_what_stands_in_the_way() {
     let update = |flags: &[&str]| bundle.ferrun(&[&["update"], flags, &[&bundle.id]].concat());
     if !is_v2() {
         for flags in [["--memory", "256m"], ["--memory-swap", "32m"]] {
-            update(&flags).refused("memory is 67108864, and may not exceed that of memory and swap together");
+            update(&flags).refused("memory is 67108864 bytes, and may not exceed that of memory and swap together");
         }
     }
     let cpus = update(&["--cpuset-cpus", "4000"]);
@@ -331,7 +331,10 @@ fn resources_with_unknown_names_are_warned_about() {
             json!({ "memory": { "limt": 1 } }),
             &["/memory/limt: no such property", "did you mean limit?", "limits.json:1"][..],
         ),
-        (json!({ "linux": { "resources": {} } }), &["/linux: no such property"]),
+        (
+            json!({ "linux": { "resources": {} } }),
+            &["/linux: no such property", "give what is in linux.resources alone"],
+        ),
         (json!({ "pids": { "limit": 7 }, "cpus": {}}), &["/cpus: no such property"]),
     ] {
         let file = bundle.dir.join("limits.json");
@@ -344,5 +347,27 @@ fn resources_with_unknown_names_are_warned_about() {
     std::fs::write(&file, json!({ "pids": { "limit": 7 } }).to_string()).unwrap();
     let done = bundle.ferrun(&["update", "--resources", file.to_str().unwrap(), &bundle.id]);
     assert_eq!((done.status, &*done.stderr), (0, ""));
+    let config = bundle.dir.join("config.json");
+    let done = bundle.ferrun(&["update", "--resources", config.to_str().unwrap(), &bundle.id]);
+    done.refused("config.json\" holds a whole config.json");
+    let done = bundle.on("update", &[]);
+    assert!(done.status == 0 && done.stderr.contains("no limit is given: nothing is changed"), "{done:?}");
     bundle.delete_force().ok();
+}
+
+#[test]
+fn a_value_that_the_kernel_refuses_has_a_hint() {
+    need_root!();
+    let bundle = running();
+    bundle.ferrun(&["update", "--memory", "-1", &bundle.id]).ok();
+    for (flags, hint, v1) in [
+        (&["--cpu-quota", "5"][..], "a quota is at least 1000 microseconds", false),
+        (&["--cpu-period", "2000000"], "a period 1000 to 1000000", false),
+        (&["--memory-swap", "50m"], "the limit of memory is unlimited", true),
+    ] {
+        if !v1 || !is_v2() {
+            let done = bundle.ferrun(&[&["update"], flags, &[&*bundle.id]].concat());
+            assert!(done.status == 1 && done.stderr.contains(hint), "{flags:?}: {done:?}");
+        }
+    }
 }

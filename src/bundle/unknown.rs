@@ -81,7 +81,10 @@ fn warning(pointer: &str, name: &str, known: &[&'static str]) -> Error {
     if OTHER_PLATFORMS.contains(&pointer) {
         return Error::new("for another platform; it is ignored").from_property(pointer);
     }
-    let near = nearest(name, known.iter().copied()).map(question);
+    let near = match pointer {
+        "/linux" => Some("give what is in linux.resources alone".into()),
+        _ => nearest(name, known.iter().copied()).map(question),
+    };
     near.into_iter().fold(Error::new("no such property; it is ignored").from_property(pointer), Error::hint)
 }
 

@@ -73,9 +73,14 @@ impl Limit {
             }
             (Errno::EINVAL, "memory.limit_in_bytes" | "memory.memsw.limit_in_bytes") => error.hint(format!(
                 "the limit of memory is {}, and may not exceed that of memory and swap together, which is {}",
-                own("memory.limit_in_bytes"),
-                own("memory.memsw.limit_in_bytes")
+                bytes(&own("memory.limit_in_bytes")),
+                bytes(&own("memory.memsw.limit_in_bytes"))
             )),
+            (Errno::EINVAL, "cpu.cfs_quota_us" | "cpu.cfs_period_us" | "cpu.max") => error.hint(
+                "a quota is at least 1000 microseconds, a period 1000 to 1000000, and on v1 no cgroup has more CPU time \
+                 than the one above",
+            ),
+            (Errno::EINVAL, "cpu.cfs_burst_us" | "cpu.max.burst") => error.hint("a burst is at most the quota"),
             (Errno::EINVAL, "cpu.shares" | "cpu.weight") if own("cpu.idle") == "1" => {
                 error.hint("what is idle has no weight: cpu.idle must be 0")
             }
@@ -102,6 +107,13 @@ impl Limit {
             _ => error,
         }
     }
+}
+
+/// A limit of memory as v1 prints it: without one it is the largest number of whole pages.
+fn bytes(limit: &str) -> String {
+    const NONE: u64 = i64::MAX as u64 - (1 << 20);
+    let is_none = limit.parse::<u64>().is_ok_and(|limit| limit >= NONE);
+    if is_none { "unlimited".into() } else { format!("{limit} bytes") }
 }
 
 impl fmt::Display for Limit {

@@ -86,7 +86,12 @@ impl Command for Update {
         let name = self.resources.as_ref().map_or_else(String::new, |path| path.display().to_string());
         let (text, resources) = self.wanted(&name)?;
         if text != NOTHING {
-            report::warnings(&unknown_resources(&text, &name), globals);
+            let unknown = unknown_resources(&text, &name);
+            if unknown.iter().any(|warning| warning.pointer.as_deref() == Some("/ociVersion")) {
+                let name = if name == "-" { "standard input".into() } else { format!("{name:?}") };
+                return Err(Error::new(format!("{name} holds a whole config.json")).hint("give linux.resources alone"));
+            }
+            report::warnings(&unknown, globals);
         }
         let warnings = update(&root, &id, resources, &schemata)
             .map_err(|error| within("/linux/resources", error, &text, &name))?;

@@ -39,6 +39,7 @@ pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String
         }
     };
     let v2 = matches!(controllers, Controllers::V2(_));
+    let asks_for_limits = !list.writes.is_empty() || !schemata.is_empty();
     let mut told = state.unit.as_ref().map(|unit| Told::new(unit, &mut list.writes, v2));
     let mut limits = list.writes.into_iter().map(|write| limit(&controllers, write)).collect::<Result<Vec<Limit>>>()?;
     limits.extend(update_resctrl::limits(&state, schemata)?);
@@ -49,6 +50,9 @@ pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String
     let devices = Change::new(&state, &controllers, &resources)?;
     if let (Some(told), Some(devices)) = (&mut told, &devices) {
         told.devices(&devices.access, &controllers);
+    }
+    if !asks_for_limits && devices.is_none() {
+        list.warnings.push(Error::new("no limit is given: nothing is changed"));
     }
     apply(&limits, devices.as_ref(), told.map(|told| move || told.run()))?;
     Ok(list.warnings)
