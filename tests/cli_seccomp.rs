@@ -80,6 +80,13 @@ fn what_is_wrong_with_a_profile_is_told_with_its_place() {
     let contradiction = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule(1), rule(2)]});
     let said = tell(&contradiction.to_string());
     assert!(said.contains("/syscalls/1") && !said.contains("/linux"), "{said}");
-    assert!(tell("null").contains("no seccomp profile"));
+    // A whole config, too: it must not pass for a profile that allows everything.
+    for text in ["null", "{}", &bundle.config.to_string()] {
+        let said = tell(text);
+        assert!(
+            said.contains("is not a seccomp profile: defaultAction is missing") && said.contains("--bundle"),
+            "{said}"
+        );
+    }
     assert!(tell("{").contains("not valid JSON"));
 }

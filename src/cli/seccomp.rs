@@ -64,7 +64,10 @@ impl Seccomp {
         let name = path.to_string_lossy();
         let profile = seccomp::read(bundle::utf8(&text, &name)?)
             .map_err(|error| bundle::misread(&error, &text, &name))?
-            .ok_or_else(none)?;
+            .ok_or_else(|| {
+                let error = Error::new(format!("{path:?} is not a seccomp profile: defaultAction is missing"));
+                error.hint("use --bundle for the profile of a config.json")
+            })?;
         let filter = compile(&profile, native);
         let filter = filter.map_err(|error| bundle::within("/linux/seccomp", error, &text, &name))?;
         Ok((profile.into(), filter))
