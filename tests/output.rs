@@ -23,7 +23,7 @@ fn the_state_has_runcs_properties_in_runcs_order() {
     bundle.create().ok();
     let text = bundle.on("state", &[]).stdout;
     assert!(text.starts_with("{\n  \"ociVersion\": \"1.3.0\",\n  \"id\": "), "{text}");
-    assert!(text.ends_with(",\n  \"owner\": \"\"\n}"), "no newline at the end: {text:?}");
+    assert!(text.ends_with(",\n  \"owner\": \"\"\n}\n"), "{text:?}");
     let keys = text.lines().filter_map(|line| line.strip_prefix("  \"")?.split_once("\": ").map(|(key, _)| key));
     let order = ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner"];
     assert_eq!(keys.collect::<Vec<_>>(), order);

@@ -24,8 +24,7 @@ impl Command for State {
         let (root, id) = (globals.root()?, self.container.id()?);
         let report = report(root.load(&id, Purpose::Look)?, String::new())?;
         let json = serde_json::to_string_pretty(&report).map_err(|error| Error::new(error.to_string()))?;
-        // As runc: no newline at the end.
-        print_json(&json)?;
+        print_json(&(json + "\n"))?;
         Ok(0)
     }
 }
