@@ -43,6 +43,8 @@ fn ps_lists_the_processes_of_the_container_alone() {
     assert!(bundle.on("ps", &["-e", "-f"]).ok().starts_with("UID"));
     bundle.on("ps", &["-e", "-o", "args"]).refused("PID");
     bundle.on("ps", &["--no-such-flag"]).refused("ps: ");
+    let done = bundle.on("ps", &["-f", "json"]);
+    assert!(done.status == 1 && done.stderr.contains("--format comes before the id"), "{done:?}");
 }
 
 #[test]

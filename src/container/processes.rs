@@ -42,9 +42,16 @@ pub fn table(pids: &[i32], arguments: &[OsString]) -> Result<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let said = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
-        return Err(Error::new(format!("ps: {}: {}", output.status, said.trim())));
+        let error = Error::new(format!("ps: {}: {}", output.status, said.trim()));
+        let hint = arguments.iter().any(names_a_format).then_some("--format comes before the id");
+        return Err(hint.into_iter().fold(error, Error::hint));
     }
     filter(&text, pids)
+}
+
+/// Whether an argument for ps(1) was meant for ferrun.
+fn names_a_format(word: &OsString) -> bool {
+    word.to_str().is_some_and(|word| matches!(word, "json" | "table") || word.starts_with("--format"))
 }
 
 fn filter(text: &str, pids: &[i32]) -> Result<String> {
