@@ -217,3 +217,41 @@ fn a_value_may_adhere_to_the_letter_of_its_option() {
     let command = command.current_dir(&bundle.dir).arg("--root").arg(bundle.state_root());
     assert_eq!(Done::new(command.args(["run", "-bbundle", &bundle.id]).output().unwrap()).ok().trim(), "hello");
 }
+
+#[test]
+fn a_log_that_cannot_be_written_is_reported_as_anything_else() {
+    for (log, reason) in [("/nonexistent/log", "no such file or directory"), ("/dev/full", "no space left on device")] {
+        let done = ferrun(&["--log", log, "kill", "c", "NONSENSE"]);
+        assert!(done.stderr.starts_with(&format!("ferrun: write log {log:?}: {reason}\n")), "{done:?}");
+        assert!(done.stderr.contains("unknown signal"), "{done:?}");
+    }
+    assert!(!Path::new("/nonexistent").exists());
+}
+
+#[test]
+fn a_bundle_without_a_config_has_a_hint() {
+    let empty = std::env::temp_dir().join(format!("ferrun-test-empty-{}", std::process::id()));
+    std::fs::create_dir(&empty).unwrap();
+    for verb in [&["run", "c"][..], &["explain"], &["check"]] {
+        let done = ferrun(&[verb, &["--bundle", empty.to_str().unwrap()]].concat());
+        assert!(done.stderr.contains("config.json\": no such file") && done.stderr.contains("ferrun spec"), "{done:?}");
+    }
+    std::fs::remove_dir(&empty).unwrap();
+}
+
+#[test]
+fn without_root_an_error_says_so() {
+    need_root!();
+    use std::os::unix::process::CommandExt;
+    let bundle = Bundle::new(&["true"]);
+    let binary = std::fs::copy(ferrun_binary(), bundle.dir.join("ferrun")).map(|_| bundle.dir.join("ferrun")).unwrap();
+    let root = bundle.dir.join("others");
+    std::fs::create_dir(&root).unwrap();
+    std::os::unix::fs::chown(&root, Some(65534), Some(65534)).unwrap();
+    for root in [root.to_str().unwrap(), "/run/ferrun-nobody"] {
+        let mut command = Command::new(&binary);
+        command.args(["--root", root, "run", "--bundle"]).arg(&bundle.dir).arg(&bundle.id).uid(65534).gid(65534);
+        let done = Done::new(command.output().unwrap());
+        assert!(done.status == 1 && done.stderr.contains("hint: ferrun needs root for now"), "{done:?}");
+    }
+}

@@ -32,6 +32,7 @@ pub mod unknown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, fstat, stat};
 
@@ -66,7 +67,7 @@ pub struct Bundle {
 /// property of the wrong type or value (with its pointer and line).
 pub fn load(dir: &Path) -> Result<Bundle> {
     let (directory, absolute) = open(dir).what(|| format!("bundle {dir:?}"))?;
-    let text = read_config(&directory).what(|| format!("open {:?}", absolute.join("config.json")))?;
+    let text = read_config(&directory, || absolute.join("config.json"))?;
     text::start_noting();
     let spec = read(&text).map_err(|misread| misread.error)?;
     let has_unknown = text::has_passed_over();
@@ -86,8 +87,12 @@ pub fn load(dir: &Path) -> Result<Bundle> {
 const LONGEST: usize = 16 << 20;
 
 /// Reads the config.json of a bundle, which may be a link to one.
-fn read_config(directory: impl AsFd) -> std::result::Result<Vec<u8>, Unreadable> {
-    regular::read(directory, c"config.json", OFlag::empty(), LONGEST).map(|regular| regular.text)
+fn read_config(directory: impl AsFd, path: impl Fn() -> PathBuf) -> Result<Vec<u8>> {
+    let read = regular::read(directory, c"config.json", OFlag::empty(), LONGEST).what(|| format!("open {:?}", path()));
+    read.map(|regular| regular.text).map_err(|error| match error.code() {
+        Errno::ENOENT => error.hint("ferrun spec writes one"),
+        _ => error,
+    })
 }
 
 /// The text of a bundle's config.json, whatever it says.
@@ -97,7 +102,7 @@ fn read_config(directory: impl AsFd) -> std::result::Result<Vec<u8>, Unreadable>
 pub fn read_text(dir: &Path) -> Result<Vec<u8>> {
     let what = || format!("open {:?}", dir.join("config.json"));
     let directory = openat(CWD, dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    read_config(directory.what(what)?).what(what)
+    read_config(directory.what(what)?, || dir.join("config.json"))
 }
 
 /// Reads a file that the caller names, such as a profile: any kind of file, a pipe as well, up to the length of a

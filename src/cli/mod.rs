@@ -37,6 +37,8 @@ use std::mem::ManuallyDrop;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command as Parser, FromArgMatches};
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Result};
 use crate::launch::self_exe;
 use globals::Globals;
@@ -159,9 +161,17 @@ fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
     };
     match (entry.run)(&mut ManuallyDrop::new(own), &globals) {
         Ok(Ok(status)) => status,
-        Ok(Err(error)) => report::failure(&error, &globals),
+        Ok(Err(error)) => report::failure(&needing_root(error), &globals),
         Err(error) => usage(&error, known),
     }
+}
+
+/// An error that comes of not being root says so.
+fn needing_root(mut error: Error) -> Error {
+    if matches!(error.code(), Errno::EPERM | Errno::EACCES) && !nix::unistd::geteuid().is_root() {
+        error.hint = Some("ferrun needs root for now".into());
+    }
+    error
 }
 
 /// The exit status of a command that only prints.
