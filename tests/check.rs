@@ -177,7 +177,7 @@ fn strict_counts_warnings_and_json_is_data() {
 /// with the text.
 fn problems(bundle: &Bundle) -> Vec<(String, String, String)> {
     let done = bundle.ferrun(&["check", "--json", "--bundle", bundle.dir.to_str().unwrap()]);
-    let data: Value = serde_json::from_str(&done.ok()).unwrap();
+    let data: Value = serde_json::from_str(&done.stdout).unwrap();
     let text = |problem: &Value, key: &str| problem[key].as_str().unwrap_or_else(|| panic!("{problem}")).to_owned();
     let problem = |problem: &Value| {
         let pointer = text(problem, "pointer");
@@ -188,11 +188,13 @@ fn problems(bundle: &Bundle) -> Vec<(String, String, String)> {
     data["problems"].as_array().unwrap().iter().map(problem).collect()
 }
 
-/// Fails unless the problems are these warnings: each the end of its pointer, and its message.
+/// Fails unless the problems are these: what no program starts under is an error, the rest are warnings. Each is the
+/// end of its pointer, and its message.
 #[track_caller]
 fn assert_warned(bundle: &Bundle, expected: &[(&str, &str)]) {
     let warning = |(rule, message): &(&str, &str)| {
-        ("warning".to_owned(), format!("/linux/seccomp/{rule}"), format!("the profile denies {message}"))
+        let level = if message.ends_with("no program can be started") { "error" } else { "warning" };
+        (level.to_owned(), format!("/linux/seccomp/{rule}"), format!("the profile denies {message}"))
     };
     assert_eq!(problems(bundle), expected.iter().map(warning).collect::<Vec<_>>());
 }
@@ -425,4 +427,60 @@ fn a_start_warns_of_a_misspelt_property() {
     // Engines read one line.
     assert_eq!(begin(&["--log-format", "json"], "run").stderr, "");
     assert!(begin(&["--log-format", "json", "--debug"], "run").stderr.contains("/root/readOnly: no such property"));
+}
+
+/// What `check` prints of a bundle, with its status.
+fn checked(bundle: &Bundle) -> (i32, String) {
+    let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+    (done.status, done.stdout)
+}
+
+#[test]
+fn cpus_and_memory_nodes_that_this_host_does_not_have_are_errors() {
+    need_root!();
+    for (pointer, file) in [("cpus", "cpuset.cpus = 0-4000"), ("mems", "cpuset.mems = 0-4000")] {
+        let (status, said) =
+            checked(&Bundle::new(&["true"]).set(&format!("/linux/resources/cpu/{pointer}"), json!("0-4000")));
+        let place = format!("/linux/resources/cpu/{pointer}");
+        assert!(status == 1 && said.contains(file) && said.contains(&place), "{said}");
+        let (_, said) = checked(&Bundle::new(&["true"]).set(&place, json!("0")));
+        assert!(said.ends_with("0 errors, 0 warnings\n"), "{said}");
+    }
+}
+
+#[test]
+fn a_program_that_is_missing_is_warned_about() {
+    need_root!();
+    let bundle = |program: &str| Bundle::new(&[program]);
+    let warning = |bundle: &Bundle| checked(bundle).1.contains("there is no such file in the root file system");
+    for (program, is_missing) in
+        [("/bin/nonesuch", true), ("/nowhere/at/all", true), ("/bin/sh", false), ("nonesuch", false)]
+    {
+        assert_eq!(warning(&bundle(program)), is_missing, "{program}");
+    }
+    // A link, which is resolved in the root; one that leads nowhere, where a mount may be; and a mount.
+    let linked = bundle("/link/nonesuch");
+    std::os::unix::fs::symlink("/bin", linked.rootfs().join("link")).unwrap();
+    std::os::unix::fs::symlink("/later", linked.rootfs().join("dangling")).unwrap();
+    assert!(warning(&linked));
+    assert!(!warning(&linked.set("/process/args/0", json!("/dangling/program"))));
+    let mount = json!({ "destination": "/opt", "type": "bind", "source": "/usr", "options": ["bind"] });
+    assert!(!warning(&bundle("/opt/nonesuch").with(|config| config["mounts"].as_array_mut().unwrap().push(mount))));
+    let hook = json!([{ "path": "/bin/true" }]);
+    assert!(!warning(&bundle("/bin/nonesuch").set("/hooks/createContainer", hook)));
+}
+
+#[test]
+fn a_misspelt_system_call_is_warned_about() {
+    need_root!();
+    let rules = json!([{ "names": ["read", "opne", "frobnicate"], "action": "SCMP_ACT_ERRNO" }]);
+    let (status, said) = checked(&with_profile("SCMP_ACT_ALLOW", &rules));
+    assert!(status == 0 && said.contains("did you mean open?") && said.contains("syscalls/0/names/1"), "{said}");
+    assert!(said.ends_with("0 errors, 1 warning\n"), "{said}");
+    for profile in ["docker", "podman", "containerd"] {
+        let text = std::fs::read(format!("tests/data/{profile}.seccomp.json")).unwrap();
+        let profile: Value = serde_json::from_slice(&text).unwrap();
+        let (_, said) = checked(&Bundle::new(&["true"]).set("/linux/seccomp", profile));
+        assert!(!said.contains("did you mean"), "{said}");
+    }
 }

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::problems::{MOST, Problems, more_than};
+use super::seccomp_names::misspelt;
 use super::{Misread, Spec, check, read, unknown};
 use crate::error::{Error, ErrorKind};
 use crate::sys::allocator;
@@ -48,6 +49,7 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
     let errors: Vec<Error> = errors.filter(|error| !told(error)).take(MOST + 1).collect();
     found.errors.extend(errors);
     checked.warnings.extend(unknown::properties(&value));
+    checked.warnings.extend(spec.linux.seccomp.iter().flat_map(|profile| misspelt(profile)));
     found.warnings.extend(checked.warnings.drain(..).take(MOST + 1).map(|warning| original(warning, &left_out)));
     if found.is_full() {
         return (found, None);

@@ -5,9 +5,11 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::names::one_of;
+use super::names::{nearest, one_of, question};
+use super::problems::MOST;
 use super::text::parsed;
-use crate::types::seccomp::profile::{Flags, Operator};
+use crate::error::Error;
+use crate::types::seccomp::profile::{Flags, Operator, Profile};
 use crate::types::seccomp::syscalls::{self, Call};
 use crate::types::seccomp::{Action, Arch};
 
@@ -143,6 +145,20 @@ impl<'de> Deserialize<'de> for Names {
         }
         from.deserialize_any(NamesVisitor)
     }
+}
+
+/// A warning for each unknown name that is near a known one.
+pub(super) fn misspelt(profile: &Profile) -> Vec<Error> {
+    let known: Vec<&str> = syscalls::all().map(Call::name).collect();
+    let rules = profile.rules.iter().enumerate();
+    let unknown = rules.flat_map(|(rule, names)| names.unknown.iter().map(move |(index, name)| (rule, index, name)));
+    let warning = |(rule, index, name): (usize, &usize, &String)| {
+        let near = nearest(name, known.iter().copied())?;
+        let error = Error::new(format!("no system call is named {name:?}; it is passed over")).hint(question(near));
+        Some(error.from_property(format!("/linux/seccomp/syscalls/{rule}/names/{index}")))
+    };
+    // To find a near name takes time, and nobody reads so many warnings.
+    unknown.take(MOST + 1).filter_map(warning).collect()
 }
 
 struct Name(Result<Call, String>);

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod controllers;
+pub mod cpu_sets;
 pub mod current;
 pub mod device_access;
 pub mod device_filter;

@@ -16,6 +16,7 @@ mod newer_format;
 pub mod pause;
 mod pid_file;
 pub mod processes;
+mod program;
 pub mod request;
 pub mod run;
 mod seccomp_agent;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::hooks::Warn;
 use super::id::Id;
+use super::program;
 use super::state::Root;
 use crate::bundle::{self, Bundle, Problems};
 use crate::error::{Context, Error, Result};
@@ -135,6 +136,7 @@ pub fn problems(bundle: &Bundle, options: &Options) -> Result<Problems> {
     found.errors.extend(errors);
     host_checks::check(&plan, &mut found);
     found.warnings.extend(plan.warnings);
+    found.warnings.extend(program::missing(bundle));
     Ok(found)
 }
 

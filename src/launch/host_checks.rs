@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 
 use crate::bundle::Problems;
 use crate::bundle::names::{nearest, question};
-use crate::cgroup::memory;
+use crate::cgroup::{cpu_sets, memory};
 use crate::error::{Context, Error, Result};
 use crate::plan::{InitAction, ParentAction, Plan, Step};
 use crate::pointer::Pointer;
@@ -23,7 +23,7 @@ use crate::process::scheduling::MemoryPolicy;
 use crate::process::sysctl::Setting;
 use crate::rootfs::file_system::label_refused;
 use crate::rootfs::mount::{Mount, Source};
-use crate::seccomp::own_calls::{Denied, Start, denied};
+use crate::seccomp::own_calls::{Denied, EXECVE, Start, denied};
 use crate::sys::capability;
 use crate::sys::fd::CWD;
 use crate::sys::netlink::Route;
@@ -47,7 +47,7 @@ pub fn check(plan: &Plan, found: &mut Problems) {
             ParentAction::Hook(hook) => self::hook(hook),
             ParentAction::Limit(limit) => {
                 found.warnings.extend(memory::too_small(&limit.write));
-                Ok(())
+                cpu_sets::check(limit)
             }
             _ => Ok(()),
         };
@@ -72,7 +72,10 @@ pub fn check(plan: &Plan, found: &mut Problems) {
                 Ok(())
             }
             InitAction::Seccomp(filter) => {
-                found.warnings.extend(denied(filter, start(plan)).iter().filter_map(Denied::warning));
+                let (never, sometimes): (Vec<Denied>, Vec<Denied>) =
+                    denied(filter, start(plan)).into_iter().partition(|denied| denied.call == &EXECVE);
+                found.errors.extend(never.iter().filter_map(Denied::problem));
+                found.warnings.extend(sometimes.iter().filter_map(Denied::problem));
                 filter.probe()
             }
             _ => Ok(()),

@@ -200,8 +200,8 @@ impl OwnCall {
 }
 
 impl Denied {
-    /// A warning with the rule's pointer; `None` where nothing is lost.
-    pub fn warning(&self) -> Option<Error> {
+    /// The problem with the rule's pointer; `None` where nothing is lost.
+    pub fn problem(&self) -> Option<Error> {
         let Denied { call, verdict } = self;
         let lost = call.lost?;
         let names: Vec<&str> = call.names().filter(|name| Data::native(name, [0; 6]).is_some()).collect();
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn a_denial_without_loss_is_no_warning() {
         let found = denied(&without(&["capset", "exit"]), Start::default());
-        let warnings: Vec<String> = found.iter().filter_map(Denied::warning).map(|error| error.to_string()).collect();
+        let warnings: Vec<String> = found.iter().filter_map(Denied::problem).map(|error| error.to_string()).collect();
         assert_eq!((found.len(), warnings.len()), (2, 0));
     }
 
