@@ -55,7 +55,8 @@ impl Ends {
 
     /// The terminal's other side, if it is ferrun's; once the init has sent it.
     pub fn receive(&self) -> Result<Option<OwnedFd>> {
-        let received = self.own.as_ref().map(|socket| fd::receive(socket).what(|| "receive the terminal"));
-        received.transpose()
+        let Some(socket) = &self.own else { return Ok(None) };
+        let received = fd::receive(socket).what(|| "receive the terminal")?;
+        received.map(Some).ok_or_else(|| Error::new("the container's first process has sent no terminal"))
     }
 }

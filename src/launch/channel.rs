@@ -227,8 +227,8 @@ impl Channel<'_> {
         send_with(&self.socket, &[SOURCE], source).map(drop)
     }
 
-    /// The init takes it. ENOMSG: the parent is gone.
-    pub fn take_source(&self) -> nix::Result<OwnedFd> {
+    /// The init takes it. `None`: the parent is gone.
+    pub fn take_source(&self) -> nix::Result<Option<OwnedFd>> {
         loop {
             match receive(&self.socket) {
                 Err(Errno::ECONNRESET) => {}

@@ -228,11 +228,13 @@ impl<'a> Init<'a> {
             sys::program::exit(1);
         }
         match self.channel().take_source() {
-            Ok(source) => self.rootfs()?.hand(source),
-            Err(Errno::EMFILE) => return Err(Error::os("take the source of a bind", Errno::EMFILE)),
-            Err(_) => sys::program::exit(1),
+            Ok(Some(source)) => {
+                self.rootfs()?.hand(source);
+                Ok(())
+            }
+            Ok(None) => sys::program::exit(1),
+            Err(errno) => Err(errno).what(|| "take the source of a bind"),
         }
-        Ok(())
     }
 
     /// Says that it is time for the parent's hooks.

@@ -77,8 +77,8 @@ fn watch(mounts: &OwnedFd, socket: &OwnedFd) -> nix::Result<()> {
     let mut shown = None;
     loop {
         match fd::receive(socket) {
-            Ok(root) => shown = Some(root),
-            Err(Errno::ENOMSG | Errno::ECONNRESET) => break,
+            Ok(Some(root)) => shown = Some(root),
+            Ok(None) | Err(Errno::ECONNRESET) => break,
             Err(errno) => return Err(errno),
         }
     }

@@ -162,8 +162,8 @@ pub fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: impl AsFd) -> nix:
 }
 
 /// Receives a descriptor that was sent by [`send_with`] with a few bytes, which are dropped; it is
-/// close-on-exec: recvmsg(2). ENOMSG: there came none.
-pub fn receive(socket: impl AsFd) -> nix::Result<OwnedFd> {
+/// close-on-exec: recvmsg(2). `None`: there came none.
+pub fn receive(socket: impl AsFd) -> nix::Result<Option<OwnedFd>> {
     let mut bytes = [0u8; 16];
     // SAFETY: all-zero is a valid `cmsghdr`, descriptor number and `msghdr`.
     let (mut rights, mut message): (Rights, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -187,8 +187,8 @@ pub fn receive(socket: impl AsFd) -> nix::Result<OwnedFd> {
     }
     let header = &rights.header;
     if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-        return Err(Errno::ENOMSG);
+        return Ok(None);
     }
     // SAFETY: the kernel wrote the number of a descriptor that it made for us; there is room for one only.
-    Ok(unsafe { OwnedFd::from_raw_fd(rights.number) })
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(rights.number) }))
 }
