@@ -265,11 +265,12 @@ impl Bundle {
         error
     }
 
-    /// Warnings about its properties that have no meaning, with their lines. The text is read again if it has any.
+    /// Warnings about its properties that no platform knows, with their lines. The text is read again if it has any.
     pub fn unknown(&self) -> Vec<Error> {
         let value = if self.has_unknown { serde_json::from_slice(&self.text).ok() } else { None };
         let found = value.map_or_else(Vec::new, |value| unknown::properties(&value));
-        let named = found.into_iter().map(|mut warning| {
+        let meant_here = |warning: &Error| !warning.pointer.as_deref().is_some_and(unknown::is_for_another_platform);
+        let named = found.into_iter().filter(meant_here).map(|mut warning| {
             warning.message = format!("{}: {}", warning.pointer.as_deref().unwrap_or_default(), warning.message);
             warning
         });

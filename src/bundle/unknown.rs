@@ -77,8 +77,13 @@ fn look(value: &Value, pointer: &mut String, pattern: &mut String, found: &mut V
     }
 }
 
+/// Whether a property is one that the specification has for another platform.
+pub fn is_for_another_platform(pointer: &str) -> bool {
+    OTHER_PLATFORMS.contains(&pointer)
+}
+
 fn warning(pointer: &str, name: &str, known: &[&'static str]) -> Error {
-    if OTHER_PLATFORMS.contains(&pointer) {
+    if is_for_another_platform(pointer) {
         return Error::new("for another platform; it is ignored").from_property(pointer);
     }
     let near = match pointer {
