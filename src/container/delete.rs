@@ -18,6 +18,7 @@ use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Context, Error, Result};
 use crate::launch::notify;
 use crate::sys::pidfd;
+use crate::sys::socket::through;
 
 /// Deletes a stopped container; with `force` one in any state, and one that a killed ferrun left half
 /// made.
@@ -157,7 +158,8 @@ fn remove_directory(directory: &StateDirectory, id: &Id) -> Result<bool> {
         }
         let mut others = state::FILES.iter().filter(|name| **name != state::CREATED);
         others.try_for_each(|name| remove(name).map(drop))?;
-        let _ = directory.remove_directory(notify::DIRECTORY);
+        // In a user namespace the container may have mounted it writable.
+        let _ = std::fs::remove_dir_all(through(directory).join(notify::DIRECTORY));
         removed = directory.remove_itself();
     }
     match removed {

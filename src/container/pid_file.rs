@@ -28,8 +28,9 @@ pub fn write(path: &Path, pid: i32) -> Result<()> {
         Ok(file) => fill(&file, pid).and_then(|()| name(&file, path)),
         // A file system without nameless files.
         Err(Errno::EOPNOTSUPP | Errno::EISDIR) => {
-            let file = openat(CWD, path, flags | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW, MODE);
-            file.map_err(io::Error::from).and_then(|file| fill(&file.into(), pid))
+            // Never one that is there: it may be a fifo, or have another name elsewhere.
+            let create = || Ok(openat(CWD, path, flags | OFlag::O_CREAT | OFlag::O_EXCL, MODE)?);
+            in_its_place(path, create).and_then(|file| fill(&file.into(), pid))
         }
         Err(errno) => Err(errno.into()),
     };
@@ -42,9 +43,17 @@ fn fill(mut file: &File, pid: i32) -> io::Result<()> {
 
 /// Gives a nameless file a name, which another may have so far.
 fn name(file: &File, path: &Path) -> io::Result<()> {
-    let link = || linkat(CWD, &*format!("/proc/self/fd/{}", file.as_raw_fd()), CWD, path, AtFlags::AT_SYMLINK_FOLLOW);
-    match link() {
-        Err(Errno::EEXIST) => std::fs::remove_file(path).and_then(|()| Ok(link()?)),
-        linked => Ok(linked?),
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    in_its_place(path, || Ok(linkat(CWD, &*own, CWD, path, AtFlags::AT_SYMLINK_FOLLOW)?))
+}
+
+/// Creates a name, and removes what has it first if there is something.
+fn in_its_place<T>(path: &Path, create: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            create()
+        }
+        created => created,
     }
 }

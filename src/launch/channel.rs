@@ -55,6 +55,8 @@ enum Unheard<'a> {
     Interrupted,
     Frozen(&'a str),
     Kernel(Errno),
+    /// The question that is asked meanwhile has failed.
+    Asked(Error),
 }
 
 impl From<Errno> for Unheard<'_> {
@@ -70,6 +72,7 @@ impl Unheard<'_> {
             Unheard::Interrupted => Error::new(WHAT).of_kind(ErrorKind::Interrupted),
             Unheard::Frozen(path) => freezer::unexpectedly_frozen(path),
             Unheard::Kernel(errno) => Error::os(WHAT, errno),
+            Unheard::Asked(error) => error,
         }
     }
 }
@@ -82,8 +85,8 @@ pub enum FromInit {
     Closed,
 }
 
-/// The parent's end and the init's. Waiting at the first ends with ECANCELED when `interrupt` is readable, and with
-/// an error where one of the init's cgroups is frozen.
+/// The parent's end and the init's. Waiting at the first ends with an error when `interrupt` is readable, and
+/// where one of the init's cgroups is frozen.
 pub fn pair<'a>(interrupt: Option<BorrowedFd<'a>>, cgroup: &'a [Directory]) -> Result<(Channel<'a>, Channel<'static>)> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .what(|| "make the channel to the container's first process")?;
@@ -129,7 +132,11 @@ impl Channel<'_> {
 
     /// Waits for something at the other end, for the interrupt, which does not undo what has already come, or for the
     /// init's death. Every now and then asks `look` whether there is nothing to wait for any more.
-    fn sleep(&self, wanted: PollFlags, look: &mut dyn FnMut() -> nix::Result<bool>) -> nix::Result<Woken<'_>> {
+    fn sleep(
+        &self,
+        wanted: PollFlags,
+        look: &mut dyn FnMut() -> Result<bool>,
+    ) -> std::result::Result<Woken<'_>, Unheard<'_>> {
         let socket = self.socket.as_fd();
         let (interrupt, init) = self.parent.as_ref().map_or((None, None), |parent| (parent.interrupt, parent.init));
         // In place of what is not there.
@@ -143,7 +150,7 @@ impl Channel<'_> {
         let mut looks = 0;
         loop {
             match poll(&mut events, PATIENCE) {
-                Ok(0) if look()? => return Ok(Woken::Message),
+                Ok(0) if look().map_err(Unheard::Asked)? => return Ok(Woken::Message),
                 Ok(0) => {
                     looks += 1;
                     if let Some(path) = Some(looks).filter(|looks| looks % LOOKS == 0).and_then(|_| self.frozen()) {
@@ -152,7 +159,7 @@ impl Channel<'_> {
                 }
                 Ok(_) => break,
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
+                Err(errno) => return Err(errno.into()),
             }
         }
         let came = |event: &PollFd| event.any().unwrap_or(true);
@@ -188,9 +195,9 @@ impl Channel<'_> {
 
     /// The parent sleeps until the init has closed its end, is dead, or has come as far as `look` says: others may keep its
     /// end open.
-    pub fn await_close(&self, look: &mut dyn FnMut() -> nix::Result<bool>) -> Result<()> {
+    pub fn await_close(&self, look: &mut dyn FnMut() -> Result<bool>) -> Result<()> {
         // A hang-up is told without being asked for, and nothing else of the init's wakes this up.
-        match self.sleep(PollFlags::empty(), look).map_err(|errno| Unheard::Kernel(errno).error())? {
+        match self.sleep(PollFlags::empty(), look).map_err(Unheard::error)? {
             Woken::Message | Woken::Dead => Ok(()),
             Woken::Interrupted => Err(Unheard::Interrupted.error()),
             Woken::Frozen(path) => Err(Unheard::Frozen(path).error()),

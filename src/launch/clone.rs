@@ -6,14 +6,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
-use nix::unistd::Pid;
 
 use super::Process;
 use crate::error::{Context, Error, Result};
 use crate::plan::step::Clone;
 use crate::process::child;
 use crate::process::join::{Enter, Opened};
-use crate::sys::child::{Child, InChild, Options};
+use crate::sys::child::{Child, InChild, Options, PidCell};
 use crate::sys::namespace::NEWTIME;
 use crate::types::namespaces::NamespaceKind;
 
@@ -52,7 +51,7 @@ pub(super) fn create_init(
 }
 
 fn as_init(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> Options {
-    Options { flags, cgroup, prints: true }
+    Options { flags, cgroup, prints: true, pid_to: None }
 }
 
 fn failed(step: &Clone, errno: Errno) -> Error {
@@ -72,8 +71,9 @@ fn failed(step: &Clone, errno: Errno) -> Error {
     }
 }
 
-/// An intermediate process enters the namespaces, creates the init as its sibling, reports its pid and ends. Of what
-/// ferrun has open the init has its own alone, from its first moment on: a neighbour in its pid namespace sees it then.
+/// An intermediate process enters the namespaces, creates the init as its sibling and ends. Of what ferrun has open the
+/// init has its own alone, and the pipe for the report of a failure, from its first moment on: a neighbour in its pid
+/// namespace sees it then. So its pid comes from the kernel, and where there is one, no report counts.
 fn by_intermediate_process(
     step: &Clone,
     opened: &[Opened],
@@ -87,16 +87,24 @@ fn by_intermediate_process(
         false => (None, cgroup),
     };
     let failed = |errno| failed(step, errno);
+    let cell = PidCell::new().what(|| WHAT)?;
     let work = |between: InChild| {
         let keep: Vec<RawFd> = own.iter().copied().chain(for_init.iter().map(AsRawFd::as_raw_fd)).collect();
         between.close_all_but(&keep, ()).what(|| "close what is not the init's")?;
         Enter(step.enter).run(opened)?;
-        let sibling = Child::create(&as_init(step.flags | CloneFlags::CLONE_PARENT, for_init), main).map_err(failed)?;
-        Ok(sibling.into_parts().0.as_raw())
+        let as_sibling = as_init(step.flags | CloneFlags::CLONE_PARENT, for_init);
+        let sibling = Child::create(&Options { pid_to: Some(&cell), ..as_sibling }, main).map_err(failed)?;
+        // It lives on.
+        sibling.into_parts();
+        Ok(())
     };
     let between = Options { cgroup: for_between, ..Options::default() };
-    let pid = child::run(&between, &format!("{WHAT}: the intermediate process"), failed, work)?;
-    Child::adopt(Pid::from_raw(pid)).what(|| WHAT)
+    let ended = child::run(&between, &format!("{WHAT}: the intermediate process"), failed, work);
+    match (cell.pid(), ended) {
+        (Some(pid), _) => Child::adopt(pid).what(|| WHAT),
+        (None, Err(error)) => Err(error),
+        (None, Ok(())) => Err(Error::new(format!("{WHAT}: the intermediate process has created none"))),
+    }
 }
 
 /// Ferrun's own namespaces of those kinds that its next children would be born into.

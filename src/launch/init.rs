@@ -245,9 +245,15 @@ impl<'a> Init<'a> {
     /// Runs a hook in the container's namespaces. One of `createContainer` begins in the container's root,
     /// as by runc, and with the usual umask instead of the init's own, which is 0.
     fn hook(&self, hook: &Hook) -> Result<()> {
-        if hook.kind == Kind::StartContainer {
-            return self.start_hook(hook.index);
-        }
+        let result = match hook.kind {
+            Kind::StartContainer => self.start_hook(hook.index),
+            _ => self.create_hook(hook),
+        };
+        // Whatever failed: it is the hook that has not run.
+        result.map_err(|error| error.of_kind(ErrorKind::Hook))
+    }
+
+    fn create_hook(&self, hook: &Hook) -> Result<()> {
         let state = self.launch.container.state_for(hook.kind, getpid());
         fchdir(self.rootfs()?.root()).what(|| "enter the rootfs")?;
         let own = umask(Mode::from_bits_truncate(0o022));

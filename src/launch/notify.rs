@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstatat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstatat, mkdirat, umask};
 use nix::unistd::{Pid, UnlinkatFlags, pipe2, unlinkat};
 
 use crate::error::{Context, Result};
@@ -64,9 +64,12 @@ impl Notify {
         let short = through(&state).join(SOCKET);
         // One that a killed ferrun left.
         let _ = unlinkat(&state, SOCKET, UnlinkatFlags::NoRemoveDir);
-        let socket = UnixDatagram::bind(short).what(|| format!("make the socket {path:?}"))?;
-        let mode = Mode::from_bits_truncate(0o777);
-        fchmodat(&state, SOCKET, mode, FchmodatFlags::FollowSymlink).what(|| format!("chmod {path:?}"))?;
+        // Of any user from the beginning: in a user namespace the container may mount its directory writable, and a mode
+        // that is set later could be that of another file.
+        let own = umask(Mode::empty());
+        let bound = UnixDatagram::bind(short);
+        umask(own);
+        let socket = bound.what(|| format!("make the socket {path:?}"))?;
         socket.set_nonblocking(true).what(|| format!("open {path:?}"))?;
         let address = match host.as_bytes().strip_prefix(b"@") {
             Some(name) => SocketAddr::from_abstract_name(name),

@@ -80,9 +80,11 @@ impl Parent<'_> {
     }
 
     fn step(&self, action: &ParentAction) -> Result<()> {
-        match (self.act(action), self.process.get()) {
-            (Err(error), Some(process)) if needs_live_init(action) => Err(self.unless_the_init_failed(error, process)),
-            (result, _) => result,
+        match (self.act(action), action, self.process.get()) {
+            // They report the init's failure themselves, or a hook's.
+            (result, ParentAction::AwaitMounts(_) | ParentAction::AwaitReady(_) | ParentAction::Hook(_), _) => result,
+            (Err(error), _, Some(process)) => Err(self.unless_the_init_failed(error, process)),
+            (result, ..) => result,
         }
     }
 
@@ -155,8 +157,8 @@ impl Parent<'_> {
         Rollback::begin(mounts).map(|rollback| drop(self.rollback.set(rollback)))
     }
 
-    /// A process that is dead is in no cgroup, and the unit that systemd made for it is gone: why it died says
-    /// more than that.
+    /// A process that is dead is in no cgroup and has no namespaces, and the unit that systemd made for it is gone: why it
+    /// died says more than that.
     fn unless_the_init_failed(&self, error: Error, process: &Process) -> Error {
         let mut exited = [PollFd::new(process.fd.as_fd(), PollFlags::POLLIN)];
         match poll(&mut exited, 1u8) {
@@ -197,7 +199,7 @@ impl Parent<'_> {
             false => match has_executed(process.pid) {
                 // The process is gone.
                 Err(error) if matches!(error.code(), Errno::ENOENT | Errno::ESRCH) => Ok(true),
-                executed => executed.map_err(|error| error.code()),
+                executed => executed,
             },
         })?;
         let mut watch = Watch {
@@ -240,19 +242,4 @@ impl Parent<'_> {
         page.set_taken();
         Ok(true)
     }
-}
-
-/// Whether a step on the init's cgroups fails if the init has died.
-fn needs_live_init(action: &ParentAction) -> bool {
-    matches!(
-        action,
-        ParentAction::StartUnit(_)
-            | ParentAction::MakeCgroupV1(_)
-            | ParentAction::MakeCgroupV2(_)
-            | ParentAction::GiveCgroup(_)
-            | ParentAction::Limit(_)
-            | ParentAction::DevicesV1(_)
-            | ParentAction::DevicesV2(_)
-            | ParentAction::Join(_)
-    )
 }

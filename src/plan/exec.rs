@@ -21,8 +21,11 @@ impl Compiler<'_> {
         self.init(None, Wait);
         self.join_cgroup();
         self.init(None, AllCpus);
-        self.enter();
-        self.enter_mount();
+        if !self.has_user_namespace() {
+            // Else it is created in all of them.
+            self.enter();
+            self.enter_mount();
+        }
         self.working_directory();
         let filter = self.restrict();
         self.ready(filter);

@@ -75,7 +75,7 @@ macro_rules! init_lane {
             /// Tells the parent that it is time for its hooks.
             Mounted(Mounted) = "hooks", |step, init| init.mounted();
             /// Runs a hook.
-            Hook(Box<Hook>) = "hooks", |step, init| init.hook(step).map_err(|error| error.of_kind(ErrorKind::Hook));
+            Hook(Box<Hook>) = "hooks", |step, init| init.hook(step);
             /// Enters the v1 cgroups.
             Join(Join) = "cgroup", |step, init| step.run();
             /// The CPUs.

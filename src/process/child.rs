@@ -35,31 +35,3 @@ fn died(who: &str, last_words: &[u8], exit: Exit) -> Error {
         words => error.note(words.into()),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run<T: Serialize + DeserializeOwned>(work: impl FnOnce(InChild) -> Result<T>) -> Result<T> {
-        super::run(&Options::default(), "the worker", |errno| Error::os("create it", errno), work)
-    }
-
-    #[test]
-    fn a_result_comes_back() {
-        assert_eq!(run(|_| Ok(7)), Ok(7));
-        let error = Error::os("open \"/x\"", Errno::ENOENT).from_property("/mounts/1").hint("create it");
-        assert_eq!(run::<()>(|_| Err(error.clone())), Err(error));
-    }
-
-    #[test]
-    fn the_end_of_one_without_a_result_is_reported() {
-        let killed = run::<()>(|_| {
-            nix::sys::signal::raise(nix::sys::signal::SIGKILL).unwrap();
-            Ok(())
-        });
-        assert_eq!(killed.unwrap_err().to_string(), "the worker died: killed by signal 9");
-        let left = run::<()>(|_| crate::sys::program::exit(3));
-        assert_eq!(left.unwrap_err().to_string(), "the worker died: exit status 3");
-        assert_eq!(died("it", b"out of memory\n", Ok(1)).to_string(), "it died: exit status 1; out of memory");
-    }
-}

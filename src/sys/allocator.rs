@@ -16,13 +16,20 @@ pub fn last() {
 }
 
 /// Both allocators. Blocks from before the change stay where they are until they grow or the process ends.
-pub struct Allocator(Bump);
+pub struct Allocator {
+    bump: Bump,
+    lasts: &'static AtomicBool,
+}
 
 impl Allocator {
     /// An allocator for a short life.
     #[allow(clippy::new_without_default)] // used as a static
     pub const fn new() -> Allocator {
-        Allocator(Bump::new())
+        Allocator::of(&LASTS)
+    }
+
+    const fn of(lasts: &'static AtomicBool) -> Allocator {
+        Allocator { bump: Bump::new(), lasts }
     }
 }
 
@@ -36,15 +43,15 @@ fn there(block: *mut u8) -> *mut u8 {
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract is the same.
-        there(unsafe { if LASTS.load(Relaxed) { System.alloc(layout) } else { self.0.alloc(layout) } })
+        there(unsafe { if self.lasts.load(Relaxed) { System.alloc(layout) } else { self.bump.alloc(layout) } })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: as above; the block is the system's if it was not handed out by the other one.
         unsafe {
-            if !LASTS.load(Relaxed) {
-                self.0.dealloc(block, layout);
-            } else if !self.0.owns(block) {
+            if !self.lasts.load(Relaxed) {
+                self.bump.dealloc(block, layout);
+            } else if !self.bump.owns(block) {
                 System.dealloc(block, layout);
             }
         }
@@ -52,16 +59,18 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        there(unsafe { if LASTS.load(Relaxed) { System.alloc_zeroed(layout) } else { self.0.alloc_zeroed(layout) } })
+        there(unsafe {
+            if self.lasts.load(Relaxed) { System.alloc_zeroed(layout) } else { self.bump.alloc_zeroed(layout) }
+        })
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above; the two blocks of a move are disjoint, and both hold what is copied.
         unsafe {
-            if !LASTS.load(Relaxed) {
-                return there(self.0.realloc(block, layout, size));
+            if !self.lasts.load(Relaxed) {
+                return there(self.bump.realloc(block, layout, size));
             }
-            if !self.0.owns(block) {
+            if !self.bump.owns(block) {
                 return there(System.realloc(block, layout, size));
             }
             let new = there(System.alloc(Layout::from_size_align_unchecked(size, layout.align())));
@@ -77,19 +86,20 @@ mod tests {
 
     #[test]
     fn blocks_go_back_to_where_they_came_from() {
-        static BOTH: Allocator = Allocator::new();
+        static ENDS: AtomicBool = AtomicBool::new(false);
+        static BOTH: Allocator = Allocator::of(&ENDS);
         let layout = Layout::from_size_align(100, 8).unwrap();
         // SAFETY: layouts are valid and the blocks are used within their sizes.
         unsafe {
             let early = BOTH.alloc(layout);
             early.write_bytes(7, 100);
-            assert!(BOTH.0.owns(early));
-            last();
+            assert!(BOTH.bump.owns(early));
+            ENDS.store(true, Relaxed);
             let late = BOTH.alloc_zeroed(layout);
-            assert!(!BOTH.0.owns(late));
+            assert!(!BOTH.bump.owns(late));
             assert_eq!(*late.add(99), 0);
             let moved = BOTH.realloc(early, layout, 10_000);
-            assert!(!BOTH.0.owns(moved), "what grows moves over");
+            assert!(!BOTH.bump.owns(moved), "what grows moves over");
             assert_eq!((*moved, *moved.add(99)), (7, 7));
             let grown = BOTH.realloc(moved, Layout::from_size_align(10_000, 8).unwrap(), 20_000);
             assert_eq!(*grown.add(99), 7);

@@ -11,6 +11,7 @@
 
 use std::mem::{ManuallyDrop, forget};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering::Acquire;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -19,6 +20,7 @@ use nix::unistd::{Pid, pipe2, read, write};
 
 use super::clone::{Side, clone, clone3};
 use super::namespace::NEWTIME;
+use super::shared::SharedMemory;
 use super::{fd, pidfd, program, uninterrupted};
 
 /// How a child is created.
@@ -27,13 +29,35 @@ pub struct Options<'a> {
     pub flags: CloneFlags,
     /// The cgroup v2 directory that it is created in.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Where its pid is written.
+    pub pid_to: Option<&'a PidCell>,
     /// Whether it prints why it ends for a panic or for want of memory. Else that is in its report, if it makes one.
     pub prints: bool,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { flags: CloneFlags::empty(), cgroup: None, prints: false }
+        Options { flags: CloneFlags::empty(), cgroup: None, pid_to: None, prints: false }
+    }
+}
+
+/// Where the kernel writes the pid of a child's child, for the child's parent: memory of these two. What is created does
+/// not have it, so that nobody who has power over that can change it.
+pub struct PidCell(SharedMemory);
+
+impl PidCell {
+    /// An empty one, for children that are created later.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn new() -> nix::Result<PidCell> {
+        SharedMemory::anonymous(size_of::<u32>()).map(PidCell)
+    }
+
+    /// The pid, once there is one.
+    pub fn pid(&self) -> Option<Pid> {
+        let pid = self.0.word(0).load(Acquire);
+        i32::try_from(pid).ok().filter(|pid| *pid > 0).map(Pid::from_raw)
     }
 }
 
@@ -124,6 +148,9 @@ impl Drop for Child {
     }
 }
 
+/// Bytes after which a report is not read on: /proc/sys/fs/pipe-max-size is no larger unless root changes it.
+const LONGEST_REPORT: usize = 1 << 20;
+
 /// A child that leaves its parent a report.
 pub struct Reporter {
     /// The child.
@@ -159,6 +186,8 @@ impl Reporter {
         loop {
             match uninterrupted(|| read(&self.answer, &mut piece)) {
                 Ok(0) | Err(Errno::EAGAIN) => return Ok((report, exit)),
+                // More than a pipe holds: somebody else writes.
+                Ok(_) if report.len() > LONGEST_REPORT => return Ok((report, exit)),
                 Ok(length) => report.extend_from_slice(&piece[..length]),
                 Err(errno) => return Err(errno),
             }
@@ -253,8 +282,10 @@ fn create<T>(
     if !separate().contains(options.flags) {
         return Err(Errno::EINVAL);
     }
+    let pid_to = options.pid_to.map(|PidCell(memory)| memory);
+    pid_to.map_or(Ok(()), SharedMemory::keep_from_children)?;
     // SAFETY: the flags share neither memory nor descriptors; the child ends in `run`, which does not return.
-    match unsafe { clone3(options.flags, options.cgroup) }? {
+    match unsafe { clone3(options.flags, options.cgroup, pid_to.map(|memory| memory.word(0))) }? {
         Side::Child => {
             program::last_words_to(words);
             drop(ours);
@@ -275,70 +306,4 @@ fn run(own: InChild, body: impl FnOnce(InChild) -> i32) -> ! {
     }
     let _unwound = Unwound;
     program::exit(body(own))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::io::Read;
-
-    use super::*;
-
-    #[test]
-    fn a_child_ends_with_its_status_and_owns_what_was_moved_into_it() {
-        let (ours, its) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let (number, kept) = (ours.as_raw_fd(), Cell::new(1));
-        let (mut child, ours) = Child::create_with(&Options::default(), ours, |_| {
-            kept.set(2);
-            write_all(&its, b"here");
-            i32::from(fd::is_open(number)) + 5
-        })
-        .unwrap();
-        drop(its);
-        let mut said = String::new();
-        std::fs::File::from(ours).read_to_string(&mut said).unwrap();
-        assert_eq!((child.wait(), child.wait(), said.as_str(), kept.get()), (Ok(Ok(5)), Ok(Ok(5)), "here", 1));
-    }
-
-    #[test]
-    fn an_owner_that_is_dropped_kills_it() {
-        let child = Child::create(&Options::default(), |_| {
-            loop {
-                std::thread::park();
-            }
-        });
-        let child = child.unwrap();
-        let pid = child.pid();
-        assert!(std::fs::exists(format!("/proc/{pid}")).unwrap());
-        drop(child);
-        assert!(!std::fs::exists(format!("/proc/{pid}")).unwrap());
-    }
-
-    #[test]
-    fn what_is_not_kept_is_closed_but_for_the_report() {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let (kept, closed) = (read.as_raw_fd(), write.as_raw_fd());
-        let reporter = Reporter::create(&Options::default(), |own| {
-            own.close_all_but(&[0, 1, 2, kept], ()).unwrap();
-            [fd::is_open(kept), fd::is_open(closed)].map(u8::from)
-        });
-        assert_eq!(reporter.unwrap().finish(), Ok((vec![1, 0], Ok(0))));
-    }
-
-    #[test]
-    fn one_that_dies_has_no_report() {
-        let killed = Reporter::create(&Options::default(), |_| {
-            nix::sys::signal::raise(nix::sys::signal::SIGKILL).unwrap();
-            "unsaid"
-        });
-        assert_eq!(killed.unwrap().finish(), Ok((Vec::new(), Err(9))));
-        let panicked = Reporter::create(&Options::default(), |_| -> &str { panic!("on purpose") });
-        assert_eq!(panicked.unwrap().finish().unwrap().1, Ok(program::PANIC));
-    }
-
-    #[test]
-    fn shared_memory_is_refused() {
-        let options = Options { flags: CloneFlags::CLONE_VM, ..Options::default() };
-        assert_eq!(Child::create(&options, |_| 0).map(drop), Err(Errno::EINVAL));
-    }
 }

@@ -1,6 +1,7 @@
 //! The calls that create a process. Only [`super::child`] makes them: what it builds on them is safe to use.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::AtomicU32;
 
 use nix::sched::CloneFlags;
 use nix::unistd::Pid;
@@ -9,6 +10,7 @@ use super::check;
 
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+const CLONE_PARENT_SETTID: u64 = 0x0010_0000;
 
 /// Which side of [`clone3`] returned.
 pub(super) enum Side {
@@ -37,7 +39,7 @@ struct CloneArgs {
 
 /// Forks by clone3(2): the child returns here as well, with a copy of this memory, in the new namespaces of `flags` and,
 /// if given, in the cgroup v2 directory `cgroup` (which spares the lock that a later move takes). With CLONE_PARENT it is
-/// the caller's sibling.
+/// the caller's sibling. The kernel itself writes the pid to `pid_to`, in the caller's memory.
 ///
 /// # Errors
 /// Those of clone3(2).
@@ -45,7 +47,11 @@ struct CloneArgs {
 /// # Safety
 /// The child must never return to the caller's own callers, nor otherwise use or drop what they own: their values exist
 /// twice then. `flags` must not contain CLONE_VM or CLONE_FILES, which would share them instead.
-pub(super) unsafe fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> nix::Result<Side> {
+pub(super) unsafe fn clone3(
+    flags: CloneFlags,
+    cgroup: Option<BorrowedFd>,
+    pid_to: Option<&AtomicU32>,
+) -> nix::Result<Side> {
     let mut pidfd: i32 = -1;
     let mut args = CloneArgs {
         flags: flags.bits() as u32 as u64 | CLONE_PIDFD,
@@ -58,8 +64,12 @@ pub(super) unsafe fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> ni
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = dir.as_raw_fd() as u64;
     }
+    if let Some(word) = pid_to {
+        args.flags |= CLONE_PARENT_SETTID;
+        args.parent_tid = word.as_ptr() as u64;
+    }
     // SAFETY: without CLONE_VM the child has its own copy of the memory, so that this is a fork; ferrun
-    // has one thread, so no lock can be held by a thread that the child lacks. `args` and `pidfd`
+    // has one thread, so no lock can be held by a thread that the child lacks. `args`, `pidfd` and `pid_to`
     // outlive the call.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) })?;
     if pid == 0 {

@@ -35,6 +35,15 @@ impl SharedMemory {
         map(length, libc::MAP_SHARED, file.as_fd().as_raw_fd())
     }
 
+    /// Keeps the mapping from children of this process that are created from now on: madvise(2), MADV_DONTFORK.
+    ///
+    /// # Errors
+    /// Those of madvise(2).
+    pub fn keep_from_children(&self) -> nix::Result<()> {
+        // SAFETY: the mapping is this value's own, and stays as it is in this process.
+        check(unsafe { libc::madvise(self.address.cast(), self.length, libc::MADV_DONTFORK) } as libc::c_long).map(drop)
+    }
+
     /// The 32-bit word at `index`, counted in words.
     pub fn word(&self, index: usize) -> &AtomicU32 {
         assert!((index + 1) * 4 <= self.length);
