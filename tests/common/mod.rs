@@ -2,9 +2,11 @@
 #![allow(dead_code, unused_imports)] // each test binary uses its part
 
 pub mod cli;
+mod golden;
 pub mod limits;
 pub mod observe;
 pub mod running;
+pub mod sentences;
 mod skip;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+pub use sentences::Report;
 use serde_json::{Value, json};
 pub use skip::skip;
 
@@ -42,6 +45,9 @@ pub fn patience(seconds: u64) -> Duration {
 }
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// What `--fault error@N` ends with, before the step in quotes.
+pub const FAULT: &str = "a fault was asked for before \"";
 
 /// A bundle with its own state root and cgroup path; gone with everything in it when dropped.
 pub struct Bundle {
@@ -495,11 +501,43 @@ impl Done {
         self.stdout.trim_end().to_owned()
     }
 
-    /// Fails unless it failed with status 1 and these words.
+    /// Fails unless it failed with status 1 and these words: those that engines match (reference: cli.md A.6). What
+    /// else ferrun says is in tests/data/sentences.txt; see `fails`.
     #[track_caller]
     pub fn refused(&self, words: &str) {
         assert_eq!(self.status, 1, "{self:?}");
         assert!(self.stderr.contains(words), "no {words:?} in {self:?}");
+    }
+
+    /// Fails unless it failed with status 1 for this reason (`ENOENT /process/args`), in the words that are written
+    /// down for this test.
+    #[track_caller]
+    pub fn fails(&self, reason: &str) {
+        let error = self.error();
+        assert_eq!(error.to_string(), reason, "{self:?}");
+    }
+
+    /// The error of a command that failed with status 1, in the words that are written down for this test.
+    #[track_caller]
+    pub fn error(&self) -> Report {
+        let error = self.error_in_any_words();
+        sentences::compare(&error);
+        error
+    }
+
+    /// The error of a command that failed with status 1.
+    #[track_caller]
+    pub fn error_in_any_words(&self) -> Report {
+        assert_eq!(self.status, 1, "{self:?}");
+        Report::error(&self.stderr).unwrap_or_else(|| panic!("no error in {self:?}"))
+    }
+
+    /// Fails unless the warnings are for these reasons, in the words that are written down for this test.
+    #[track_caller]
+    pub fn warns(&self, reasons: &[&str]) {
+        let warnings = Report::warnings(&self.stderr);
+        warnings.iter().for_each(sentences::compare);
+        assert_eq!(warnings.iter().map(Report::to_string).collect::<Vec<_>>(), reasons, "{self:?}");
     }
 }
 
