@@ -68,25 +68,20 @@ fn what_is_wrong_with_a_profile_is_told_with_its_place() {
     let tell = |text: &str| {
         std::fs::write(&file, text).unwrap();
         let done = ferrun(&bundle, &["--profile", file.to_str().unwrap()]);
-        assert_eq!(done.status, 1, "{done:?}");
-        done.stderr
+        done.error()
     };
     let said = tell("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\n\"syscalls\":[{\"names\":[\"read\"],\"action\":\"NO\"}]}");
-    assert!(said.contains("/syscalls/0/action") && said.contains("profile.json:2"), "{said}");
+    assert_eq!(said.pointer, "/syscalls/0/action");
+    assert!(said.place.ends_with("profile.json:2"), "{said:?}");
     let rule = |errno| {
         let equal = json!([{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]);
         json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": equal})
     };
     let contradiction = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule(1), rule(2)]});
     let said = tell(&contradiction.to_string());
-    assert!(said.contains("/syscalls/1") && !said.contains("/linux"), "{said}");
+    assert_eq!(said.to_string(), "/syscalls/1");
     // A whole config, too: it must not pass for a profile that allows everything.
-    for text in ["null", "{}", &bundle.config.to_string()] {
-        let said = tell(text);
-        assert!(
-            said.contains("is not a seccomp profile: defaultAction is missing") && said.contains("--bundle"),
-            "{said}"
-        );
+    for text in ["null", "{}", &bundle.config.to_string(), "{"] {
+        assert_eq!(tell(text).pointer, "", "{text}");
     }
-    assert!(tell("{").contains("not valid JSON"));
 }

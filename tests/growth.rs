@@ -87,5 +87,5 @@ fn more_rules_on_a_call_than_a_filter_can_have_are_refused_soon() {
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "ulimit -t 40; exec \"$@\"", "sh"]).arg(common::ferrun_binary());
     let output = command.args(["explain", "--bundle"]).arg(&bundle.dir).output().unwrap();
-    Done::new(output).refused("longer than the 4096 instructions");
+    Done::new(output).fails("/linux/seccomp/syscalls/8192");
 }

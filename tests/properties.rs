@@ -9,15 +9,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use common::{Bundle, skip};
+use common::{Bundle, Report, sentences, skip};
 
 /// What comes of a row.
 enum Then {
     /// A shell script inside prints this.
     Prints(&'static str, String),
-    /// The same, and ferrun warns with these words.
+    /// The same, and ferrun warns for this reason: `/process/capabilities/bounding/0`.
     Warns(&'static str, &'static str, &'static str),
-    /// The config is refused with these words.
+    /// The config is refused for this reason: `ENOENT /process/args`.
     Refused(&'static str),
 }
 
@@ -55,19 +55,24 @@ fn failure((name, changes, then): Row) -> Result<(), String> {
     let done = bundle.run();
     let as_it_should = match &then {
         Then::Prints(_, output) => done.status == 0 && done.stdout.trim_end() == *output && done.stderr.is_empty(),
-        Then::Warns(words, _, output) => {
-            done.status == 0
-                && done.stdout.trim_end() == *output
-                && done.stderr.starts_with("ferrun: warning: ")
-                && done.stderr.contains(words)
+        Then::Warns(reason, _, output) => {
+            let warnings = Report::warnings(&done.stderr);
+            warnings.iter().for_each(sentences::compare);
+            // A name that three lists have is left out three times.
+            let first = warnings.first().map(Report::to_string);
+            done.status == 0 && done.stdout.trim_end() == *output && first.as_deref() == Some(*reason)
         }
-        Refused(words) => done.status == 1 && done.stderr.contains(words) && done.stdout.is_empty(),
+        Refused(reason) => {
+            let error = Report::error(&done.stderr).unwrap_or_default();
+            sentences::compare(&error);
+            done.status == 1 && error.to_string() == *reason && done.stdout.is_empty()
+        }
     };
     bundle.assert_nothing_left(name);
     let wanted = match then {
         Then::Prints(_, output) => output,
-        Then::Warns(words, _, output) => format!("{output}, with the warning {words:?}"),
-        Refused(words) => format!("a refusal with {words:?}"),
+        Then::Warns(reason, _, output) => format!("{output}, with a warning for {reason:?}"),
+        Refused(reason) => format!("a refusal for {reason:?}"),
     };
     if as_it_should { Ok(()) } else { Err(format!("{name}: {done:?}\n    wanted: {wanted:?}")) }
 }
@@ -106,25 +111,25 @@ fn the_top_level() {
     let root_mount = "touch /x 2>/dev/null && echo writable || echo read-only";
     let without_linux = match common::mounts_nowhere() {
         true => prints("cd /proc/self/ns; readlink mnt; readlink pid", own_namespaces(&["mnt", "pid"])),
-        false => Refused("without a mount namespace, a container with mounts needs Linux 6.15"),
+        false => Refused("/mounts"),
     };
     try_all(vec![
         ("ociVersion of a pre-release", vec![("/ociVersion", json!("1.0.2-dev"))], prints("echo ok", "ok")),
-        ("ociVersion 2", vec![("/ociVersion", json!("2.0.0"))], Refused("ociVersion \"2.0.0\" is not supported")),
+        ("ociVersion 2", vec![("/ociVersion", json!("2.0.0"))], Refused("/ociVersion")),
         ("ociVersion foo", vec![("/ociVersion", json!("foo"))], Refused("/ociVersion")),
-        ("ociVersion absent", vec![("/ociVersion", json!(null))], Refused("ociVersion")),
-        ("an unknown property", vec![("/nosuch", json!({ "a": 1 }))], Then::Warns("/nosuch: no such", "echo ok", "ok")),
+        ("ociVersion absent", vec![("/ociVersion", json!(null))], Refused("/ociVersion")),
+        ("an unknown property", vec![("/nosuch", json!({ "a": 1 }))], Then::Warns("/nosuch", "echo ok", "ok")),
         ("root.path relative", vec![("/root/path", json!("rootfs/"))], prints("ls -d /bin/busybox", "/bin/busybox")),
         ("root.path absolute", vec![("/root/path", json!("BUNDLE/rootfs"))], prints("echo ok", "ok")),
-        ("root.path a symlink", vec![("/root/path", json!("link"))], Refused("is a symlink")),
-        ("root absent", vec![("/root", json!(null))], Refused("root must not be empty")),
+        ("root.path a symlink", vec![("/root/path", json!("link"))], Refused("/root/path")),
+        ("root absent", vec![("/root", json!(null))], Refused("/root")),
         ("root.readonly", vec![("/root/readonly", json!(true))], prints(root_mount, "read-only")),
         ("root writable", vec![("/root/readonly", json!(false))], prints(root_mount, "writable")),
         ("hostname", vec![("/hostname", json!("box"))], prints("hostname", "box")),
         (
             "hostname without a UTS namespace",
             vec![("/hostname", json!("box")), ("/linux/namespaces", json!([{ "type": "mount" }]))],
-            Refused("without a private UTS namespace"),
+            Refused("/hostname"),
         ),
         (
             "domainname",
@@ -160,13 +165,13 @@ fn the_process() {
             vec![("/process/cwd", json!("/made/for/it")), ("/root/readonly", json!(true))],
             prints("pwd", "/made/for/it"),
         ),
-        ("cwd relative", vec![("/process/cwd", json!("tmp"))], Refused("is not an absolute path")),
+        ("cwd relative", vec![("/process/cwd", json!("tmp"))], Refused("/process/cwd")),
         (
             "env",
             vec![("/process/env/9", json!("A=b c")), ("/process/env", json!(["PATH=/bin", "A=b c"]))],
             prints("echo $A", "b c"),
         ),
-        ("env without =", vec![("/process/env/0", json!("A"))], Refused("is not NAME=value")),
+        ("env without =", vec![("/process/env/0", json!("A"))], Refused("/process/env/0")),
         ("env without PATH", vec![("/process/env", json!([]))], prints("echo ok", "ok")),
         ("HOME of root", vec![("/process/env", json!(["PATH=/bin"]))], prints("echo $HOME", "/root")),
         (
@@ -175,12 +180,16 @@ fn the_process() {
             prints("echo $HOME", "/"),
         ),
         ("HOME given", vec![("/process/env", json!(["PATH=/bin", "HOME=/x"]))], prints("echo $HOME", "/x")),
-        ("args empty", vec![("/process/args", json!([]))], Refused("args must not be empty")),
-        ("args missing", vec![("/process/args", json!(["nosuch"]))], Refused("executable file not found in $PATH")),
-        ("args without a format", vec![("/process/args", json!(["/no-interpreter"]))], Refused("exec format error")),
-        ("args of a directory", vec![("/process/args", json!(["/bin"]))], Refused("is a directory")),
+        ("args empty", vec![("/process/args", json!([]))], Refused("/process/args")),
+        ("args missing", vec![("/process/args", json!(["nosuch"]))], Refused("/process/args")),
+        (
+            "args without a format",
+            vec![("/process/args", json!(["/no-interpreter"]))],
+            Refused("ENOEXEC /process/args"),
+        ),
+        ("args of a directory", vec![("/process/args", json!(["/bin"]))], Refused("EISDIR /process/args")),
         ("user.uid, user.gid", vec![user(json!({ "uid": 7, "gid": 8 }))], prints("echo $(id -u) $(id -g)", "7 8")),
-        ("user.uid -1", vec![user(json!({ "uid": 4294967295u32, "gid": 0 }))], Refused("is no id")),
+        ("user.uid -1", vec![user(json!({ "uid": 4294967295u32, "gid": 0 }))], Refused("/process/user/uid")),
         ("user.umask absent", vec![user(json!({ "uid": 0, "gid": 0 }))], prints("umask", "0022")),
         ("user.umask", vec![user(json!({ "uid": 0, "gid": 0, "umask": 0o077 }))], prints("umask", "0077")),
         (
@@ -196,7 +205,7 @@ fn the_process() {
         (
             "consoleSize that no terminal has",
             vec![("/process/terminal", json!(true)), ("/process/consoleSize", json!({ "height": 9, "width": 70_000 }))],
-            Refused("a width of 70000 is more than a terminal can have: 65535"),
+            Refused("/process/consoleSize"),
         ),
         ("commandLine", vec![("/process/commandLine", json!("x"))], prints("echo ok", "ok")),
     ]);
@@ -223,7 +232,7 @@ fn what_the_process_may_do() {
         (
             "capabilities unknown",
             vec![("/process/capabilities", capabilities(&["CAP_KILL", "CAP_NEW"]))],
-            Then::Warns("CAP_NEW is no capability known here", kill_alone, "0000000000000020"),
+            Then::Warns("/process/capabilities/bounding/1", kill_alone, "0000000000000020"),
         ),
         (
             "capabilities ambient of a user",
@@ -250,12 +259,12 @@ fn what_the_process_may_do() {
                 "/process/rlimits",
                 json!([{ "type": "RLIMIT_CORE", "soft": 1, "hard": 1 }, { "type": "RLIMIT_CORE", "soft": 1, "hard": 1 }]),
             )],
-            Refused("RLIMIT_CORE is listed twice in rlimits"),
+            Refused("/process/rlimits/1"),
         ),
         (
             "rlimits unknown",
             vec![("/process/rlimits", json!([{ "type": "RLIMIT_X", "soft": 1, "hard": 1 }]))],
-            Refused("expected one of `RLIMIT_AS`"),
+            Refused("/process/rlimits/0/type"),
         ),
         (
             "noNewPrivileges",
@@ -263,7 +272,7 @@ fn what_the_process_may_do() {
             prints(STATUS, "CapAmb: 0000000000000000\nNoNewPrivs: 1"),
         ),
         ("oomScoreAdj", vec![("/process/oomScoreAdj", json!(333))], prints("cat /proc/self/oom_score_adj", "333")),
-        ("oomScoreAdj too high", vec![("/process/oomScoreAdj", json!(1001))], Refused("is not between -1000 and 1000")),
+        ("oomScoreAdj too high", vec![("/process/oomScoreAdj", json!(1001))], Refused("/process/oomScoreAdj")),
     ]);
 }
 
@@ -282,7 +291,7 @@ fn how_the_process_is_scheduled() {
         (
             "scheduler unknown",
             vec![("/process/scheduler", json!({ "policy": "SCHED_X" }))],
-            Refused("expected one of `SCHED_OTHER`"),
+            Refused("/process/scheduler/policy"),
         ),
         (
             "ioPriority",
@@ -307,7 +316,7 @@ fn how_the_process_is_scheduled() {
         (
             "execCPUAffinity wrong",
             vec![("/process/execCPUAffinity", json!({ "initial": "3-1" }))],
-            Refused("goes backwards"),
+            Refused("/process/execCPUAffinity/initial"),
         ),
     ]);
 }
@@ -321,14 +330,14 @@ fn security_modules_that_are_not_there() {
         false => rows.push((
             "apparmorProfile",
             vec![("/process/apparmorProfile", json!("p"))],
-            Refused("AppArmor is not enabled"),
+            Refused("/process/apparmorProfile"),
         )),
     }
     match Path::new("/sys/fs/selinux/policy").exists() {
         true => skip("this kernel has SELinux: that it is missing cannot be shown"),
         false => {
-            rows.push(("selinuxLabel", vec![("/process/selinuxLabel", json!("l"))], Refused("SELinux is not enabled")));
-            rows.push(("mountLabel", vec![("/linux/mountLabel", json!("l"))], Refused("SELinux is not enabled")));
+            rows.push(("selinuxLabel", vec![("/process/selinuxLabel", json!("l"))], Refused("/process/selinuxLabel")));
+            rows.push(("mountLabel", vec![("/linux/mountLabel", json!("l"))], Refused("/linux/mountLabel")));
         }
     }
     try_all(rows);
@@ -391,22 +400,22 @@ fn what_namespaces_are_refused_and_what_belongs_to_them() {
         (
             "a namespace twice",
             list(json!([{ "type": "mount" }, { "type": "ipc" }, { "type": "ipc" }])),
-            Refused("is listed twice"),
+            Refused("/linux/namespaces/2"),
         ),
         (
             "a namespace of the wrong kind",
             list(json!([{ "type": "mount" }, { "type": "ipc", "path": net }])),
-            Refused("is a network namespace, not ipc"),
+            Refused("/linux/namespaces/1/path"),
         ),
         (
             "a namespace that is not there",
             list(json!([{ "type": "mount" }, { "type": "ipc", "path": "/nosuch" }])),
-            Refused("no such file or directory"),
+            Refused("ENOENT /linux/namespaces/1/path"),
         ),
         (
             "a namespace nobody knows",
             list(json!([{ "type": "mount" }, { "type": "net" }])),
-            Refused("expected one of `pid`, `network`"),
+            Refused("/linux/namespaces/1/type"),
         ),
         (
             "timeOffsets",
@@ -419,12 +428,12 @@ fn what_namespaces_are_refused_and_what_belongs_to_them() {
         (
             "timeOffsets without a time namespace",
             vec![("/linux/timeOffsets", json!({ "boottime": { "secs": 1 } }))],
-            Refused("need a new time namespace"),
+            Refused("/linux/timeOffsets/boottime"),
         ),
         (
             "uidMappings without a user namespace",
             vec![("/linux/uidMappings", json!([{ "containerID": 0, "hostID": 0, "size": 1 }]))],
-            Then::Warns("mappings without a user namespace change nothing", "echo ok", "ok"),
+            Then::Warns("/linux/uidMappings", "echo ok", "ok"),
         ),
         (
             "netDevices without a network namespace",
@@ -432,12 +441,12 @@ fn what_namespaces_are_refused_and_what_belongs_to_them() {
                 ("/linux/namespaces", json!([{ "type": "mount" }, { "type": "uts" }])),
                 ("/linux/netDevices", json!({ "x": {} })),
             ],
-            Refused("netDevices need a network namespace"),
+            Refused("/linux/netDevices"),
         ),
         (
             "netDevices of a link that is not there",
             vec![("/linux/netDevices", json!({ "nosuch0": {} }))],
-            Refused("nosuch0"),
+            Refused("ENODEV /linux/netDevices/nosuch0"),
         ),
     ]);
 }
@@ -474,17 +483,13 @@ fn devices() {
         (
             "/dev/null as another",
             device(json!({ "path": "/dev/null", "type": "c", "major": 1, "minor": 5 })),
-            Refused("is the character device 1:3 in every container"),
+            Refused("/linux/devices/0"),
         ),
-        (
-            "a device without a number",
-            device(json!({ "path": "/dev/x", "type": "c" })),
-            Refused("needs major and minor"),
-        ),
+        ("a device without a number", device(json!({ "path": "/dev/x", "type": "c" })), Refused("/linux/devices/0")),
         (
             "a device of no kind",
             device(json!({ "path": "/dev/x", "type": "x", "major": 1, "minor": 1 })),
-            Refused("is none of c, b, u, p"),
+            Refused("/linux/devices/0/type"),
         ),
     ]);
 }
@@ -503,7 +508,7 @@ fn the_rest_of_linux() {
             vec![("/linux/maskedPaths", json!(["/full/file", "/tmp", "/proc/x", "/nosuch"]))],
             prints(hidden, "0\n0\ntmpfs"),
         ),
-        ("maskedPaths relative", vec![("/linux/maskedPaths", json!(["tmp"]))], Refused("is not an absolute path")),
+        ("maskedPaths relative", vec![("/linux/maskedPaths", json!(["tmp"]))], Refused("/linux/maskedPaths/0")),
         (
             "readonlyPaths",
             vec![("/linux/readonlyPaths", json!(["/full", "/nosuch"])), ("/root/readonly", json!(false))],
@@ -517,7 +522,7 @@ fn the_rest_of_linux() {
         (
             "maskedPaths of the root",
             vec![("/linux/maskedPaths", json!(["/proc/x", "/."]))],
-            Refused("cannot be hidden"),
+            Refused("/linux/maskedPaths/1"),
         ),
         ("sysctl with dots", sysctl("net.ipv4.ip_forward", "1"), prints("cat /proc/sys/net/ipv4/ip_forward", "1")),
         ("sysctl with slashes", sysctl("net/ipv4/ip_forward", "1"), prints("cat /proc/sys/net/ipv4/ip_forward", "1")),
@@ -527,10 +532,10 @@ fn the_rest_of_linux() {
             sysctl("fs.mqueue.msg_max", "11"),
             prints("cat /proc/sys/fs/mqueue/msg_max", "11"),
         ),
-        ("sysctl of the host", sysctl("kernel.core_pattern", "x"), Refused("is the whole host's")),
-        ("sysctl kernel.hostname", sysctl("kernel.hostname", "x"), Refused("set hostname instead")),
-        ("sysctl with ..", sysctl("net/../../../tmp/x", "1"), Refused("is no name of a kernel parameter")),
-        ("rootfsPropagation wrong", propagation("rsharedd"), Refused("rootfsPropagation=rsharedd is not supported")),
+        ("sysctl of the host", sysctl("kernel.core_pattern", "x"), Refused("/linux/sysctl/kernel.core_pattern")),
+        ("sysctl kernel.hostname", sysctl("kernel.hostname", "x"), Refused("/linux/sysctl/kernel.hostname")),
+        ("sysctl with ..", sysctl("net/../../../tmp/x", "1"), Refused("/linux/sysctl/net~1..~1..~1..~1tmp~1x")),
+        ("rootfsPropagation wrong", propagation("rsharedd"), Refused("/linux/rootfsPropagation")),
         ("rootfsPropagation private", propagation("rprivate"), prints(root, "")),
         ("rootfsPropagation slave", propagation("rslave"), prints("echo ok", "ok")),
         ("rootfsPropagation shared", propagation("rshared"), prints(root, "shared")),
@@ -548,17 +553,17 @@ fn the_rest_of_linux() {
         (
             "personality flags",
             vec![("/linux/personality", json!({ "domain": "LINUX", "flags": ["X"] }))],
-            Refused("is no flag of a personality"),
+            Refused("/linux/personality/flags/0"),
         ),
         (
             "memoryPolicy wrong",
             vec![("/linux/memoryPolicy", json!({ "mode": "MPOL_X" }))],
-            Refused("expected one of `MPOL_DEFAULT`"),
+            Refused("/linux/memoryPolicy/mode"),
         ),
         (
             "memoryPolicy without nodes",
             vec![("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND" }))],
-            Refused("needs at least one node"),
+            Refused("/linux/memoryPolicy/nodes"),
         ),
     ];
     match Path::new("/proc/self/numa_maps").exists() {
@@ -571,11 +576,9 @@ fn the_rest_of_linux() {
     }
     match Path::new("/sys/fs/resctrl/schemata").exists() {
         true => skip("this host has resctrl: that it is missing cannot be shown"),
-        false => rows.push((
-            "intelRdt",
-            vec![("/linux/intelRdt", json!({ "closID": "c" }))],
-            Refused("needs the resctrl file system"),
-        )),
+        false => {
+            rows.push(("intelRdt", vec![("/linux/intelRdt", json!({ "closID": "c" }))], Refused("/linux/intelRdt")))
+        }
     }
     try_all(rows);
 }
@@ -593,15 +596,15 @@ fn mounts() {
     let ids = json!([{ "containerID": 0, "hostID": 4000, "size": 10 }]);
     let mapped = json!({ "destination": "/m", "source": "source", "options": ["bind", "idmap"], "uidMappings": ids, "gidMappings": ids });
     try_all(vec![
-        ("over the root", bind("source", "/", &["remount"]), Refused("the root \"/\" cannot be remounted")),
-        ("over /proc", tmpfs("/proc", &[]), Refused("only a procfs may be mounted on /proc")),
-        ("inside /proc", tmpfs("/proc/sys", &[]), Refused("/proc/sys")),
+        ("over the root", bind("source", "/", &["remount"]), Refused("/mounts/7/destination")),
+        ("over /proc", tmpfs("/proc", &[]), Refused("/mounts/7/destination")),
+        ("inside /proc", tmpfs("/proc/sys", &[]), Refused("/mounts/7/destination")),
         (
             "over a file of /proc",
             bind("source/file", "/proc/uptime", &["bind"]),
             prints("cat /proc/uptime", "from outside"),
         ),
-        ("a relative destination", tmpfs("m", &[]), Then::Warns("is not absolute", "stat -f -c %T /m", "tmpfs")),
+        ("a relative destination", tmpfs("m", &[]), Then::Warns("/mounts/7/destination", "stat -f -c %T /m", "tmpfs")),
         ("a relative source", bind("source", "/m", &["bind"]), prints("cat /m/file", "from outside")),
         ("an absolute source", bind("BUNDLE/source", "/m", &["rbind"]), prints("cat /m/file", "from outside")),
         (
@@ -610,10 +613,10 @@ fn mounts() {
             prints("cat /a/b/c/f", "from outside"),
         ),
         ("through a link", bind("source/file", "/away/x/f", &["bind"]), prints("cat /tmp/x/f", "from outside")),
-        ("a source that is not there", bind("nosuch", "/m", &["bind"]), Refused("no such file or directory")),
-        ("data on a bind", bind("source", "/m", &["bind", "size=1k"]), Refused("takes no options of a file system")),
-        ("a word nobody knows on a bind", bind("source", "/m", &["bind", "nodevv"]), Refused("did you mean nodev?")),
-        ("a word nobody knows on a tmpfs", tmpfs("/m", &["nodevv"]), Refused("Unknown parameter 'nodevv'")),
+        ("a source that is not there", bind("nosuch", "/m", &["bind"]), Refused("ENOENT /mounts/7")),
+        ("data on a bind", bind("source", "/m", &["bind", "size=1k"]), Refused("/mounts/7/options/1")),
+        ("a word nobody knows on a bind", bind("source", "/m", &["bind", "nodevv"]), Refused("/mounts/7/options/1")),
+        ("a word nobody knows on a tmpfs", tmpfs("/m", &["nodevv"]), Refused("EINVAL /mounts/7")),
         ("defaults on a tmpfs", tmpfs("/m", &["defaults"]), prints("stat -f -c %T /m", "tmpfs")),
         ("defaults on a bind", bind("source", "/m", &["bind", "defaults"]), prints("cat /m/file", "from outside")),
         ("an empty option of a tmpfs", tmpfs("/m", &["", "mode=700"]), prints("stat -c %a /m", "700")),
@@ -630,20 +633,20 @@ fn mounts() {
             tmpfs("/full", &["tmpcopyup"]),
             prints("cat /full/file; stat -f -c %T /full", "of the image\ntmpfs"),
         ),
-        ("tmpcopyup of a bind", bind("source", "/m", &["bind", "tmpcopyup"]), Refused("an option of a tmpfs alone")),
+        ("tmpcopyup of a bind", bind("source", "/m", &["bind", "tmpcopyup"]), Refused("/mounts/7/options")),
         ("idmap", mount(mapped), prints("stat -c %u:%g /m/file", "4000:4000")),
-        ("idmap of a tmpfs", tmpfs("/m", &["idmap"]), Refused("only supported for bind mounts")),
+        ("idmap of a tmpfs", tmpfs("/m", &["idmap"]), Refused("/mounts/7/options")),
         (
             "remount of no mount",
             mount(json!({ "destination": "/full", "options": ["remount", "ro"] })),
-            Refused("/full"),
+            Refused("EINVAL /mounts/7"),
         ),
         (
             "a type that the kernel has not",
             mount(json!({ "destination": "/m", "type": "nofs", "source": "x" })),
-            Refused("no such device"),
+            Refused("ENODEV /mounts/7"),
         ),
-        ("no type", mount(json!({ "destination": "/m" })), Refused("needs a type")),
+        ("no type", mount(json!({ "destination": "/m" })), Refused("/mounts/7/type")),
         (
             "a cgroup mount",
             mount(json!({ "destination": "/cg", "type": "cgroup", "source": "cgroup", "options": ["ro"] })),
@@ -687,25 +690,29 @@ fn hooks() {
             ),
             prints("cat /tmp/seen", "b"),
         ),
+        ("a path that is relative", hook("prestart", json!({ "path": "sh" })), Refused("/hooks/prestart/0/path")),
         (
-            "a path that is relative",
-            hook("prestart", json!({ "path": "sh" })),
-            Refused("/hooks/prestart/0/path: \"sh\" is not an absolute path"),
+            "a path that is not there",
+            hook("createRuntime", json!({ "path": "/nosuch" })),
+            Refused("ENOENT /hooks/createRuntime/0"),
         ),
-        ("a path that is not there", hook("createRuntime", json!({ "path": "/nosuch" })), Refused("/nosuch")),
-        ("a hook that fails", hook("createContainer", sh("echo why >&2; exit 3")), Refused("why")),
+        ("a hook that fails", hook("createContainer", sh("echo why >&2; exit 3")), Refused("/hooks/createContainer/0")),
         (
             "a hook that takes too long",
             hook("createRuntime", json!({ "path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1 })),
-            Refused("createRuntime"),
+            Refused("/hooks/createRuntime/0"),
         ),
         (
             "a timeout of 0",
             hook("createRuntime", json!({ "path": "/bin/sh", "timeout": 0 })),
-            Refused("is not greater than zero"),
+            Refused("/hooks/createRuntime/0/timeout"),
         ),
-        ("a poststop hook that fails", hook("poststop", sh("exit 3")), Then::Warns("poststop", "echo ok", "ok")),
-        ("a poststart hook that fails", hook("poststart", sh("exit 3")), Refused("poststart")),
-        ("a kind that nobody knows", hook("prestop", sh("exit 3")), Then::Warns("prestop", "echo ok", "ok")),
+        (
+            "a poststop hook that fails",
+            hook("poststop", sh("exit 3")),
+            Then::Warns("/hooks/poststop/0", "echo ok", "ok"),
+        ),
+        ("a poststart hook that fails", hook("poststart", sh("exit 3")), Refused("/hooks/poststart/0")),
+        ("a kind that nobody knows", hook("prestop", sh("exit 3")), Then::Warns("/hooks/prestop", "echo ok", "ok")),
     ]);
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::Bundle;
+use common::{Bundle, sentences};
 use serde_json::{Value, json};
 
 /// A created container whose poststop hook leaves a file.
@@ -32,7 +32,7 @@ impl Target {
 
     /// Checks that nothing that acts does so, and that what looks does.
     #[track_caller]
-    fn assert_refused(&self, words: &str) {
+    fn assert_refused(&self) {
         let id = &*self.bundle.id;
         for args in [
             &["delete", id][..],
@@ -44,7 +44,7 @@ impl Target {
             &["start", id],
             &["update", "--pids-limit", "7", id],
         ] {
-            self.bundle.bounded(args).refused(words);
+            self.bundle.bounded(args).fails("");
         }
         assert!(!self.marker.exists(), "a hook of an untrusted state was run");
         assert_eq!(self.bundle.status(), "created");
@@ -69,7 +69,7 @@ fn a_state_that_another_user_owns_is_only_looked_at() {
     let target = Target::new();
     for path in [target.bundle.state_root(), target.directory(), target.directory().join("state.json")] {
         chown(&path, Some(1000), None).unwrap();
-        target.assert_refused("user 1000 owns it");
+        target.assert_refused();
         chown(&path, Some(0), None).unwrap();
     }
     target.assert_deleted();
@@ -83,7 +83,7 @@ fn a_state_that_others_can_write_to_is_only_looked_at() {
         let before = std::fs::metadata(&path).unwrap().permissions().mode();
         for mode in [0o777, 0o1777, 0o770, 0o702] {
             set_mode(&path, mode);
-            target.assert_refused("others can write to it");
+            target.assert_refused();
         }
         set_mode(&path, before);
     }
@@ -91,7 +91,7 @@ fn a_state_that_others_can_write_to_is_only_looked_at() {
     set_mode(&target.directory().join("state.json"), 0o666);
     for mode in [0o711, 0o710, 0o701] {
         set_mode(&target.directory(), mode);
-        target.assert_refused("others can write to it");
+        target.assert_refused();
     }
     set_mode(&target.directory(), 0o700);
     target.assert_deleted();
@@ -182,8 +182,8 @@ fn nothing_is_created_in_a_root_that_others_can_write_to() {
         std::fs::create_dir(bundle.state_root()).unwrap();
         chown(bundle.state_root(), Some(uid), None).unwrap();
         set_mode(&bundle.state_root(), mode);
-        bundle.create().refused("trust the state directory");
-        bundle.run().refused("trust the state directory");
+        bundle.create().fails("");
+        bundle.run().fails("");
         bundle.assert_nothing_left("a refused create");
     }
 }
@@ -215,7 +215,7 @@ fn what_is_no_cgroup_is_neither_read_nor_removed() {
             &["delete", id],
             &["delete", "--force", id],
         ] {
-            target.bundle.bounded(args).refused("the cgroup");
+            target.bundle.bounded(args).fails("");
         }
         assert!(tree.join("of/empty/directories").is_dir(), "{path}");
         assert!(!target.marker.exists());
@@ -227,14 +227,14 @@ fn what_is_no_cgroup_is_neither_read_nor_removed() {
 
 /// Runs the commands that read the state of a container in which one file is strange.
 #[track_caller]
-fn assert_unread(bundle: &Bundle, words: &str) {
+fn assert_unread(bundle: &Bundle, errno: &str) {
     let other = Bundle::new(&["true"]);
     bundle.ferrun(&["run", "--keep", "--bundle", other.dir.to_str().unwrap(), &other.id]).ok();
     for verb in ["state", "ps", "kill", "start", "pause", "delete"] {
-        bundle.bounded(&[verb, "strange"]).refused(words);
+        bundle.bounded(&[verb, "strange"]).fails(errno);
     }
     let list = bundle.bounded(&["list", "--quiet"]);
-    assert!(list.stderr.contains(words), "{list:?}");
+    list.fails(errno);
     assert_eq!(list.stdout.trim(), other.id);
     bundle.ferrun(&["delete", &other.id]).ok();
 }
@@ -246,16 +246,16 @@ fn a_state_that_is_no_regular_file_is_not_opened() {
     let strange = bundle.state_root().join("strange");
     std::fs::create_dir_all(&strange).unwrap();
     let state = strange.join("state.json");
-    for (make, words) in [
-        ("mkfifo", "not a regular file"),
-        ("ln -s /dev/zero", "too many symbolic links"),
-        ("ln -s /etc/passwd", "too many symbolic links"),
-        ("mkdir", "is a directory"),
-        ("truncate -s 5M", "longer than 4 MiB"),
+    for (make, errno) in [
+        ("mkfifo", ""),
+        ("ln -s /dev/zero", "ELOOP"),
+        ("ln -s /etc/passwd", "ELOOP"),
+        ("mkdir", "EISDIR"),
+        ("truncate -s 5M", ""),
     ] {
         let mut words_of = make.split(' ').chain(state.to_str());
         assert!(Command::new(words_of.next().unwrap()).args(words_of).status().unwrap().success());
-        assert_unread(&bundle, words);
+        assert_unread(&bundle, errno);
         match state.is_dir() {
             true => std::fs::remove_dir(&state).unwrap(),
             false => std::fs::remove_file(&state).unwrap(),
@@ -275,18 +275,18 @@ fn replace(target: &Target, name: &str, make: &str) {
 #[test]
 fn start_follows_no_link_and_waits_for_nobody() {
     need_root!();
-    for (name, make, words) in [
-        ("exec.fifo", "ln -s kept", "too many symbolic links"),
-        ("exec.fifo", "touch", "not a fifo"),
-        ("exec.fifo", "mkdir", "not a fifo"),
-        ("start.page", "ln -s kept", "too many symbolic links"),
-        ("start.page", "mkfifo", "another kind of file"),
-        ("start.page", "mkdir", "is a directory"),
-        ("start.page", "truncate -s 0", "its start page is damaged"),
+    for (name, make, errno) in [
+        ("exec.fifo", "ln -s kept", "ELOOP"),
+        ("exec.fifo", "touch", ""),
+        ("exec.fifo", "mkdir", ""),
+        ("start.page", "ln -s kept", "ELOOP"),
+        ("start.page", "mkfifo", ""),
+        ("start.page", "mkdir", "EISDIR"),
+        ("start.page", "truncate -s 0", ""),
     ] {
         let target = Target::new();
         replace(&target, name, make);
-        target.bundle.bounded(&["start", &target.bundle.id]).refused(words);
+        target.bundle.bounded(&["start", &target.bundle.id]).fails(errno);
         assert_eq!(target.bundle.status(), "created", "{name}: {make}");
         let path = target.directory().join(name);
         match path.is_dir() && !path.is_symlink() {
@@ -311,9 +311,9 @@ fn a_state_directory_that_is_a_link_is_not_followed() {
     let target = Target::new();
     symlink(&target.bundle.id, target.bundle.state_root().join("link")).unwrap();
     for verb in ["state", "kill", "delete", "start", "ps"] {
-        target.bundle.ferrun(&[verb, "link"]).refused("not a directory");
+        target.bundle.ferrun(&[verb, "link"]).fails("ENOTDIR");
     }
-    target.bundle.ferrun(&["delete", "--force", "link"]).refused("not a directory");
+    target.bundle.ferrun(&["delete", "--force", "link"]).fails("ENOTDIR");
     assert_eq!(target.bundle.ferrun(&["list", "--quiet"]).ok(), target.bundle.id);
     std::fs::remove_file(target.bundle.state_root().join("link")).unwrap();
     target.assert_deleted();
@@ -326,12 +326,9 @@ fn a_config_that_is_no_regular_file_is_not_opened() {
     let config = bundle.dir.join("config.json");
     let dir = bundle.dir.to_str().unwrap();
     std::fs::rename(&config, bundle.dir.join("elsewhere.json")).unwrap();
-    for (make, words) in [
-        ("mkfifo", "not a regular file"),
-        ("ln -s /dev/zero", "not a regular file"),
-        ("ln -s /dev/tty", "config.json"),
-        ("truncate -s 17M", "longer than 16 MiB"),
-    ] {
+    for (make, is_terminal) in
+        [("mkfifo", false), ("ln -s /dev/zero", false), ("ln -s /dev/tty", true), ("truncate -s 17M", false)]
+    {
         let mut words_of = make.split(' ').chain(config.to_str());
         assert!(Command::new(words_of.next().unwrap()).args(words_of).status().unwrap().success());
         for args in [
@@ -341,7 +338,12 @@ fn a_config_that_is_no_regular_file_is_not_opened() {
             &["explain", "--bundle", dir],
             &["seccomp", "--bundle", dir],
         ] {
-            bundle.bounded(args).refused(words);
+            let error = bundle.bounded(args).error_in_any_words();
+            // Whether this process has a terminal decides what the last one is.
+            if !is_terminal {
+                assert_eq!(error.to_string(), "", "{make}");
+                sentences::compare(&error);
+            }
         }
         std::fs::remove_file(&config).unwrap();
     }
@@ -355,11 +357,9 @@ fn a_named_file_without_an_end_does_not_take_all_memory() {
     need_root!();
     let bundle = Bundle::new(&["sleep", "1000"]);
     bundle.create().ok();
-    bundle.bounded(&["update", "--resources", "/dev/zero", &bundle.id]).refused("longer than 16 MiB");
-    bundle.bounded(&["seccomp", "--profile", "/dev/zero"]).refused("longer than 16 MiB");
-    bundle
-        .bounded(&["explain", "--bundle", bundle.dir.to_str().unwrap(), "--host", "/dev/zero"])
-        .refused("longer than 16 MiB");
+    bundle.bounded(&["update", "--resources", "/dev/zero", &bundle.id]).fails("");
+    bundle.bounded(&["seccomp", "--profile", "/dev/zero"]).fails("");
+    bundle.bounded(&["explain", "--bundle", bundle.dir.to_str().unwrap(), "--host", "/dev/zero"]).fails("");
     bundle.delete_force().ok();
 }
 

@@ -81,15 +81,16 @@ fn a_refusal_says_what_stands_in_the_way() {
     let bundle = running();
     let update = |flags: &[&str]| bundle.ferrun(&[&["update"], flags, &[&bundle.id]].concat());
     if !is_v2() {
-        for flags in [["--memory", "256m"], ["--memory-swap", "32m"]] {
-            update(&flags).refused("memory is 67108864 bytes, and may not exceed that of memory and swap together");
+        for (flags, reason) in
+            [(["--memory", "256m"], "EINVAL /memory/limit"), (["--memory-swap", "32m"], "EINVAL /memory/swap")]
+        {
+            update(&flags).fails(reason);
         }
     }
     let cpus = update(&["--cpuset-cpus", "4000"]);
-    cpus.refused("hint: /sys/fs/cgroup");
-    cpus.refused(" has 0");
+    cpus.fails("ERANGE /cpu/cpus");
     update(&["--cpu-idle", "1"]).ok();
-    update(&["--cpu-share", "300"]).refused("what is idle has no weight");
+    update(&["--cpu-share", "300"]).fails("EINVAL /cpu/shares");
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn resources_come_from_a_file_or_from_standard_input() {
     bundle.ferrun(&["update", "-r", file.to_str().unwrap(), "--pids-limit", "3", &bundle.id]).ok();
     assert_eq!(said(&bundle, "pids.max").as_deref(), Some("9"));
     let nothing = bundle.ferrun(&["update", "-r", "/nowhere/at/all", &bundle.id]);
-    nothing.refused("open \"/nowhere/at/all\": no such file or directory");
+    nothing.fails("ENOENT");
 }
 
 #[test]
@@ -151,27 +152,26 @@ fn a_refused_update_leaves_all_as_it_was_and_says_which_write_failed() {
             "blockIO": {"throttleWriteIOPSDevice": gone.clone()},
         }),
     );
-    let file = if is_v2() { "io.max" } else { "blkio.throttle.write_iops_device" };
-    done.refused(&format!("{}: no such device", path_of(&bundle, file).display()));
-    assert!(done.stderr.contains("/blockIO/throttleWriteIOPSDevice/0") && !done.stderr.contains("/linux/"), "{done:?}");
+    done.fails("ENODEV /blockIO/throttleWriteIOPSDevice/0");
     let after = all_limits(&bundle);
     assert_eq!(changed(&before, &after), Vec::<String>::new());
 
     // Going idle makes the kernel forget the shares.
-    update_with(&bundle, &json!({"cpu": {"idle": 1}, "blockIO": {"throttleWriteIOPSDevice": gone}})).refused(file);
+    update_with(&bundle, &json!({"cpu": {"idle": 1}, "blockIO": {"throttleWriteIOPSDevice": gone}}))
+        .fails("ENODEV /blockIO/throttleWriteIOPSDevice/0");
     assert_eq!(changed(&before, &all_limits(&bundle)), Vec::<String>::new());
 
     // A refusal before the first write.
-    for (resources, words, pointer) in [
-        (json!({"memory": {"limit": -5}}), "memory is counted in bytes", "-:3 /memory/limit"),
-        (json!({"memory": {"limit": 100, "swap": 50}}), "memory+swap limit should be >= memory limit", "/memory/swap"),
-        (json!({"pids": {"limit": "many"}}), "expected i64", "/pids/limit"),
-        (json!({"cpu": {"idle": 7}}), "idle is neither 0 nor 1", "/cpu/idle"),
-        (json!([]), "expected an object", ""),
+    for (resources, pointer) in [
+        (json!({"memory": {"limit": -5}}), "/memory/limit"),
+        (json!({"memory": {"limit": 100, "swap": 50}}), "/memory/swap"),
+        (json!({"pids": {"limit": "many"}}), "/pids/limit"),
+        (json!({"cpu": {"idle": 7}}), "/cpu/idle"),
+        (json!([]), ""),
     ] {
         let done = update_with(&bundle, &resources);
-        done.refused(words);
-        assert!(done.stderr.contains(pointer), "{done:?}");
+        done.fails(pointer);
+        assert!(done.error().place.starts_with("-:"), "{done:?}");
     }
     for (flag, value) in [("--memory", "much"), ("--cpu-quota", "x"), ("--pids-limit", ""), ("--blkio-weight", "5")] {
         let done = bundle.ferrun(&["update", flag, value, &bundle.id]);
@@ -187,10 +187,7 @@ fn a_limit_below_what_is_in_use_can_be_refused() {
     let before = all_limits(&bundle);
     // v1 refuses by itself what it cannot free; v2 would kill.
     let done = update_with(&bundle, &json!({"memory": {"limit": 4096, "swap": 4096, "checkBeforeUpdate": true}}));
-    assert!(
-        done.status == 1 && done.stderr.contains(if is_v2() { "rejecting memory" } else { "are in use" }),
-        "{done:?}"
-    );
+    done.fails(if is_v2() { "/memory/limit" } else { "EBUSY /memory/limit" });
     assert_eq!(changed(&before, &all_limits(&bundle)), Vec::<String>::new());
     assert_eq!(bundle.status(), "running");
 }
@@ -225,7 +222,7 @@ fn a_container_without_cgroups_cannot_be_limited() {
     let dir = bundle.dir.to_str().unwrap();
     bundle.bounded(&["--cgroup-manager", "disabled", "create", "--bundle", dir, &bundle.id]).ok();
     let done = bundle.ferrun(&["update", "--pids-limit", "5", &bundle.id]);
-    done.refused("the container has no cgroup");
+    done.fails("");
 }
 
 #[test]
@@ -237,7 +234,7 @@ fn classes_of_service_need_resctrl() {
     let bundle = running();
     for flag in ["--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=20"] {
         let before = all_limits(&bundle);
-        bundle.ferrun(&["update", flag, "--pids-limit", "5", &bundle.id]).refused("resctrl is not mounted");
+        bundle.ferrun(&["update", flag, "--pids-limit", "5", &bundle.id]).fails("");
         assert_eq!(changed(&before, &all_limits(&bundle)), Vec::<String>::new());
     }
 }
@@ -283,7 +280,7 @@ fn device_rules_are_replaced() {
     let noted = std::fs::read(&note).unwrap();
     std::fs::remove_file(&note).unwrap();
     std::fs::create_dir(&note).unwrap();
-    update_with(&bundle, &json!({"devices": [{"allow": true, "access": "rwm"}]})).refused("devices.json");
+    update_with(&bundle, &json!({"devices": [{"allow": true, "access": "rwm"}]})).fails("EISDIR");
     assert_eq!(turn(3), "denied");
     std::fs::remove_dir(&note).unwrap();
     std::fs::write(&note, noted).unwrap();
@@ -315,7 +312,7 @@ fn a_size_that_is_too_large_removes_no_limit() {
     let before = limit();
     for flag in ["--memory", "--memory-reservation", "--memory-swap", "--kernel-memory-tcp"] {
         for size in ["100000000000000000000", "9223372036854775808", "99999999999999.5p", "8192p"] {
-            bundle.ferrun(&["update", flag, size, &bundle.id]).refused("is too large for a size");
+            bundle.ferrun(&["update", flag, size, &bundle.id]).fails("");
         }
     }
     assert_eq!(limit(), before);
@@ -326,21 +323,15 @@ fn a_size_that_is_too_large_removes_no_limit() {
 fn resources_with_unknown_names_are_warned_about() {
     need_root!();
     let bundle = running();
-    for (resources, words) in [
-        (
-            json!({ "memory": { "limt": 1 } }),
-            &["/memory/limt: no such property", "did you mean limit?", "limits.json:1"][..],
-        ),
-        (
-            json!({ "linux": { "resources": {} } }),
-            &["/linux: no such property", "give what is in linux.resources alone"],
-        ),
-        (json!({ "pids": { "limit": 7 }, "cpus": {}}), &["/cpus: no such property"]),
+    for (resources, pointer) in [
+        (json!({ "memory": { "limt": 1 } }), "/memory/limt"),
+        (json!({ "linux": { "resources": {} } }), "/linux"),
+        (json!({ "pids": { "limit": 7 }, "cpus": {}}), "/cpus"),
     ] {
         let file = bundle.dir.join("limits.json");
         std::fs::write(&file, resources.to_string()).unwrap();
         let done = bundle.ferrun(&["update", "--resources", file.to_str().unwrap(), &bundle.id]);
-        words.iter().for_each(|words| assert!(done.stderr.contains(words), "{words} in {done:?}"));
+        done.warns(&[pointer]);
         done.ok();
     }
     let file = bundle.dir.join("limits.json");
