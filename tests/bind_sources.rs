@@ -110,12 +110,10 @@ fn a_volume_is_bound_in_a_user_namespace() {
 #[test]
 fn what_lies_below_the_root_of_a_volume_stays_the_owners() {
     need_fuse!();
-    for (volume, words) in
-        [(Volume::Denied, "permission denied"), (Volume::Dead, "transport endpoint is not connected")]
-    {
+    for (volume, reason) in [(Volume::Denied, "EACCES /mounts/7"), (Volume::Dead, "ENOTCONN /mounts/7")] {
         let bundle = with(bundle("true"), bind("volume/below"));
         let done = run_with(volume, &bundle, "volume");
-        done.refused(&format!("{}/volume/below\": {words}", bundle.dir.to_str().unwrap()));
+        done.fails(reason);
         assert!(!bundle.rootfs().join("data").exists(), "nothing is created for a bind that fails");
         bundle.assert_nothing_left("run");
     }
@@ -148,7 +146,7 @@ fn with_device(path: &Path) -> Bundle {
 fn a_device_that_cannot_be_bound_leaves_no_file() {
     need_root!();
     let bundle = with_device(Path::new("/data"));
-    run_without_mknod(&bundle).refused("the host has no such device there");
+    run_without_mknod(&bundle).fails("EPERM /linux/devices/0");
     assert!(!bundle.rootfs().join("data").exists(), "it would be in the way of a start that makes the node");
     bundle.assert_nothing_left("run");
 }
@@ -160,6 +158,6 @@ fn why_a_device_of_the_host_cannot_be_looked_at_is_told() {
     let place = bundle.dir.join("file");
     let bundle = bundle.set("/linux/devices", json!([{ "path": place, "type": "c", "major": 240, "minor": 77 }]));
     let done = with_volume(Volume::Denied, &place, || run_without_mknod(&bundle));
-    done.refused("on the host: permission denied");
+    done.fails("EACCES /linux/devices/0");
     bundle.assert_nothing_left("run");
 }

@@ -76,9 +76,9 @@ fn a_working_directory_leads_below_no_mask() {
     std::fs::write(bundle.rootfs().join("hidden/secret"), "").unwrap();
     bundle = bundle.set("/process/cwd", json!("/hidden"));
     assert_eq!(bundle.run().ok(), "/hidden\nend");
-    for cwd in ["/hidden/below", "/hidden/secret"] {
+    for (cwd, reason) in [("/hidden/below", "EROFS /process/cwd"), ("/hidden/secret", "ENOTDIR /process/cwd")] {
         bundle = bundle.set("/process/cwd", json!(cwd));
-        bundle.run().refused(&format!("cwd \"{cwd}\""));
+        bundle.run().fails(reason);
     }
     bundle.assert_nothing_left("run");
 }
@@ -159,7 +159,7 @@ fn a_mount_that_one_on_the_root_covers_is_not_changed_in_the_place_of_another() 
     let bundle = bundle.with(|config| {
         config["mounts"].as_array_mut().unwrap().extend([cover, remount("/tmp", &["bind", "ro"])]);
     });
-    bundle.run().refused("remount /tmp: invalid argument");
+    bundle.run().fails("EINVAL /mounts/9");
     bundle.assert_nothing_left("run");
 }
 
@@ -169,9 +169,9 @@ fn a_read_only_bind_gets_no_mount_points() {
     need_root!();
     let mounts = [bind("host", "/data", &["bind", "ro"]), tmpfs("/data/below", &[])];
     let nested = bundle("true", &mounts);
-    nested.run().refused("mount point \"/data/below\": read-only file system");
+    nested.run().fails("EROFS /mounts/8");
     let cwd = bundle("true", &mounts[..1]).set("/process/cwd", json!("/data/below"));
-    cwd.run().refused("cwd \"/data/below\": read-only file system");
+    cwd.run().fails("EROFS /process/cwd");
     for bundle in [nested, cwd] {
         assert_eq!(std::fs::read_dir(bundle.dir.join("host")).unwrap().count(), 0);
     }
@@ -224,7 +224,7 @@ fn what_the_config_mounts_in_dev_is_what_is_there() {
             // The stream is ferrun's own null device, which the container's replaces.
             let done = bundle.run();
             match name {
-                "null" => done.refused("/dev/null"),
+                "null" => done.fails(""),
                 _ => assert_eq!(done.ok(), "the config's", "{path}"),
             }
             bundle.assert_nothing_left("run");
@@ -256,7 +256,7 @@ fn a_thing_of_the_image_in_place_of_a_link_is_named() {
     });
     std::fs::create_dir_all(bundle.rootfs().join("dev")).unwrap();
     std::fs::write(bundle.rootfs().join("dev/stdout"), "").unwrap();
-    bundle.run().refused("the container's /dev has a \"stdout\" that is no link");
+    bundle.run().fails("/linux/devices");
 }
 
 #[test]

@@ -63,8 +63,7 @@ fn a_default_device_may_be_given_another_mode_but_no_other_number() {
     for other in [device("/dev/null", "c", 1, 5), device("/dev/null", "b", 1, 3), device("/tmp/..//dev/tty", "c", 1, 3)]
     {
         let done = bundle_of(other).run();
-        assert!(done.stderr.contains("/linux/devices/0"), "{done:?}");
-        done.refused("in every container");
+        done.fails("/linux/devices/0");
     }
 }
 
@@ -101,12 +100,12 @@ fn what_the_image_has_in_the_place_of_a_device() {
 
     let other = bundle("true", &[wanted()]);
     node(&other, makedev(1, 3));
-    other.run().refused("another thing of that name");
+    other.run().fails("/linux/devices/0");
     let file = bundle("true", &[wanted()]);
     std::fs::write(file.rootfs().join("srv"), "").unwrap();
-    file.run().refused("another thing of that name");
+    file.run().fails("/linux/devices/0");
     let pipe = bundle("true", &[json!({ "path": "/etc", "type": "p" })]);
-    pipe.run().refused("another thing of that name");
+    pipe.run().fails("/linux/devices/0");
 }
 
 #[test]
@@ -123,7 +122,7 @@ fn links_of_the_image_lead_no_device_out_of_it() {
     // The name itself is not followed.
     std::fs::remove_file(bundle.rootfs().join("srv/canary/zero")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", bundle.rootfs().join("srv/canary/zero")).unwrap();
-    bundle.run().refused("another thing of that name");
+    bundle.run().fails("/linux/devices/0");
 }
 
 #[test]
@@ -133,28 +132,26 @@ fn a_device_listed_twice() {
     assert_eq!(bundle("stat -c %a /dev/x", &twice).run().ok(), "604");
     let differently = [device("/dev/x", "c", 1, 5), device("/dev/./x", "c", 1, 7)];
     let done = bundle("true", &differently).run();
-    assert!(done.stderr.contains("/linux/devices/1"), "{done:?}");
-    done.refused("listed twice, as different devices");
+    done.fails("/linux/devices/1");
 }
 
 #[test]
 fn devices_that_make_no_sense_are_refused() {
     need_root!();
-    for (wrong, place, words) in [
-        (json!({ "path": "dev/x", "type": "c", "major": 1, "minor": 3 }), "/path", "is not an absolute path"),
-        (json!({ "path": "/dev/x", "type": "x", "major": 1, "minor": 3 }), "/type", "is none of c, b, u, p"),
-        (json!({ "path": "/dev/x", "type": "c", "major": 1 }), "", "needs major and minor numbers"),
-        (json!({ "path": "/dev/x", "type": "b", "major": -1, "minor": 3 }), "", "needs major and minor numbers"),
-        (json!({ "path": "/dev/x", "type": "c", "major": -2, "minor": 3 }), "/major", "-2 is no device number"),
-        (json!({ "path": "/dev/x", "type": "c", "major": 4097, "minor": 3 }), "/major", "4097 is above 4095"),
-        (json!({ "path": "/dev/x", "type": "b", "major": 1, "minor": 1048576 }), "/minor", "1048576 is above 1048575"),
-        (json!({ "path": "/dev/x", "type": "p", "uid": 4294967295u32 }), "/uid", "is no id"),
-        (json!({ "path": "/dev/x", "type": "p", "fileMode": 0o200_000 }), "/fileMode", "fileMode has bits"),
-        (json!({ "type": "p" }), "", "missing field `path`"),
+    for (wrong, place) in [
+        (json!({ "path": "dev/x", "type": "c", "major": 1, "minor": 3 }), "/path"),
+        (json!({ "path": "/dev/x", "type": "x", "major": 1, "minor": 3 }), "/type"),
+        (json!({ "path": "/dev/x", "type": "c", "major": 1 }), ""),
+        (json!({ "path": "/dev/x", "type": "b", "major": -1, "minor": 3 }), ""),
+        (json!({ "path": "/dev/x", "type": "c", "major": -2, "minor": 3 }), "/major"),
+        (json!({ "path": "/dev/x", "type": "c", "major": 4097, "minor": 3 }), "/major"),
+        (json!({ "path": "/dev/x", "type": "b", "major": 1, "minor": 1048576 }), "/minor"),
+        (json!({ "path": "/dev/x", "type": "p", "uid": 4294967295u32 }), "/uid"),
+        (json!({ "path": "/dev/x", "type": "p", "fileMode": 0o200_000 }), "/fileMode"),
+        (json!({ "type": "p" }), ""),
     ] {
         let done = bundle("true", &[device("/dev/y", "c", 1, 5), wrong]).run();
-        assert!(done.stderr.contains(&format!(" /linux/devices/1{place}\n")), "{done:?}");
-        done.refused(words);
+        done.fails(&format!("/linux/devices/1{place}"));
     }
 }
 
@@ -209,7 +206,7 @@ fn links_of_the_image_in_the_place_of_those_to_the_streams_are_refused() {
             list.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
         });
         std::os::unix::fs::symlink("/etc/passwd", bundle.rootfs().join("dev").join(name)).unwrap();
-        bundle.run().refused(&format!("has a \"{name}\" that leads to \"/etc/passwd\""));
+        bundle.run().fails("/linux/devices");
         bundle.assert_nothing_left("run");
     }
 }
@@ -335,7 +332,7 @@ fn where_devices_cannot_be_made_the_hosts_are_bound() {
     bound.assert_nothing_left("run");
     // What the host has there is looked at: another device does not do.
     let other = bundle("true", &[device("/dev/fuse", "c", 240, 7)]);
-    run_without_mknod(&other).refused("operation not permitted");
+    run_without_mknod(&other).fails("EPERM /linux/devices/0");
     other.assert_nothing_left("run");
 }
 

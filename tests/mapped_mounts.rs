@@ -163,34 +163,21 @@ fn mappings_that_make_no_sense_are_refused() {
     };
     let mut tmpfs = mapped("/a", &["idmap"], &TEN, &TEN);
     tmpfs["type"] = json!("tmpfs");
-    for (mount, place, words) in [
-        (without("uidMappings"), "/gidMappings", "gidMappings must come with uidMappings"),
-        (without("gidMappings"), "/uidMappings", "uidMappings must come with gidMappings"),
-        (
-            mapped("/a", &["bind", "idmap"], &[], &[]),
-            "/options",
-            "the container has no user namespace to take them from",
-        ),
-        (mapped("/a", &["rbind", "ridmap"], &[], &[]), "/options", "no user namespace to take them from"),
-        (tmpfs, "/options", "id-mapped mounts are only supported for bind mounts"),
-        (mapped("/a", &["bind", "idmap"], &[(0, 1, 0)], &TEN), "/uidMappings/0", "a mapping of no ids: size is 0"),
-        (
-            mapped("/a", &["bind", "idmap"], &TEN, &[(0, 1, 9), (5, 50, 1)]),
-            "/gidMappings/1",
-            "the mapping overlaps with mapping 0",
-        ),
-        (mapped("/a", &["bind", "idmap"], &[(0, u32::MAX - 1, 2)], &TEN), "/uidMappings/0", "beyond the last id"),
-        (
-            mapped("/a", &["bind", "idmap"], &TEN, &apart(341)),
-            "/gidMappings",
-            "341 mappings (4323 bytes) are more than a user namespace can have",
-        ),
+    for (mount, place) in [
+        (without("uidMappings"), "/gidMappings"),
+        (without("gidMappings"), "/uidMappings"),
+        (mapped("/a", &["bind", "idmap"], &[], &[]), "/options"),
+        (mapped("/a", &["rbind", "ridmap"], &[], &[]), "/options"),
+        (tmpfs, "/options"),
+        (mapped("/a", &["bind", "idmap"], &[(0, 1, 0)], &TEN), "/uidMappings/0"),
+        (mapped("/a", &["bind", "idmap"], &TEN, &[(0, 1, 9), (5, 50, 1)]), "/gidMappings/1"),
+        (mapped("/a", &["bind", "idmap"], &[(0, u32::MAX - 1, 2)], &TEN), "/uidMappings/0"),
+        (mapped("/a", &["bind", "idmap"], &TEN, &apart(341)), "/gidMappings"),
     ] {
         let bundle = bundle("true", &[mount]);
         let done = bundle.run();
-        assert!(done.stderr.contains(&format!(" /mounts/7{place}\n")), "{done:?}");
-        done.refused(words);
-        bundle.assert_nothing_left(words);
+        done.fails(&format!("/mounts/7{place}"));
+        bundle.assert_nothing_left(place);
     }
 }
 
@@ -200,10 +187,9 @@ fn what_cannot_be_mapped_is_told() {
     let mut proc = mapped("/a", &["bind", "idmap"], &TEN, &TEN);
     proc["source"] = json!("/proc/sys");
     let done = bundle("true", &[proc]).run();
-    assert!(done.stderr.contains("the file system of the source cannot be mapped by this kernel"), "{done:?}");
-    done.refused("map the owners of bind /proc/sys on /a: invalid argument");
+    done.fails("EINVAL /mounts/7");
     let below = mapped("/a", &["rbind", "ridmap"], &TEN, &TEN);
     let done = bundle("true", &[below])
         .run_after("mount -t tmpfs top $bundle/host; mkdir $bundle/host/p; mount -t proc p $bundle/host/p");
-    assert!(done.stderr.contains("or one mounted below it, cannot be mapped"), "{done:?}");
+    done.fails("EINVAL /mounts/7");
 }

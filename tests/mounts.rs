@@ -172,7 +172,7 @@ fn propagation_is_what_the_options_say() {
 fn a_relative_destination_is_taken_from_the_root_with_a_warning() {
     need_root!();
     let done = bundle("cat rel/ative/file", &[bind("host", "rel/./x/../ative/", &["bind"])]).run();
-    assert!(done.stderr.contains("is not absolute"), "{done:?}");
+    done.warns(&["/mounts/7/destination"]);
     assert_eq!(done.ok(), "of the host");
 }
 
@@ -210,15 +210,15 @@ fn a_read_only_tmpfs_gets_the_mount_points_of_those_below() {
 #[test]
 fn what_a_file_system_does_not_know_is_told_in_the_kernels_words() {
     need_root!();
-    for (mount, words) in [
-        (tmpfs("/a", &["bogus=1"]), "Unknown parameter 'bogus'"),
-        (tmpfs("/a", &["size=huge"]), "Bad value for 'size'"),
-        (json!({ "destination": "/a", "type": "nofs", "source": "x" }), "mount nofs on /a: no such device"),
-        (bind("/nowhere/at/all", "/a", &["bind"]), "bind source \"/nowhere/at/all\": no such file or directory"),
+    for (mount, reason) in [
+        (tmpfs("/a", &["bogus=1"]), "EINVAL /mounts/7"),
+        (tmpfs("/a", &["size=huge"]), "EINVAL /mounts/7"),
+        (json!({ "destination": "/a", "type": "nofs", "source": "x" }), "ENODEV /mounts/7"),
+        (bind("/nowhere/at/all", "/a", &["bind"]), "ENOENT /mounts/7"),
     ] {
         let bundle = bundle("true", &[mount]);
-        bundle.run().refused(words);
-        bundle.assert_nothing_left(words);
+        bundle.run().fails(reason);
+        bundle.assert_nothing_left(reason);
     }
 }
 
@@ -304,8 +304,7 @@ fn a_comma_ends_an_option_unless_a_backslash_stands_before_it() {
         assert_eq!(bundle.run().ok(), "2\n3");
         let bundle = bundle.set("/mounts/7/options/0", json!(option));
         let done = bundle.run();
-        done.refused("mount overlay on /layers: ");
-        assert!(done.stderr.contains("hint: a comma ends an option"), "{done:?}");
+        done.fails("ENOENT /mounts/7");
     }
 }
 
@@ -317,15 +316,15 @@ fn options_that_are_longer_than_a_page_or_cannot_be_had_are_refused() {
     let bundle = bundle.with(|config| config["mounts"].as_array_mut().unwrap().push(entry));
     let layers = vec!["/etc"; 900].join(":");
     let bundle = bundle.set("/mounts/7/options/0", json!(format!("lowerdir={layers}")));
-    bundle.run().refused("mount overlay on /layers: options of 4508 bytes, of which the kernel takes 4095");
+    bundle.run().fails("/mounts/7");
     let bundle = bundle.set("/mounts/7/options/0", json!(format!("lowerdir=/etc:/no{}", "/no".repeat(100))));
-    bundle.run().refused("mount overlay on /layers: no such file or directory");
+    bundle.run().fails("ENOENT /mounts/7");
     if common::mounts_nowhere() {
         let bundle = bundle.with(|config| {
             let list = config["linux"]["namespaces"].as_array_mut().unwrap();
             list.retain(|namespace| namespace["type"] != "mount");
         });
-        bundle.run().refused("an option of more than 255 bytes, or with a comma, needs a mount namespace");
+        bundle.run().fails("/mounts/7");
         bundle.assert_nothing_left("a refusal");
     }
 }
@@ -333,17 +332,15 @@ fn options_that_are_longer_than_a_page_or_cannot_be_had_are_refused() {
 #[test]
 fn mounts_that_make_no_sense_are_refused() {
     need_root!();
-    for (mount, words) in [
-        (bind("host", "/a", &["bind", "mode=755"]), "mode"),
-        (bind("host/file", "/", &["bind"]), "host/file on /: not a directory"),
-        (bind("", "/a", &["bind"]), "needs a source"),
-        (json!({ "destination": "/a", "source": "x" }), "needs a type"),
-        (bind("host", "/etc/passwd", &["bind"]), "the source is a directory but the mount point is a file"),
-        (bind("host/file", "/etc", &["bind"]), "the source is a file but the mount point is a directory"),
+    for (mount, reason) in [
+        (bind("host", "/a", &["bind", "mode=755"]), "/mounts/7/options/1"),
+        (bind("host/file", "/", &["bind"]), "ENOTDIR /mounts/7"),
+        (bind("", "/a", &["bind"]), "/mounts/7/source"),
+        (json!({ "destination": "/a", "source": "x" }), "/mounts/7/type"),
+        (bind("host", "/etc/passwd", &["bind"]), "ENOTDIR /mounts/7"),
+        (bind("host/file", "/etc", &["bind"]), "EINVAL /mounts/7"),
     ] {
-        let done = bundle("true", std::slice::from_ref(&mount)).run();
-        assert!(done.stderr.contains("/mounts/7"), "the place is told: {done:?}");
-        done.refused(words);
+        bundle("true", std::slice::from_ref(&mount)).run().fails(reason);
     }
 }
 
@@ -357,7 +354,7 @@ fn over_proc_only_a_few_files_may_be_mounted() {
         match std::path::Path::new(&path).exists() {
             true => assert_eq!(done.ok(), "of the host", "{path}"),
             // Not every kernel has it, and none lets it be made.
-            false => done.refused("no such file or directory"),
+            false => done.fails("ENOENT /mounts/7"),
         }
     }
     let refused = |done: Done| assert!(done.status == 1 && done.stderr.contains("/mounts/"), "{done:?}");
