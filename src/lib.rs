@@ -41,5 +41,8 @@ pub mod sys;
 pub mod types;
 
 #[cfg(test)]
+#[path = "../tests/common/golden.rs"]
+mod golden;
+#[cfg(test)]
 #[path = "../tests/common/skip.rs"]
 mod skip;

@@ -216,7 +216,7 @@ fn a_profile_that_denies_a_call_of_every_start_is_warned_about() {
     need_root!();
     let rules = |name: &str, action: &str| json!([{ "names": ["chmod"], "action": "SCMP_ACT_TRAP" }, { "names": ["chown", name], "action": action }]);
     let bundle = with_profile("SCMP_ACT_ALLOW", &rules("execve", "SCMP_ACT_ERRNO"));
-    assert_warned(&bundle, &["syscalls/1"]);
+    assert_warned(&bundle, &["error syscalls/1"]);
     let bundle = with_profile("SCMP_ACT_ALLOW", &rules("exit_group", "SCMP_ACT_KILL_PROCESS"));
     assert_warned(&bundle, &["syscalls/1"]);
     let bundle = with_profile("SCMP_ACT_ALLOW", &rules("rt_sigreturn", "SCMP_ACT_TRACE"));

@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn what_is_not_utf8_is_told_by_line_and_pointer() {
         let error = read(b"{\"ociVersion\":\"1.0.0\",\n\"process\":{\"args\":[\"a\",\"b\xff\"]}}").unwrap_err().error;
-        assert_eq!(error.message, "config.json is not valid JSON: line 2, column 26: a byte that is not UTF-8");
+        crate::golden::compare(&error.message);
         assert_eq!(
             (error.pointer.as_deref(), error.place.as_deref()),
             (Some("/process/args/1"), Some("config.json:2"))
@@ -317,7 +317,7 @@ mod tests {
         let error = refused("{\"ociVersion\":\"1.0.0\",\n\"process\":{\"args\":[\"a\",\n7]}}");
         assert_eq!(error.pointer.as_deref(), Some("/process/args/1"), "{error}");
         assert_eq!(error.place.as_deref(), Some("config.json:3"));
-        assert_eq!(error.message, "/process/args/1: invalid type: integer `7`, expected a string");
+        crate::golden::compare(&error.message);
     }
 
     #[test]
@@ -363,6 +363,6 @@ mod tests {
         for bad in ["", "1", "1.0", "2.0.0", "0.9.0", "foo", "1.x.0", "1.0.x"] {
             assert_eq!(read(bad).unwrap_err().error.pointer.as_deref(), Some("/ociVersion"), "{bad}");
         }
-        assert!(refused("{}").message.contains("missing field `ociVersion`"));
+        assert_eq!(refused("{}").kind, ErrorKind::Missing);
     }
 }

@@ -184,28 +184,25 @@ mod tests {
         assert_eq!(default(r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#), Action::ERRNO.with(1));
         assert_eq!(default(r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38}"#), Action::ENOSYS);
         assert_eq!(default(r#"{"defaultAction":"SCMP_ACT_TRACE","defaultErrnoRet":65535}"#).0, 0x7ff0_ffff);
-        assert!(refused(r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1}"#).contains("takes no errno"));
-        assert!(refused(r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":4096}"#).contains("above 4095"));
+        crate::golden::compare(&refused(r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1}"#));
+        crate::golden::compare(&refused(r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":4096}"#));
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
         let rule = |rule: &str| refused(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{rule}]}}"#));
-        assert!(rule(r#"{"names":["read"]}"#).contains("missing field `action`"));
-        assert!(rule(r#"{"names":[""],"action":"SCMP_ACT_TRAP"}"#).contains("empty string"));
-        assert!(rule(r#"{"names":["read"],"action":"SCMP_ACT_NOTIFY"}"#).contains("no listenerPath"));
+        crate::golden::compare(&rule(r#"{"names":["read"]}"#));
+        crate::golden::compare(&rule(r#"{"names":[""],"action":"SCMP_ACT_TRAP"}"#));
+        crate::golden::compare(&rule(r#"{"names":["read"],"action":"SCMP_ACT_NOTIFY"}"#));
         let argument =
             r#"{"names":["read"],"action":"SCMP_ACT_TRAP","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}"#;
-        assert!(rule(argument).contains("not 6"));
-        assert!(refused(r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerMetadata":"x"}"#).contains("not listenerPath"));
-        assert!(refused(r#"{"syscalls":[{"names":["read"],"action":"SCMP_ACT_TRAP"}]}"#).contains("no defaultAction"));
+        crate::golden::compare(&rule(argument));
+        crate::golden::compare(&refused(r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerMetadata":"x"}"#));
+        crate::golden::compare(&refused(r#"{"syscalls":[{"names":["read"],"action":"SCMP_ACT_TRAP"}]}"#));
         for (property, value) in
             [("defaultAction", r#""ALLOW""#), ("flags", r#"["X"]"#), ("architectures", r#"["X86"]"#)]
         {
-            assert!(
-                refused(&format!(r#"{{"{property}":{value}}}"#)).contains("none that the specification"),
-                "{value}"
-            );
+            crate::golden::compare(&refused(&format!(r#"{{"{property}":{value}}}"#)));
         }
     }
 

@@ -133,14 +133,14 @@ mod tests {
         program[200..208].copy_from_slice(b"/lib/ld\0");
         assert_eq!(elf_interpreter(&program), Some(&b"/lib/ld"[..]));
         assert_eq!(elf_interpreter(&program[..70]), None, "cut short");
-        assert!(format_hint(&program).contains("is for aarch64"));
+        crate::golden::compare(&format_hint(&program));
     }
 
     #[test]
     fn what_has_the_right_beginning_is_not_told_to_lack_it() {
         let here = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
         let program = [&b"\x7fELF\x02\x01"[..], &[0; 12], &[here, 0]].concat();
-        assert!(format_hint(&program).contains("damaged"), "{}", format_hint(&program));
-        assert!(format_hint(b"#!\n").contains("names no interpreter"));
+        crate::golden::compare(&format_hint(&program));
+        crate::golden::compare(&format_hint(b"#!\n"));
     }
 }

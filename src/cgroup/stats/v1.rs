@@ -162,7 +162,7 @@ mod tests {
     fn what_is_no_number_is_an_error_with_its_file() {
         let fake = Fake::new(&[("pids.current", "three\n"), ("memory.stat", "cache\n")]);
         let error = pids(fake.files()).unwrap_err().to_string();
-        assert!(error.starts_with("unable to parse /") && error.ends_with("/pids.current: \"three\""), "{error}");
+        assert!(error.contains("/pids.current") && error.contains("\"three\""), "{error}");
         assert!(memory(fake.files()).unwrap_err().to_string().ends_with("/memory.stat: \"cache\""));
     }
 }
