@@ -409,15 +409,13 @@ fn a_start_warns_of_a_misspelt_property() {
     for verb in ["run", "create"] {
         let done = begin(&[], verb);
         assert_eq!(done.status, 0, "{done:?}");
-        for words in ["/root/readOnly: no such property", &place, "did you mean readonly?", "did you mean maskedPaths?"]
-        {
-            assert!(done.stderr.contains(words), "{words:?} is not in {}", done.stderr);
-        }
+        done.warns(&["/linux/maskedPath", "/root/readOnly"]);
+        assert!(done.stderr.contains(&place), "{done:?}");
         bundle.delete_force().ok();
     }
     // Engines read one line.
     assert_eq!(begin(&["--log-format", "json"], "run").stderr, "");
-    assert!(begin(&["--log-format", "json", "--debug"], "run").stderr.contains("/root/readOnly: no such property"));
+    assert!(begin(&["--log-format", "json", "--debug"], "run").stderr.contains("/root/readOnly"));
 }
 
 /// What `check` prints of a bundle, with its status.
@@ -466,7 +464,7 @@ fn a_misspelt_system_call_is_warned_about() {
     need_root!();
     let rules = json!([{ "names": ["read", "opne", "frobnicate"], "action": "SCMP_ACT_ERRNO" }]);
     let (status, said) = checked(&with_profile("SCMP_ACT_ALLOW", &rules));
-    assert!(status == 0 && said.contains("did you mean open?") && said.contains("syscalls/0/names/1"), "{said}");
+    assert!(status == 0 && said.contains(" open?") && said.contains("syscalls/0/names/1"), "{said}");
     assert!(said.ends_with("0 errors, 1 warning\n"), "{said}");
     for profile in ["docker", "podman", "containerd"] {
         let text = std::fs::read(format!("tests/data/{profile}.seccomp.json")).unwrap();

@@ -49,7 +49,7 @@ fn refusal(pointer: &str, value: Value) -> Option<String> {
     let loaded = bundle::load(&dir);
     std::fs::remove_dir_all(&dir).unwrap();
     match loaded {
-        Ok(bundle) => bundle.warnings.first().map(|warning| pointer_of(warning)),
+        Ok(bundle) => bundle.warnings.first().map(pointer_of),
         Err(error) => Some(pointer_of(&error)),
     }
 }
