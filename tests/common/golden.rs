@@ -1,8 +1,8 @@
 //! The wording of errors and warnings: tests/data/sentences.txt has it for all tests, unit tests (src/lib.rs) as well,
 //! each line with the name of its test.
 //!
-//! After a change of the wording that is meant: empty the file and run all tests with UPDATE_SENTENCES=1. What only
-//! another host can say (cgroup v2 alone, SELinux) is added by a run there, or by hand from the failures.
+//! After a change of the wording that is meant: empty the file and run all tests with UPDATE_SENTENCES=1. In the guest,
+//! whose kernel and cgroups have other words, nothing is compared.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, Write};
@@ -15,6 +15,9 @@ use nix::fcntl::{Flock, FlockArg};
 /// A test of which the file has nothing was skipped where it was written.
 #[track_caller]
 pub fn compare(sentence: &str) {
+    if std::env::var_os("FERRUN_IN_GUEST").is_some() {
+        return;
+    }
     let thread = std::thread::current();
     let test = format!("{}::{}: ", env!("CARGO_CRATE_NAME"), thread.name().expect("the thread of a test"));
     let line = format!("{test}{}", without_names(sentence));
