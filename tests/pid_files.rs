@@ -83,11 +83,17 @@ fn a_pid_file_is_written_where_there_are_no_nameless_files() {
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
     }
     std::fs::write(&victim, "precious").unwrap();
-    std::fs::remove_file(&file).unwrap();
-    std::os::unix::fs::symlink("victim", &file).unwrap();
-    run().fails("ELOOP");
-    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
-    bundle.assert_nothing_left("a run that failed");
+    let link = || std::os::unix::fs::symlink("victim", &file).unwrap();
+    let hard_link = || std::fs::hard_link(&victim, &file).unwrap();
+    let fifo = || nix::unistd::mkfifo(file.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for put in [&link as &dyn Fn(), &hard_link, &fifo] {
+        std::fs::remove_file(&file).unwrap();
+        put();
+        run().ok();
+        assert!(std::fs::symlink_metadata(&file).unwrap().is_file());
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    }
+    bundle.assert_nothing_left("a run");
 }
 
 /// It would name a process that is gone, or by now another one.
