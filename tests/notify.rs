@@ -242,3 +242,23 @@ fn the_state_root_may_be_longer_than_an_address() {
     assert!(args("delete").args(["--force", &bundle.id]).status().unwrap().success());
     bundle.assert_nothing_left_soon("delete");
 }
+
+/// In a user namespace whose root is the host's, the container's root may undo that its mount is read-only.
+#[test]
+fn what_the_container_leaves_beside_the_socket_is_removed() {
+    need_root!();
+    let script =
+        "mount -o remount,bind,rw /run/notify && mkdir -p /run/notify/a/b && ln -s / /run/notify/a/link && echo put";
+    let ids = json!([{"containerID": 0, "hostID": 0, "size": 1000}]);
+    let bundle = Bundle::sh(script).set("/root/readonly", json!(false)).with(|config| {
+        config["linux"]["uidMappings"] = ids.clone();
+        config["linux"]["gidMappings"] = ids;
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        for set in ["bounding", "effective", "permitted"] {
+            let set = config["process"]["capabilities"][set].as_array_mut().unwrap();
+            set.extend([json!("CAP_SYS_ADMIN"), json!("CAP_DAC_OVERRIDE")]);
+        }
+    });
+    assert_eq!(common::bounded(&mut command(&bundle, "run", &[], &path(&bundle))).ok(), "put");
+    bundle.assert_nothing_left("run");
+}
