@@ -224,15 +224,14 @@ pub fn misread(error: &serde_json::Error, text: &[u8], name: &str) -> Error {
 
 fn misread_as(error: &serde_json::Error, text: &[u8], name: &str) -> Misread {
     let (line, column) = (error.line(), error.column());
-    let said = error.to_string();
-    let said = said.split(" at line ").next().unwrap_or_default();
+    let said = sentence::without_position(&error.to_string()).to_owned();
     if !error.is_data() {
-        return not_json(name, line, column, said).into();
+        return not_json(name, line, column, &said).into();
     }
-    let sentence = Sentence::read(said);
+    let sentence = Sentence::read(&said);
     // Engines show the first line alone, so that has the property's name, too.
     let pointer = Positions::new(text).pointer(line, column);
-    let message = pointer.as_ref().map_or_else(|| said.to_owned(), |pointer| format!("{pointer}: {said}"));
+    let message = pointer.as_ref().map_or_else(|| said.clone(), |pointer| format!("{pointer}: {said}"));
     let place = Some(format!("{name}:{line}").into());
     let (pointer, hint) = (pointer.map(Box::from), sentence.hint().map(Box::from));
     let kind = match sentence {

@@ -17,6 +17,11 @@ pub enum Sentence {
     Other,
 }
 
+/// A sentence of serde_json without the position that its error has as well.
+pub fn without_position(text: &str) -> &str {
+    text.rsplit_once(" at line ").map_or(text, |(sentence, _)| sentence)
+}
+
 impl Sentence {
     /// Reads a sentence.
     pub fn read(text: &str) -> Sentence {

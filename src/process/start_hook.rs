@@ -17,8 +17,8 @@ use super::hook::Hook;
 use super::run_hook::End;
 use crate::error::{Error, Result};
 use crate::seccomp::own_calls::{
-    CLOSE_DESCRIPTORS, CREATE_PROCESS, EXECVE, OwnCall, STATE_FILE, STATE_PIPE, STREAMS, WAIT_FOR_PROCESS, WRITE_FILE,
-    WRITE_PIPE,
+    CLOSE_DESCRIPTORS, CREATE_PROCESS, DUP2, EXECVE, OwnCall, STATE_FILE, STATE_PIPE, STREAMS, WAIT_FOR_PROCESS, WAIT4,
+    WRITE_FILE, WRITE_PIPE,
 };
 use crate::seccomp::step::Install;
 use crate::sys::child::{Filtered, InChild};
@@ -73,7 +73,7 @@ impl StartHook<'_> {
             127
         });
         let child = child.map_err(|errno| self.failed_by("fork", errno))?;
-        match child.wait(waits == "wait4").map_err(|errno| self.failed_by("wait for it", errno))? {
+        match child.wait(waits == WAIT4).map_err(|errno| self.failed_by("wait for it", errno))? {
             Ok(0) => Ok(()),
             Ok(status) => Err(self.hook.ended(&End::Exited(status))),
             Err(signal) => Err(self.hook.ended(&End::Signal(signal))),
@@ -111,7 +111,7 @@ impl StartHook<'_> {
         let input = self.input(filter)?;
         let duplicate = choose(self.hook, &STREAMS, filter)?;
         let lead = |from: BorrowedFd, to| {
-            let led = if duplicate == "dup2" { fd::duplicate(from, to) } else { fd::duplicate3(from, to) };
+            let led = if duplicate == DUP2 { fd::duplicate(from, to) } else { fd::duplicate3(from, to) };
             led.map_err(|errno| self.failed_by(duplicate, errno))
         };
         lead(input.as_fd(), Stream::Input)?;

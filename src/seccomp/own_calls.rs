@@ -76,7 +76,7 @@ pub struct Denied {
 
 /// Defines the calls, and the list of them.
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident = $when:ident, $lost:expr, [$($call:literal $arguments:expr),+];)*) => {
+    ($($(#[$doc:meta])* $name:ident = $when:ident, $lost:expr, [$($call:tt $arguments:expr),+];)*) => {
         $(
             $(#[$doc])*
             pub static $name: OwnCall =
@@ -86,6 +86,11 @@ macro_rules! calls {
         pub static ALL: &[&OwnCall] = &[$(&$name),*];
     };
 }
+
+/// The call that is made where a filter lets it be, and its alternative where not.
+pub const WAIT4: &str = "wait4";
+/// As above.
+pub const DUP2: &str = "dup2";
 
 calls! {
     /// Becomes the program.
@@ -109,7 +114,7 @@ calls! {
     CREATE_PROCESS = Hooks, HOOKS, ["clone" &[SIGCHLD]];
     /// Waits for the end of a hook.
     WAIT_FOR_PROCESS = Hooks, HOOKS,
-        ["wait4" &[100, ADDRESS, 0, 0], "waitid" &[P_PID, 100, ADDRESS, WEXITED, 0]];
+        [WAIT4 &[100, ADDRESS, 0, 0], "waitid" &[P_PID, 100, ADDRESS, WEXITED, 0]];
     /// Makes the pipe through which a hook reads its state.
     STATE_PIPE = Hooks, None, ["pipe2" &[ADDRESS, CLOEXEC]];
     /// Fills the pipe.
@@ -123,7 +128,7 @@ calls! {
     /// The same of filling it.
     WRITE_STATE = Hooks, HOOKS, ["write" &[DESCRIPTOR, ADDRESS, 512], "pwrite64" &[DESCRIPTOR, ADDRESS, 512, 0]];
     /// Leads the standard streams of a hook.
-    STREAMS = Hooks, HOOKS, ["dup2" &[DESCRIPTOR, 0], "dup3" &[DESCRIPTOR, 0, 0]];
+    STREAMS = Hooks, HOOKS, [DUP2 &[DESCRIPTOR, 0], "dup3" &[DESCRIPTOR, 0, 0]];
     /// Closes the program's descriptors in a hook.
     CLOSE_DESCRIPTORS = HooksAndDescriptors, HOOKS, ["close" &[DESCRIPTOR]];
 }

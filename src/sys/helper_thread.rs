@@ -61,10 +61,10 @@ static BEGUN: AtomicBool = AtomicBool::new(false);
 /// Begins the job. A process can do that once.
 ///
 /// # Errors
-/// Those of clone(2): EAGAIN where pids.max or RLIMIT_NPROC leaves no room, or where there was a job before.
+/// Those of clone(2): EAGAIN where pids.max or RLIMIT_NPROC leaves no room. EALREADY: there was a job before.
 pub fn begin(job: &'static Job) -> nix::Result<()> {
     if BEGUN.swap(true, AcqRel) {
-        return Err(Errno::EAGAIN);
+        return Err(Errno::EALREADY);
     }
     let flags = libc::CLONE_VM
         | libc::CLONE_FS
