@@ -45,8 +45,8 @@ fn add(path: &Path, line: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-/// A text without what differs from run to run and from host to host: the bundle's directory and id, where its cgroup
-/// is, and numbers of three digits and more, such as pids.
+/// A text without what differs from run to run and from host to host: the bundle's directory and id, cgroups, and
+/// numbers of three digits and more, such as pids.
 fn without_names(text: &str) -> String {
     let temporary = std::env::temp_dir().join("ferrun-test-");
     let mut text = text.replace(temporary.to_str().unwrap(), "BUNDLE-");
@@ -57,9 +57,8 @@ fn without_names(text: &str) -> String {
     let mut text = text.replace("BUNDLE-ID", "BUNDLE");
     let mut from = 0;
     while let Some(at) = text[from..].find("/sys/fs/cgroup").map(|at| from + at) {
-        let end = text[at..].find("/ferrun-ID").map(|end| at + end);
-        let end = end.filter(|&end| !text[at..end].contains([' ', ':', '"']));
-        end.into_iter().for_each(|end| text.replace_range(at..end, "CGROUP"));
+        let end = text[at..].find([' ', ':', '"', ',', ';', ')']).map_or(text.len(), |end| at + end);
+        text.replace_range(at..end, "CGROUP");
         from = at + "CGROUP".len();
     }
     let is_digit = |letter: char| letter.is_ascii_digit();
