@@ -514,7 +514,7 @@ impl Done {
     #[track_caller]
     pub fn fails(&self, reason: &str) {
         let error = self.error();
-        assert_eq!(error.to_string(), reason, "{self:?}");
+        assert!(error.is_for(reason), "{error}, not {reason}: {self:?}");
     }
 
     /// The error of a command that failed with status 1, in the words that are written down for this test.

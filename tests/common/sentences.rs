@@ -36,6 +36,15 @@ impl Report {
         Report::all(text, "ferrun: warning: ")
     }
 
+    /// Whether it is for this reason (`ENOENT /process/args`). In the guest, whose kernel may refuse with another errno,
+    /// the property alone counts.
+    pub fn is_for(&self, reason: &str) -> bool {
+        match std::env::var_os("FERRUN_IN_GUEST") {
+            Some(_) => self.pointer == reason.find('/').map_or("", |at| &reason[at..]),
+            None => self.to_string() == reason,
+        }
+    }
+
     fn of_json(entry: &Value) -> Option<Report> {
         let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
         let errno = entry["errno"].as_i64().filter(|&number| number != 0);
