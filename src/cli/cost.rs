@@ -34,7 +34,7 @@ fn measure(dir: &Path, options: &Options) -> Result<Cost> {
     let begin = now()?;
     let bundle = bundle::load(dir)?;
     let read = now()?;
-    let host = Host::probe()?.with_facts_for(&bundle.spec)?;
+    let host = Host::for_spec(&bundle.spec)?;
     let probed = now()?;
     let plan = plan::compile(&bundle, &host, options).map_err(|error| bundle.locate(error))?;
     let compiled = now()?;

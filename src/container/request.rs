@@ -119,7 +119,7 @@ impl Planned<'_> {
 /// Properties that cannot be honoured; a missing root file system.
 fn plan(bundle: &Bundle, options: &Options) -> Result<Plan> {
     check_rootfs(bundle)?;
-    let mut plan = plan::compile(bundle, &Host::probe()?.with_facts_for(&bundle.spec)?, options)?;
+    let mut plan = plan::compile(bundle, &Host::for_spec(&bundle.spec)?, options)?;
     plan.warnings = bundle.locate_all(plan.warnings);
     Ok(plan)
 }
@@ -131,7 +131,7 @@ fn plan(bundle: &Bundle, options: &Options) -> Result<Plan> {
 pub fn problems(bundle: &Bundle, options: &Options) -> Result<Problems> {
     let mut found = Problems::default();
     found.errors.extend(check_rootfs(bundle).err());
-    let host = Host::probe()?.with_facts_for(&bundle.spec)?;
+    let host = Host::for_spec(&bundle.spec)?;
     let (plan, errors) = plan::compile_all(bundle, &host, options);
     found.errors.extend(errors);
     host_checks::check(&plan, &mut found);

@@ -40,6 +40,14 @@ impl Host {
         Ok(Host { cgroups: Layout::probe()?, permitted, apparmor: false, selinux: false, resctrl: None })
     }
 
+    /// The host, as far as a spec asks about it.
+    ///
+    /// # Errors
+    /// A host that cannot be looked at.
+    pub fn for_spec(spec: &Spec) -> Result<Host> {
+        Host::probe()?.with_facts_for(spec)
+    }
+
     /// Adds the facts that only some specs ask for.
     ///
     /// # Errors
