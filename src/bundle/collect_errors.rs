@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::problems::{MOST, Problems, more_than};
 use super::seccomp_names::misspelt;
-use super::{Misread, Spec, check, read, unknown};
+use super::{Misread, Spec, check, named, read, unknown};
 use crate::error::{Error, ErrorKind};
 use crate::sys::allocator;
 
@@ -26,7 +26,7 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
     let Some(mut value) = value else {
         match first {
             Ok(spec) => check::check(&spec, &mut found),
-            Err(misread) => found.error(misread.error),
+            Err(misread) => found.error(misread.told()),
         }
         return (found, None);
     };
@@ -35,7 +35,7 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
         Ok(spec) => spec,
         Err(misread) => {
             // serde_json keeps only the last of duplicate keys.
-            found.errors.extend(Some(misread.error).filter(|error| error.kind == ErrorKind::Repeated));
+            found.errors.extend(Some(misread.told()).filter(|error| error.kind == ErrorKind::Repeated));
             match well_typed(&mut value, &mut left_out, &mut found) {
                 Some(spec) => spec,
                 None => return (found, None),
@@ -84,7 +84,7 @@ fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -
     loop {
         // The positions of what is read now are those of another text: only its pointers are of use.
         let text = serde_json::to_vec(value).unwrap_or_default();
-        let Misread { error, missing } = match read(&text) {
+        let Misread { error, missing, .. } = match read(&text) {
             Ok(spec) => return Some(spec),
             Err(misread) => misread,
         };
@@ -95,7 +95,7 @@ fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -
             return None;
         }
         let pointer = error.pointer.clone().unwrap_or_default();
-        let error = original(Error { place: None, ..error }, left_out);
+        let error = named(original(Error { place: None, ..error }, left_out));
         if !missing.is_some_and(|name| found.errors.iter().any(|earlier| is_property(earlier, &error, &name))) {
             found.error(error);
         }
@@ -146,7 +146,6 @@ pub fn original(mut error: Error, LeftOut(left_out): &LeftOut) -> Error {
             pointer = format!("{list}/{index}{below}");
         }
     }
-    error.message = error.message.replacen(found, &pointer, 1);
     error.pointer = Some(pointer.into());
     error
 }

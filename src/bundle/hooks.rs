@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 
-use super::problems::Problems;
+use super::problems::{Problems, wrong};
 use super::text::{Text, objects, or_default};
-use crate::error::Error;
 use crate::types::hooks::Kind;
 
 /// The hooks by their kind, each list in its order. Kinds that the spec does not have are ignored.
@@ -58,15 +57,17 @@ impl Hooks {
 pub(super) fn check(hooks: &Hooks, found: &mut Problems) {
     for kind in Kind::ALL {
         for (index, hook) in hooks.of(kind).iter().enumerate() {
-            let mut wrong = |name: &str, message: String| {
-                let pointer = format!("{}/{name}", kind.pointer(index));
-                found.error(Error::new(format!("{pointer}: {message}")).from_property(pointer));
+            let mut refuse = |name: &str, message: String| {
+                found.error(wrong(
+                    format!("{}/{name}", kind.pointer(index)),
+                    format!("{} hook: {message}", kind.name()),
+                ));
             };
             if hook.path.bytes().first() != Some(&b'/') {
-                wrong("path", format!("{:?} is not an absolute path", hook.path));
+                refuse("path", format!("path {:?} is not absolute", hook.path));
             }
             if let Some(timeout) = hook.timeout.filter(|timeout| *timeout <= 0) {
-                wrong("timeout", format!("{timeout} is not greater than zero"));
+                refuse("timeout", format!("timeout {timeout} is not greater than zero"));
             }
         }
     }

@@ -69,7 +69,7 @@ pub fn load(dir: &Path) -> Result<Bundle> {
     let (directory, absolute) = open(dir).what(|| format!("bundle {dir:?}"))?;
     let text = read_config(&directory, || absolute.join("config.json"))?;
     text::start_noting();
-    let spec = read(&text).map_err(|misread| misread.error)?;
+    let spec = read(&text).map_err(Misread::told)?;
     let has_unknown = text::has_passed_over();
     let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new(), has_unknown };
     let mut found = Problems::default();
@@ -152,14 +152,23 @@ fn read(text: &[u8]) -> std::result::Result<Spec, Misread> {
 /// Why a text could not be read.
 #[derive(Debug)]
 struct Misread {
+    /// Without its property in the message.
     error: Error,
+    /// Whether it is JSON, but not what is expected.
+    is_data: bool,
     /// The property that an object lacks.
-    missing: Option<String>,
+    missing: Option<Box<str>>,
+}
+
+impl Misread {
+    fn told(self) -> Error {
+        if self.is_data { named(self.error) } else { self.error }
+    }
 }
 
 impl From<Error> for Misread {
     fn from(error: Error) -> Misread {
-        Misread { error, missing: None }
+        Misread { error, is_data: false, missing: None }
     }
 }
 
@@ -168,9 +177,14 @@ impl From<Error> for Misread {
 /// # Errors
 /// As [`load`].
 pub fn read_resources(text: &[u8], name: &str) -> Result<resources::Resources> {
-    let resources = read_object(text, name).map_err(|misread| misread.error)?;
+    let resources = read_object(text, name).map_err(Misread::told)?;
     check_resources::check(&resources).map_err(|error| within("/linux/resources", error, text, name))?;
     Ok(resources)
+}
+
+/// Whether a text is a whole config.json: only that has a version.
+pub fn is_config(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(text).is_ok_and(|value| value.get("ociVersion").is_some())
 }
 
 /// Warnings about the properties of such a text that have no meaning, with their lines.
@@ -179,10 +193,8 @@ pub fn unknown_resources(text: &[u8], name: &str) -> Vec<Error> {
     let positions = Positions::new(text);
     let located = |mut warning: Error| {
         let line = warning.pointer.as_deref().and_then(|pointer| positions.line(pointer));
-        // Engines show the first line alone.
-        warning.message = format!("{}: {}", warning.pointer.as_deref().unwrap_or_default(), warning.message);
         warning.place = line.map(|line| format!("{name}:{line}").into());
-        warning
+        named(warning)
     };
     unknown::resources(&value).into_iter().map(located).collect()
 }
@@ -217,9 +229,17 @@ pub fn utf8<'a>(text: &'a [u8], name: &str) -> Result<&'a str> {
     })
 }
 
+/// An error whose first line, which is all that engines show, begins with the property. Its pointer is final.
+fn named(error: Error) -> Error {
+    match &error.pointer {
+        Some(pointer) => Error { message: format!("{pointer}: {}", error.message), ..error },
+        None => error,
+    }
+}
+
 /// What to say of a text that could not be read: the property and its line.
 pub fn misread(error: &serde_json::Error, text: &[u8], name: &str) -> Error {
-    misread_as(error, text, name).error
+    misread_as(error, text, name).told()
 }
 
 fn misread_as(error: &serde_json::Error, text: &[u8], name: &str) -> Misread {
@@ -229,9 +249,7 @@ fn misread_as(error: &serde_json::Error, text: &[u8], name: &str) -> Misread {
         return not_json(name, line, column, &said).into();
     }
     let sentence = Sentence::read(&said);
-    // Engines show the first line alone, so that has the property's name, too.
     let pointer = Positions::new(text).pointer(line, column);
-    let message = pointer.as_ref().map_or_else(|| said.clone(), |pointer| format!("{pointer}: {said}"));
     let place = Some(format!("{name}:{line}").into());
     let (pointer, hint) = (pointer.map(Box::from), sentence.hint().map(Box::from));
     let kind = match sentence {
@@ -239,8 +257,8 @@ fn misread_as(error: &serde_json::Error, text: &[u8], name: &str) -> Misread {
         Sentence::Repeated => ErrorKind::Repeated,
         _ => ErrorKind::Other,
     };
-    let missing = if let Sentence::Missing(name) = sentence { Some(name) } else { None };
-    Misread { error: Error { kind, pointer, place, hint, ..Error::new(message) }, missing }
+    let missing = if let Sentence::Missing(name) = sentence { Some(name.into()) } else { None };
+    Misread { error: Error { kind, pointer, place, hint, ..Error::new(said) }, is_data: true, missing }
 }
 
 fn not_json(name: &str, line: usize, column: usize, said: &str) -> Error {
@@ -269,11 +287,7 @@ impl Bundle {
         let value = if self.has_unknown { serde_json::from_slice(&self.text).ok() } else { None };
         let found = value.map_or_else(Vec::new, |value| unknown::properties(&value));
         let meant_here = |warning: &Error| !warning.pointer.as_deref().is_some_and(unknown::is_for_another_platform);
-        let named = found.into_iter().filter(meant_here).map(|mut warning| {
-            warning.message = format!("{}: {}", warning.pointer.as_deref().unwrap_or_default(), warning.message);
-            warning
-        });
-        self.locate_all(named.collect())
+        self.locate_all(found.into_iter().filter(meant_here).map(named).collect())
     }
 
     /// The same for all of a list, with one walk through the text.
@@ -291,7 +305,7 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> Error {
-        read(text.as_bytes()).expect_err(text).error
+        read(text.as_bytes()).expect_err(text).told()
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::globals::{Globals, LogFormat};
 use crate::error::{Context, Error, Result};
 use crate::escape;
+use crate::sys::release::{is_at_least, release};
 
 /// Tells why a command failed; gives its exit status.
 ///
@@ -155,17 +156,21 @@ fn for_a_person(error: &Error) -> String {
     }
     match (&error.hint, error.code()) {
         (Some(hint), _) => text.push_str(&format!("\n        hint: {}", escape::part(hint))),
-        (None, Errno::ENOSYS) => {
-            text.push_str(&format!("\n        hint: ferrun needs Linux 5.14 or newer{}", kernel()))
-        }
+        (None, Errno::ENOSYS) => text.push_str(&format!("\n        hint: {}", missing_call())),
         (None, _) => {}
     }
     text
 }
 
-fn kernel() -> String {
-    let name = nix::sys::utsname::uname().ok();
-    name.map_or_else(String::new, |name| format!("; this is {}", name.release().to_string_lossy()))
+/// Why a system call is missing.
+fn missing_call() -> String {
+    match (is_at_least(5, 14), release()) {
+        (Some(true), _) => {
+            "a seccomp filter around ferrun, or the kernel's configuration, may deny the system call".into()
+        }
+        (_, Some(release)) => format!("ferrun needs Linux 5.14 or newer; this is {release}"),
+        (_, None) => "ferrun needs Linux 5.14 or newer".into(),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use clap::Args;
 use super::globals::{Container, Globals};
 use super::{Command, report};
 use crate::bundle::resources::Resources;
-use crate::bundle::{check_resources, read_named, read_resources, read_stream, unknown_resources, within};
+use crate::bundle::{check_resources, is_config, read_named, read_resources, read_stream, unknown_resources, within};
 use crate::container::update::update;
 use crate::error::{Context, Error, Result};
 
@@ -86,12 +86,11 @@ impl Command for Update {
         let name = self.resources.as_ref().map_or_else(String::new, |path| path.display().to_string());
         let (text, resources) = self.wanted(&name)?;
         if text != NOTHING {
-            let unknown = unknown_resources(&text, &name);
-            if unknown.iter().any(|warning| warning.pointer.as_deref() == Some("/ociVersion")) {
+            if is_config(&text) {
                 let name = if name == "-" { "standard input".into() } else { format!("{name:?}") };
                 return Err(Error::new(format!("{name} holds a whole config.json")).hint("give linux.resources alone"));
             }
-            report::warnings(&unknown, globals);
+            report::warnings(&unknown_resources(&text, &name), globals);
         }
         let warnings = update(&root, &id, resources, &schemata)
             .map_err(|error| within("/linux/resources", error, &text, &name))?;

@@ -29,9 +29,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nix::errno::Errno;
-use nix::sys::utsname::uname;
-
 pub use host::Host;
 pub use init_lane::InitAction;
 pub use parent_lane::ParentAction;
@@ -99,8 +96,6 @@ pub struct Plan {
     pub nodes: Option<Rc<NodeStore>>,
     /// For the hints of errors: what the container has of a user namespace.
     mapped: Option<user_namespace::Mapped>,
-    /// The same: whether its root is mounted nowhere.
-    nowhere: bool,
 }
 
 /// The limits by which the kernel ends processes, each with the property that sets it.
@@ -180,25 +175,13 @@ pub fn compile_exec(bundle: &Bundle, host: &Host, options: &Options) -> Result<P
 }
 
 impl Plan {
-    /// An error of the init with a hint, where it is a user namespace that is in the way, or that there is no
-    /// mount namespace.
+    /// An error of the init with a hint, where its user namespace is in the way.
     pub fn explained(&self, error: Error, action: &InitAction) -> Error {
         match &self.mapped {
             Some(mapped) => mapped.explain(error, action),
-            // EINVAL is also what a wrong option gives, which has nothing to do with where the root is.
-            None if self.nowhere && error.code() == Errno::EINVAL && !has_mounts_nowhere() => {
-                error.hint("without a mount namespace, a container with mounts needs Linux 6.15")
-            }
             None => error,
         }
     }
-}
-
-/// Whether this kernel lets mounts be made in a tree that is mounted nowhere.
-fn has_mounts_nowhere() -> bool {
-    let Ok(name) = uname() else { return true };
-    let release = name.release().to_string_lossy();
-    release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok()).take(2).ge([6, 15])
 }
 
 impl<'a> Compiler<'a> {
@@ -214,7 +197,6 @@ impl<'a> Compiler<'a> {
         let label = self.check_mount_label();
         self.note(label);
         self.plan.mapped = self.mapped();
-        self.plan.nowhere = self.inherits_mount_namespace();
         let names = self.names_of_unit();
         self.names = self.note(names).flatten();
         self.directories = self.directories();

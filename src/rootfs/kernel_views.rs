@@ -45,16 +45,41 @@ pub(super) fn unmount_all(host: &OwnedFd, inside: u64, cut_off: bool) -> Result<
         let is_left = |entry: &&Entry| is_kernels(entry) && !table.is_within(entry, inside);
         let Some(view) = table.0.iter().rev().find(is_left) else { return Ok(()) };
         // Each round takes at least one mount away.
-        let unmounted = if table.0.len() < count { unmount(host, &table, view, cut_off) } else { Err(Errno::EBUSY) };
-        unmounted.what(|| format!("unmount the host's {} on {:?}", kind(view), point(view))).map_err(|error| {
+        let unmounted = match table.0.len() < count {
+            true => unmount(host, &table, view, cut_off),
+            false => Err(NotUnmounted::Stays),
+        };
+        unmounted.map_err(|why| {
+            let what = format!("unmount the host's {} on {:?}", kind(view), point(view));
+            let error = match why {
+                NotUnmounted::Kernel(errno) => Error::os(what, errno),
+                NotUnmounted::Shared => Error::new(what).detail("others share the mount below it"),
+                NotUnmounted::Stays => Error::new(what).detail("the mount stays"),
+            };
             error.hint("--no-pivot needs that: while it is there, the container could mount one without masked paths")
         })?;
         count = table.0.len();
     }
 }
 
+/// Why a mount is still there.
+enum NotUnmounted {
+    /// What the kernel says.
+    Kernel(Errno),
+    /// Others share the mount that it is on, so that they would lose it as well.
+    Shared,
+    /// It is not where the table says, or comes back.
+    Stays,
+}
+
+impl From<Errno> for NotUnmounted {
+    fn from(errno: Errno) -> NotUnmounted {
+        NotUnmounted::Kernel(errno)
+    }
+}
+
 /// Unmounts a mount, or the topmost of those that cover it.
-fn unmount(host: &OwnedFd, table: &MountTable, view: &Entry, cut_off: bool) -> nix::Result<()> {
+fn unmount(host: &OwnedFd, table: &MountTable, view: &Entry, cut_off: bool) -> std::result::Result<(), NotUnmounted> {
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
     let how = how.resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
     let mut slaves = vec![MountedFile::of(host)?.mount()];
@@ -68,22 +93,22 @@ fn unmount(host: &OwnedFd, table: &MountTable, view: &Entry, cut_off: bool) -> n
         let at = openat2(host, path.as_c_str(), how)?;
         let mount = MountedFile::of(&at)?.mount();
         if mount == view.id || !table.is_within(view, mount) {
-            let parent = table.get(mount).ok_or(Errno::ENOENT)?.parent;
+            let parent = table.get(mount).ok_or(NotUnmounted::Stays)?.parent;
             if cut_off {
                 // What is unmounted from a shared mount is unmounted from its peers as well; so is what lies below.
                 if !slaves.contains(&parent) && table.get(parent).is_none_or(|parent| parent.shared) {
-                    return Err(Errno::EBUSY);
+                    return Err(NotUnmounted::Shared);
                 }
                 mount::mount_setattr(&at, true, &SLAVE)?;
             }
-            return umount2(path.as_c_str(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+            return Ok(umount2(path.as_c_str(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?);
         }
         if cut_off && !slaves.contains(&mount) {
             mount::mount_setattr(&at, false, &SLAVE)?;
             slaves.push(mount);
         }
     }
-    Err(Errno::EBUSY)
+    Err(NotUnmounted::Stays)
 }
 
 /// A mount that shows all of its file system.

@@ -38,6 +38,7 @@ use self::dev::Dev;
 use self::kernel_views::FullView;
 use self::mount::attach;
 use crate::error::Result;
+use crate::sys::release::is_at_least;
 
 /// The mode of a directory that is made: there is no umask.
 const MODE: Mode = Mode::from_bits_truncate(0o755);
@@ -225,7 +226,12 @@ impl Rootfs {
     fn attach(&self, tree: &OwnedFd, target: &OwnedFd, path: &CStr, finish: impl FnOnce() -> Result<()>) -> Result<()> {
         if self.nowhere {
             finish()?;
-            return attach(tree, target, path);
+            return attach(tree, target, path).map_err(|error| match error.code() {
+                Errno::EINVAL if is_at_least(6, 15) == Some(false) => {
+                    error.hint("without a mount namespace, a container with mounts needs Linux 6.15")
+                }
+                _ => error,
+            });
         }
         attach(tree, target, path)?;
         finish()
@@ -250,8 +256,8 @@ impl Rootfs {
     }
 
     /// The source of this bind.
-    fn handed(&self) -> nix::Result<OwnedFd> {
-        self.handed.take().ok_or(Errno::ENOENT)
+    fn handed(&self) -> OwnedFd {
+        self.handed.take().expect("a step that takes a source follows the one that hands it over")
     }
 }
 

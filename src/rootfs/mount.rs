@@ -85,8 +85,10 @@ impl Mount {
     fn bind(&self, rootfs: &Rootfs, path: &CStr) -> Result<OwnedFd> {
         let recursive = self.options.bind == Some(true);
         let flags = mount::OPEN_TREE_CLONE | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
-        let tree = if self.handed { rootfs.handed() } else { mount::open_tree(CWD, path, flags) };
-        let tree = tree.what(|| format!("bind source {path:?}"))?;
+        let tree = match self.handed {
+            true => rootfs.handed(),
+            false => mount::open_tree(CWD, path, flags).what(|| format!("bind source {path:?}"))?,
+        };
         if self.cut_off {
             mount::mount_setattr(&tree, true, &super::propagation::SLAVE).what(|| format!("cut off {self}"))?;
         }

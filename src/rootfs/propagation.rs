@@ -5,7 +5,7 @@
 //! reach the host.
 
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -30,16 +30,17 @@ pub(super) fn cut_off_mount_of(place: &OwnedFd) -> nix::Result<()> {
         let (a, b) = (fstat(a)?, fstat(b)?);
         Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     };
-    let mut at = place.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
+    let mut above = None;
     loop {
-        match mount::mount_setattr(&at, false, &SLAVE) {
+        let at = above.as_ref().unwrap_or(place);
+        match mount::mount_setattr(at, false, &SLAVE) {
             // Not the root of a mount: its parent directory is nearer to one.
             Err(Errno::EINVAL) => {
-                let above = up(&at)?;
-                if same(&at, &above)? {
+                let parent = up(at)?;
+                if same(at, &parent)? {
                     return Err(Errno::EINVAL);
                 }
-                at = above;
+                above = Some(parent);
             }
             result => return result,
         }

@@ -22,6 +22,7 @@ pub mod netlink;
 pub mod pidfd;
 pub mod program;
 pub mod regular;
+pub mod release;
 pub mod sched;
 pub mod seccomp;
 pub mod shared;

@@ -24,6 +24,8 @@ use value::{Property, Value};
 /// As the errors of systemd's bus interface are called.
 const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+/// In the words with which it refuses a value of the wrong type.
+const WRONG_TYPE: &str = "Unexpected message contents";
 
 /// Starts the container's unit, with its first process in it.
 #[derive(PartialEq)]
@@ -85,16 +87,16 @@ impl StartUnit {
         })
     }
 
-    /// Whose property systemd speaks of. Of a value that has another type than it expects it does not say which: only
-    /// annotations can have brought that along.
+    /// The pointer behind the property that systemd refuses. The bus carries its name in a sentence alone, and not even
+    /// there if the value has the wrong type: that only an annotation can give.
     fn refused(&self, text: &str) -> Option<&str> {
         let named = |property: &&Property| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == property.name);
         if let Some(property) = self.properties.iter().rev().find(named) {
             return property.from.as_deref();
         }
-        let pointers = self.properties.iter().filter_map(|property| property.from.as_deref());
-        let mut annotations = pointers.filter(|pointer| pointer.starts_with("/annotations/"));
-        annotations.next().filter(|_| annotations.next().is_none() && text.contains("Unexpected message contents"))
+        let mut annotated = self.properties.iter().filter(|property| property.annotated);
+        let only = annotated.next().filter(|_| annotated.next().is_none() && text.contains(WRONG_TYPE))?;
+        only.from.as_deref()
     }
 
     /// The limits are written to the cgroup at this path: it must be the one that systemd has chosen.

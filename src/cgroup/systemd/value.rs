@@ -11,6 +11,8 @@ pub struct Property {
     pub value: Value,
     /// The JSON pointer of what asks for it.
     pub from: Option<Box<str>>,
+    /// Whether an annotation gives it, and with it the type of the value.
+    pub annotated: bool,
     /// Whether older versions of systemd do not take it, and the unit is good without.
     pub recent: bool,
 }
@@ -83,7 +85,7 @@ impl Value {
 impl Property {
     /// A property that ferrun sets by itself.
     pub fn new(name: &str, value: Value) -> Property {
-        Property { name: name.into(), value, from: None, recent: false }
+        Property { name: name.into(), value, from: None, annotated: false, recent: false }
     }
 
     /// Names what asks for it.

@@ -21,7 +21,7 @@ pub fn properties(annotations: &BTreeMap<String, String>) -> error::Result<Vec<P
     let read = |(key, name, text): (&String, &str, &String)| {
         let pointer = of_name("/annotations", key);
         property(name, text)
-            .map(|property| property.from(&pointer))
+            .map(|property| Property { annotated: true, ..property.from(&pointer) })
             .map_err(|why| Error::new(format!("annotation {key}={text}: {why}")).from_property(&pointer))
     };
     named.map(read).collect()
