@@ -1,14 +1,14 @@
 //! `ferrun create`, and what `run` shares with it.
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::globals::{Container, Globals};
-use super::{Command, report};
-use crate::container::create::create;
-use crate::container::descriptors;
-use crate::container::request::{Mode, Request};
+use super::{Command, descriptors, report};
+use crate::container::create;
+use crate::container::request::{Mode, Planned, Request};
 use crate::error::Result;
 use crate::launch::fault::Fault;
 use crate::launch::notify;
@@ -46,8 +46,8 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// The request for a container that these flags make, handed to `act`.
-    pub fn request<T>(self, globals: &Globals, mode: Mode, act: impl FnOnce(&Request) -> Result<T>) -> Result<T> {
+    /// The container that these flags ask for, planned and handed to `act`.
+    pub fn plan<T>(self, globals: &Globals, mode: Mode, act: impl FnOnce(&Planned) -> Result<T>) -> Result<T> {
         let listening = descriptors::keep(self.preserve_fds)?;
         let root = globals.root()?;
         let options = Options {
@@ -58,7 +58,7 @@ impl Flags {
             preserved: self.preserve_fds,
             ..Options::default()
         };
-        act(&Request {
+        let request = Request {
             root: &root,
             id: self.container.id()?,
             bundle: &self.bundle,
@@ -71,7 +71,9 @@ impl Flags {
             notify: notify::wanted(),
             warn: &|warning| report::warning(warning, globals),
             hears_warnings: report::hears_warnings(globals),
-        })
+        };
+        // The process ends with the command: to free it all would only touch its pages once more.
+        act(&ManuallyDrop::new(request.plan()?))
     }
 }
 
@@ -88,6 +90,6 @@ impl Command for Create {
     const SEALED: bool = true;
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        self.flags.request(globals, Mode::Create, create).map(|()| 0)
+        self.flags.plan(globals, Mode::Create, create).map(|_| 0)
     }
 }

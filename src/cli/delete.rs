@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::globals::{Container, Globals};
 use super::{Command, report};
-use crate::container::delete::delete;
+use crate::container::delete;
 use crate::error::{Error, Result};
 
 /// Deletes a container.

@@ -7,14 +7,12 @@ use std::path::Path;
 use clap::Args;
 
 use super::globals::Globals;
-use super::{Command, report};
+use super::{Command, report, self_exe};
 use crate::bundle;
 use crate::container::id::Id;
 use crate::container::request::{Mode, Request};
-use crate::container::run::run;
-use crate::error::{Context, Result};
-use crate::launch::self_exe;
-use crate::plan::Options;
+use crate::container::run;
+use crate::error::{Context, Error, Result};
 
 /// Runs a first container.
 #[derive(Args, Debug)]
@@ -43,18 +41,9 @@ impl Command for Demo {
 
 fn run_bundle(id: Id, directory: &Path, globals: &Globals) -> Result<i32> {
     let root = globals.root()?;
-    run(&Request {
-        root: &root,
-        id,
-        bundle: directory,
-        mode: Mode::Foreground,
-        options: Options { manager: globals.manager()?, ..Options::default() },
-        pid_file: None,
-        console_socket: None,
-        trace: None,
-        fault: None,
-        notify: None,
-        warn: &|warning| report::warning(warning, globals),
-        hears_warnings: report::hears_warnings(globals),
-    })
+    let warn = |warning: &Error| report::warning(warning, globals);
+    let mut request = Request::new(&root, id, directory, Mode::Foreground, &warn);
+    request.options.manager = globals.manager()?;
+    request.hears_warnings = report::hears_warnings(globals);
+    run(&request.plan()?)
 }

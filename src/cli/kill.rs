@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::Command;
 use super::globals::{Container, Globals};
-use crate::container::kill::{kill, parse_signal};
+use crate::container::kill;
+use crate::container::kill::parse_signal;
 use crate::error::Result;
 
 /// Sends a signal to a container.

@@ -10,6 +10,7 @@ mod create;
 mod dashes;
 mod delete;
 mod demo;
+mod descriptors;
 mod duration;
 mod events;
 mod explain;
@@ -23,6 +24,7 @@ mod report;
 mod resume;
 mod run;
 mod seccomp;
+mod self_exe;
 mod spec;
 mod start;
 mod state;
@@ -40,7 +42,6 @@ use clap::{Args, Command as Parser, FromArgMatches};
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
-use crate::launch::self_exe;
 use globals::Globals;
 
 /// Exit status for a command line that cannot be understood, as runc's.

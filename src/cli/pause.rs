@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Command;
 use super::globals::{Container, Globals};
-use crate::container::pause::pause;
+use crate::container::pause;
 use crate::error::Result;
 
 /// Pauses a container.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Command;
 use super::globals::{Container, Globals};
-use crate::container::pause::resume;
+use crate::container::resume;
 use crate::error::Result;
 
 /// Resumes a paused container.

@@ -6,7 +6,7 @@ use super::Command;
 use super::create::Flags;
 use super::globals::Globals;
 use crate::container::request::Mode;
-use crate::container::run::run;
+use crate::container::run;
 use crate::error::Result;
 
 /// Runs a container.
@@ -36,6 +36,6 @@ impl Command for Run {
             (false, true) => Mode::Keep,
             (false, false) => Mode::Foreground,
         };
-        self.flags.request(globals, mode, run)
+        self.flags.plan(globals, mode, run)
     }
 }

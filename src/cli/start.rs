@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::globals::{Container, Globals};
 use super::{Command, report};
-use crate::container::start::start;
+use crate::container::start;
 use crate::error::Result;
+use crate::launch::notify;
 use crate::launch::trace::Trace;
 
 /// Starts a created container.
@@ -27,7 +28,8 @@ impl Command for Start {
     fn run(self, globals: &Globals) -> Result<i32> {
         let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
         let begin = trace.as_ref().map_or(0, Trace::now);
-        let result = start(&globals.root()?, &self.container.id()?, &|warning| report::warning(warning, globals));
+        let (root, id, manager) = (globals.root()?, self.container.id()?, notify::wanted());
+        let result = start(&root, &id, manager.as_deref(), &|warning| report::warning(warning, globals));
         let ended = trace.map_or(Ok(()), |trace| {
             trace.phase("start", begin);
             trace.end()

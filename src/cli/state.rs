@@ -5,8 +5,7 @@ use clap::Args;
 use super::Command;
 use super::globals::{Container, Globals};
 use super::report::print_json;
-use crate::container::directory::Purpose;
-use crate::container::status::report;
+use crate::container::state;
 use crate::error::{Error, Result};
 
 /// Prints a container's state.
@@ -21,8 +20,7 @@ impl Command for State {
     const ABOUT: &'static str = "Print the state of a container as JSON";
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        let (root, id) = (globals.root()?, self.container.id()?);
-        let report = report(root.load(&id, Purpose::Look)?, String::new())?;
+        let report = state(&globals.root()?, &self.container.id()?)?;
         let json = serde_json::to_string_pretty(&report).map_err(|error| Error::new(error.to_string()))?;
         print_json(&(json + "\n"))?;
         Ok(0)

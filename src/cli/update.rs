@@ -8,7 +8,7 @@ use super::globals::{Container, Globals};
 use super::{Command, report};
 use crate::bundle::resources::Resources;
 use crate::bundle::{check_resources, is_config, read_named, read_resources, read_stream, unknown_resources, within};
-use crate::container::update::update;
+use crate::container::update;
 use crate::error::{Context, Error, Result};
 
 /// Changes the limits of a container. Sizes may end in k, m, g or t.

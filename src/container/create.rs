@@ -18,7 +18,7 @@ use super::state_format::FORMAT;
 use crate::bundle::Bundle;
 use crate::cgroup::existing;
 use crate::cgroup::resctrl::OwnDirectory;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::launch::exec_fifo;
 use crate::launch::notify::{self, Notify};
 use crate::launch::signals::Interrupt;
@@ -26,6 +26,7 @@ use crate::launch::start_page::StartPage;
 use crate::launch::{Container, GoesOn, Launch, Means, Process};
 use crate::plan::Plan;
 use crate::process::hook::Hook;
+use crate::sys::sigchld::KeptStatuses;
 use crate::types::hooks::Kind;
 use crate::types::namespaces::NamespaceKind;
 use crate::types::seccomp::profile::Listener;
@@ -42,16 +43,23 @@ pub(super) struct Created {
     pub notify: Option<Notify>,
 }
 
-/// Creates a container whose program waits for `start`. Whatever fails, nothing of it is left.
+/// Creates a container whose program waits for `start`. Whatever fails, nothing of it is left. Gives its init, a child of
+/// the caller's, which has to wait for it.
 ///
 /// # Errors
-/// A bundle that cannot be run here; the step that failed.
-pub fn create(request: &Request) -> Result<()> {
-    request.carry_out(|planned| create_planned(planned, None).map(drop))
+/// The step that failed.
+pub fn create(planned: &Planned) -> Result<Process> {
+    let _statuses = keep_statuses()?;
+    planned.carry_out(|planned| create_process(planned, None).map(|created| created.process))
 }
 
-/// The same once it is planned.
-pub(super) fn create_planned(planned: &Planned, interrupt: Option<&Interrupt>) -> Result<Created> {
+/// Where the caller ignores SIGCHLD, the kernel would keep no exit status.
+pub(super) fn keep_statuses() -> Result<KeptStatuses> {
+    KeptStatuses::begin().what(|| "set SIGCHLD to its default action")
+}
+
+/// The same for `run`, up to the point where both go different ways.
+pub(super) fn create_process(planned: &Planned, interrupt: Option<&Interrupt>) -> Result<Created> {
     let Planned { request, bundle, plan, .. } = planned;
     let mut state = State {
         format: FORMAT,
@@ -173,7 +181,7 @@ fn launch(
         container: lanes,
         means: means(request.mode, &planned.plan, lanes.record)?,
         console: console.init.take().into(),
-        trace: planned.trace,
+        trace: planned.trace.as_ref(),
         fault: request.fault,
         interrupt,
     };

@@ -1,10 +1,19 @@
 //! A container's life: its id, its state directory, and what each command does to it.
 
+pub use self::create::create;
+pub use self::delete::delete;
+pub use self::kill::kill;
+pub use self::pause::{pause, resume};
+pub use self::processes::processes as ps;
+pub use self::run::run;
+pub use self::start::start;
+pub use self::status::state;
+pub use self::update::update;
+
 pub mod boot;
 mod console;
 pub mod create;
 pub mod delete;
-pub mod descriptors;
 pub mod directory;
 pub mod events;
 pub mod hooks;

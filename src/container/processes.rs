@@ -10,7 +10,7 @@ use super::id::Id;
 use super::state::Root;
 use crate::cgroup::members::{Members, members};
 use crate::error::{Error, Result};
-use crate::sys::program::default_sigchld;
+use crate::sys::sigchld::KeptStatuses;
 
 /// The processes in a container's cgroup and below.
 ///
@@ -30,8 +30,7 @@ pub fn processes(root: &Root, id: &Id) -> Result<Members> {
 /// # Errors
 /// A ps that is missing, fails, or does not print pids.
 pub fn table(pids: &[i32], arguments: &[OsString]) -> Result<String> {
-    // Where the caller ignores SIGCHLD the kernel keeps no exit status.
-    let _ = default_sigchld();
+    let _statuses = KeptStatuses::begin();
     let default = [OsString::from("-ef")];
     let arguments = if arguments.is_empty() { &default } else { arguments };
     let output = Command::new("ps").args(arguments).output().map_err(|error| match error.kind() {

@@ -1,7 +1,6 @@
 //! A new container as the caller asks for it, and its plan: what `create` and `run` share before anything of it exists.
 
 use std::ffi::OsString;
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use super::hooks::Warn;
@@ -65,48 +64,81 @@ pub struct Request<'a> {
 }
 
 /// A request with its bundle and plan.
-pub(super) struct Planned<'a> {
-    pub request: &'a Request<'a>,
-    // Neither is freed at the end, which is that of the process: see `cli::main`.
-    pub bundle: ManuallyDrop<Bundle>,
-    pub plan: ManuallyDrop<Plan>,
-    pub trace: Option<&'a Trace>,
+pub struct Planned<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) bundle: Bundle,
+    pub(super) plan: Plan,
+    pub(super) trace: Option<Trace>,
+    begin: u64,
+}
+
+impl<'a> Request<'a> {
+    /// A container as its config has it, with nothing else asked for.
+    pub fn new(root: &'a Root, id: Id, bundle: &'a Path, mode: Mode, warn: Warn<'a>) -> Request<'a> {
+        let (options, pid_file, console_socket, trace, fault, notify) = Default::default();
+        let hears_warnings = true;
+        Request {
+            root,
+            id,
+            bundle,
+            mode,
+            options,
+            pid_file,
+            console_socket,
+            trace,
+            fault,
+            notify,
+            warn,
+            hears_warnings,
+        }
+    }
 }
 
 impl Request<'_> {
-    /// Reads and plans the bundle, and hands the plan to `act`.
+    /// Reads the bundle and plans it for this host.
     ///
     /// # Errors
-    /// Those of the bundle, with the lines of their properties, and those of `act`.
-    pub(super) fn carry_out<T>(&self, act: impl FnOnce(&Planned) -> Result<T>) -> Result<T> {
+    /// Those of the bundle, with the lines of their properties; a trace that cannot be written.
+    pub fn plan(&self) -> Result<Planned<'_>> {
         let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
         let begin = trace.as_ref().map_or(0, Trace::now);
-        let result = self.planned(trace.as_ref()).and_then(|planned| {
-            trace.iter().for_each(|trace| trace.phase("plan", begin));
-            act(&planned).map_err(|error| planned.bundle.locate(error))
-        });
-        let Some(trace) = trace else { return result };
-        trace.phase("all", begin);
-        // The error that began it is the one that is reported.
-        let ended = trace.end();
-        result.and_then(|done| ended.map(|()| done))
+        match self.compile() {
+            Ok((bundle, plan)) => {
+                trace.iter().for_each(|trace| trace.phase("plan", begin));
+                Ok(Planned { request: self, bundle, plan, trace, begin })
+            }
+            Err(error) => end(trace.as_ref(), begin, Err(error)),
+        }
     }
 
-    fn planned<'a>(&'a self, trace: Option<&'a Trace>) -> Result<Planned<'a>> {
-        let bundle = ManuallyDrop::new(bundle::load(self.bundle)?);
+    fn compile(&self) -> Result<(Bundle, Plan)> {
+        let bundle = bundle::load(self.bundle)?;
         bundle.warnings.iter().for_each(self.warn);
         if self.hears_warnings {
             bundle.unknown().iter().for_each(self.warn);
         }
         let notify = self.notify.as_ref().map(|_| self.root.of(&self.id).join(notify::DIRECTORY));
         let options = Options { id: self.id.to_string(), notify, ..self.options.clone() };
-        let plan = ManuallyDrop::new(plan(&bundle, &options).map_err(|error| bundle.locate(error))?);
+        let plan = plan(&bundle, &options).map_err(|error| bundle.locate(error))?;
         plan.warnings.iter().for_each(self.warn);
-        Ok(Planned { request: self, bundle, plan, trace })
+        Ok((bundle, plan))
     }
 }
 
+/// Ends the trace. The error that began it is the one that is reported.
+fn end<T>(trace: Option<&Trace>, begin: u64, result: Result<T>) -> Result<T> {
+    let Some(trace) = trace else { return result };
+    trace.phase("all", begin);
+    let ended = trace.end();
+    result.and_then(|done| ended.map(|()| done))
+}
+
 impl Planned<'_> {
+    /// Does what is planned, and ends the trace.
+    pub(super) fn carry_out<T>(&self, act: impl FnOnce(&Planned) -> Result<T>) -> Result<T> {
+        end(self.trace.as_ref(), self.begin, act(self).map_err(|error| self.bundle.locate(error)))
+    }
+
     /// Reports a warning with the line of its property.
     pub fn warn(&self, warning: &Error) {
         (self.request.warn)(&self.bundle.locate(warning.clone()));

@@ -2,20 +2,22 @@
 
 use std::os::fd::AsFd;
 
-use super::create::{Created, create_planned};
+use super::create::{Created, create_process, keep_statuses};
 use super::delete::destroy;
 use super::hooks::{Warn, poststart};
-use super::request::{Mode, Planned, Request};
+use super::request::{Mode, Planned};
 use crate::error::{Error, Result};
 use crate::launch::signals::{self, Interrupt};
 use crate::launch::{exit_reason, relay};
 
-/// Runs a container; gives the exit status of its program (0 when detached).
+/// Runs a container; gives the exit status of its program (0 when detached). In the foreground all signals stay held back,
+/// up to the end of the calling process.
 ///
 /// # Errors
 /// The step that failed.
-pub fn run(request: &Request) -> Result<i32> {
-    request.carry_out(run_planned)
+pub fn run(planned: &Planned) -> Result<i32> {
+    let _statuses = keep_statuses()?;
+    planned.carry_out(run_planned)
 }
 
 fn run_planned(planned: &Planned) -> Result<i32> {
@@ -51,7 +53,7 @@ fn run_planned(planned: &Planned) -> Result<i32> {
 
 /// The program runs, and the hooks have been told; if one of them fails, nothing of the container is left.
 fn create_and_start(planned: &Planned, interrupt: Option<&Interrupt>) -> Result<Created> {
-    let created = create_planned(planned, interrupt)?;
+    let created = create_process(planned, interrupt)?;
     if let Err(error) = poststart(&created.state, interrupt.map(AsFd::as_fd)) {
         // As its parent, ferrun has to take its status.
         created.process.kill_and_reap(&created.state.cgroup);

@@ -1,5 +1,6 @@
 //! `start`.
 
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
@@ -21,12 +22,13 @@ use crate::launch::watch::{Ended, Watch};
 use crate::process::hook::Hook;
 use crate::types::hooks::Kind;
 
-/// Lets a created container execute its program.
+/// Lets a created container execute its program. `manager` is the socket of a service manager that wants to hear from it:
+/// NOTIFY_SOCKET.
 ///
 /// # Errors
 /// A container in another state; a program that cannot be executed; a hook that fails, after which the
 /// container is gone, as runtime.md of the OCI runtime spec demands.
-pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
+pub fn start(root: &Root, id: &Id, manager: Option<&OsStr>, warn: Warn) -> Result<()> {
     let directory = Rc::new(root.directory(id, Purpose::Act)?.ok_or_else(|| root.missing(id))?);
     // Of two starts at once the second finds the container running.
     let lockable = directory.lockable().what(|| format!("open the state directory of {id}"))?;
@@ -57,9 +59,9 @@ pub fn start(root: &Root, id: &Id, warn: Warn) -> Result<()> {
         return Err(error.hint("delete the container with --force"));
     }
     // Only a container that was made for it has a place for the socket.
-    let notify = match notify::wanted() {
-        Some(host) if notify::has_directory(&*directory)? => {
-            Some(Notify::listen(&*directory, directory.path(), &host)?)
+    let notify = match manager {
+        Some(manager) if notify::has_directory(&*directory)? => {
+            Some(Notify::listen(&*directory, directory.path(), manager)?)
         }
         _ => None,
     };

@@ -9,7 +9,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use serde::Serialize;
 
-use super::state::State;
+use super::directory::Purpose;
+use super::id::Id;
+use super::state::{Root, State};
 use crate::cgroup::freezer;
 use crate::error::Result;
 use crate::launch::watch::has_executed;
@@ -89,6 +91,14 @@ pub struct Report {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub owner: String,
+}
+
+/// The state of a container, as `state` prints it.
+///
+/// # Errors
+/// A container that is not there; those of [`status`].
+pub fn state(root: &Root, id: &Id) -> Result<Report> {
+    report(root.load(id, Purpose::Look)?, String::new())
 }
 
 /// The report on a container.

@@ -14,6 +14,7 @@ use crate::process::child;
 use crate::process::join::{Enter, Opened};
 use crate::sys::child::{Child, InChild, Options, PidCell};
 use crate::sys::namespace::NEWTIME;
+use crate::sys::program::is_dumpable;
 use crate::types::namespaces::NamespaceKind;
 
 const WHAT: &str = "make the container's first process";
@@ -32,21 +33,15 @@ pub(super) fn create_init(
         None => None,
     };
     let cgroup = directory.as_ref().map(AsFd::as_fd);
-    if !step.enter.is_empty() {
-        // From its first moment on the init shares a namespace with processes of others, which must not
-        // reach into it; it inherits this (CVE-2016-9962).
-        prctl::set_dumpable(false).what(|| "make ferrun undumpable")?;
-    }
     let way_back = WayBack::remember(step)?;
     let init = match step.between {
-        true => by_intermediate_process(step, opened, cgroup, own, main)?,
-        false => {
-            Enter(step.enter).run(opened)?;
-            Child::create(&as_init(step.flags, cgroup), main).map_err(|errno| failed(step, errno))?
-        }
+        true => by_intermediate_process(step, opened, cgroup, own, main),
+        false => Enter(step.enter)
+            .run(opened)
+            .and_then(|()| Child::create(&as_init(step.flags, cgroup), main).map_err(|errno| failed(step, errno))),
     };
-    way_back.go()?;
-    let (pid, fd) = init.into_parts();
+    let back = way_back.go();
+    let (pid, fd) = init.and_then(|init| back.map(|()| init))?.into_parts();
     Ok(Process { pid, fd })
 }
 
@@ -107,8 +102,12 @@ fn by_intermediate_process(
     }
 }
 
-/// Ferrun's own namespaces of those kinds that its next children would be born into.
-struct WayBack(Vec<(OwnedFd, CloneFlags)>);
+/// What the clone changes of ferrun itself: the namespaces that its next children would be born into, and whether others
+/// may look into it.
+struct WayBack {
+    namespaces: Vec<(OwnedFd, CloneFlags)>,
+    dumpable: bool,
+}
 
 impl WayBack {
     fn remember(step: &Clone) -> Result<WayBack> {
@@ -120,10 +119,24 @@ impl WayBack {
             let file = File::open(&path).what(|| format!("open {path}"))?;
             Ok((OwnedFd::from(file), kind.flag()))
         });
-        own.collect::<Result<_>>().map(WayBack)
+        let namespaces = own.collect::<Result<_>>()?;
+        let mut dumpable = false;
+        if !step.enter.is_empty() {
+            // From its first moment on the init shares a namespace with processes of others, which must not
+            // reach into it; it inherits this (CVE-2016-9962).
+            dumpable = is_dumpable();
+            prctl::set_dumpable(false).what(|| "make ferrun undumpable")?;
+        }
+        Ok(WayBack { namespaces, dumpable })
     }
 
     fn go(&self) -> Result<()> {
-        self.0.iter().try_for_each(|(file, kind)| setns(file, *kind).what(|| "go back to ferrun's own namespaces"))
+        let mut namespaces = self.namespaces.iter();
+        let back =
+            namespaces.try_for_each(|(file, kind)| setns(file, *kind)).what(|| "go back to ferrun's own namespaces");
+        if self.dumpable {
+            prctl::set_dumpable(true).what(|| "make ferrun dumpable again")?;
+        }
+        back
     }
 }

@@ -14,7 +14,6 @@ pub mod notify;
 mod parent;
 pub mod relay;
 mod rollback;
-pub mod self_exe;
 pub mod signals;
 pub mod start_page;
 pub mod trace;

@@ -1,7 +1,7 @@
 //! NOTIFY_SOCKET: a container's program may tell a service manager that it is ready, sd_notify(3). It has a
 //! socket of its own for that, and ferrun passes on the one word that counts, with the pid of whoever said it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -58,7 +58,7 @@ pub struct Notify {
 
 impl Notify {
     /// Listens for the program; `host` is the manager's socket. The path of the state directory is for errors.
-    pub fn listen(state: impl AsFd, path: &Path, host: &OsString) -> Result<Notify> {
+    pub fn listen(state: impl AsFd, path: &Path, host: &OsStr) -> Result<Notify> {
         let path = path.join(SOCKET);
         // The root and the id may be longer than an address.
         let short = through(&state).join(SOCKET);

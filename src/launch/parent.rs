@@ -21,7 +21,7 @@ use crate::pointer::Pointer;
 use crate::process::hook::Hook;
 use crate::process::join::{Open, Opened};
 use crate::rootfs::source::OpenSources;
-use crate::sys::{self, seccomp};
+use crate::sys::seccomp;
 use crate::types::namespaces::NamespaceKind;
 
 /// The parent while it starts a container. The init has a copy of it.
@@ -39,7 +39,6 @@ pub(super) struct Parent<'a> {
 
 /// Runs the parent's lane, and in the init the init's.
 pub(super) fn run<'a>(launch: &Launch<'a>) -> Result<Launched<'a>> {
-    sys::program::default_sigchld().what(|| "set SIGCHLD to its default action")?;
     let process = OnceCell::new();
     let (channel, opened, rollback) = Default::default();
     let parent = Parent { launch, process: &process, channel, opened, rollback };

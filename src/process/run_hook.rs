@@ -17,6 +17,7 @@ use crate::sys;
 use crate::sys::child::{Options, Reporter};
 use crate::sys::fd::Stream;
 use crate::sys::program::Strings;
+use crate::sys::sigchld::KeptStatuses;
 
 /// How much is kept of what the program says: its end, where the reason stands.
 const LONGEST: usize = 4096;
@@ -69,8 +70,7 @@ impl Command<'_> {
     /// # Errors
     /// A program that cannot be executed.
     pub fn run(&self, input: &[u8]) -> nix::Result<(End, Vec<u8>)> {
-        // Where the caller ignores SIGCHLD the kernel keeps no exit status.
-        sys::program::default_sigchld()?;
+        let _statuses = KeptStatuses::begin()?;
         let mut running = self.spawn()?;
         // One that the clock does not reach is none.
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));

@@ -288,6 +288,7 @@ fn create<T>(
     match unsafe { clone3(options.flags, options.cgroup, pid_to.map(|memory| memory.word(0))) }? {
         Side::Child => {
             program::last_words_to(words);
+            program::end_on_panic();
             drop(ours);
             run(InChild { report }, body)
         }

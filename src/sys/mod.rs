@@ -26,6 +26,7 @@ pub mod release;
 pub mod sched;
 pub mod seccomp;
 pub mod shared;
+pub mod sigchld;
 pub mod socket;
 pub mod terminal;
 pub mod userns;

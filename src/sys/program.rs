@@ -234,13 +234,10 @@ pub fn all_signals() -> SigSet {
     }
 }
 
-/// Sets SIGCHLD to its default action: a caller that ignores it makes the kernel drop exit statuses.
-pub fn default_sigchld() -> nix::Result<()> {
-    // SAFETY: the default action runs no code of ours.
-    match unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } {
-        libc::SIG_ERR => Err(Errno::last()),
-        _ => Ok(()),
-    }
+/// Whether every process of this one's user may look into it: prctl(2), PR_GET_DUMPABLE. Where root alone may, it is not.
+pub fn is_dumpable() -> bool {
+    // SAFETY: PR_GET_DUMPABLE takes no pointer.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) == 1 }
 }
 
 /// A clock in nanoseconds that nothing sets, for durations within one process: clock_gettime(2).

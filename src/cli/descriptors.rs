@@ -1,7 +1,7 @@
 //! The caller's descriptors that the container's program gets: those of LISTEN_FDS and of `--preserve-fds`.
 
+use super::self_exe;
 use crate::error::{Error, Result};
-use crate::launch::self_exe;
 use crate::sys::fd;
 
 /// Checks that the descriptors to be passed on are open, and closes all others; returns how many of them a service
