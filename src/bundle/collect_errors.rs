@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::problems::{MOST, Problems, more_than};
 use super::seccomp_names::misspelt;
-use super::{Misread, Spec, check, named, read, unknown};
+use super::{Misread, Spec, check, read, unknown};
 use crate::error::{Error, ErrorKind};
 use crate::sys::allocator;
 
@@ -26,16 +26,16 @@ pub fn all(text: &[u8]) -> (Problems, Option<(Spec, LeftOut)>) {
     let Some(mut value) = value else {
         match first {
             Ok(spec) => check::check(&spec, &mut found),
-            Err(misread) => found.error(misread.told()),
+            Err(Misread::NotJson(error) | Misread::Data { error, .. }) => found.error(error),
         }
         return (found, None);
     };
     let mut left_out = LeftOut::default();
     let mut spec = match first {
         Ok(spec) => spec,
-        Err(misread) => {
+        Err(Misread::NotJson(error) | Misread::Data { error, .. }) => {
             // serde_json keeps only the last of duplicate keys.
-            found.errors.extend(Some(misread.told()).filter(|error| error.kind == ErrorKind::Repeated));
+            found.errors.extend(Some(error).filter(|error| error.kind == ErrorKind::Repeated));
             match well_typed(&mut value, &mut left_out, &mut found) {
                 Some(spec) => spec,
                 None => return (found, None),
@@ -84,9 +84,10 @@ fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -
     loop {
         // The positions of what is read now are those of another text: only its pointers are of use.
         let text = serde_json::to_vec(value).unwrap_or_default();
-        let Misread { error, missing, .. } = match read(&text) {
+        let (error, missing) = match read(&text) {
             Ok(spec) => return Some(spec),
-            Err(misread) => misread,
+            Err(Misread::NotJson(error)) => (error, None),
+            Err(Misread::Data { error, missing }) => (error, missing),
         };
         read_again += text.len();
         let told = found.errors.len();
@@ -95,7 +96,7 @@ fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -
             return None;
         }
         let pointer = error.pointer.clone().unwrap_or_default();
-        let error = named(original(Error { place: None, ..error }, left_out));
+        let error = original(Error { place: None, ..error }, left_out);
         if !missing.is_some_and(|name| found.errors.iter().any(|earlier| is_property(earlier, &error, &name))) {
             found.error(error);
         }

@@ -60,7 +60,7 @@ pub(super) fn check(hooks: &Hooks, found: &mut Problems) {
             let mut refuse = |name: &str, message: String| {
                 found.error(wrong(
                     format!("{}/{name}", kind.pointer(index)),
-                    format!("{} hook: {message}", kind.name()),
+                    format!("{} hook {index}: {message}", kind.name()),
                 ));
             };
             if hook.path.bytes().first() != Some(&b'/') {

@@ -69,7 +69,7 @@ pub fn load(dir: &Path) -> Result<Bundle> {
     let (directory, absolute) = open(dir).what(|| format!("bundle {dir:?}"))?;
     let text = read_config(&directory, || absolute.join("config.json"))?;
     text::start_noting();
-    let spec = read(&text).map_err(Misread::told)?;
+    let spec = read(&text).map_err(Misread::into_error)?;
     let has_unknown = text::has_passed_over();
     let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new(), has_unknown };
     let mut found = Problems::default();
@@ -151,24 +151,26 @@ fn read(text: &[u8]) -> std::result::Result<Spec, Misread> {
 
 /// Why a text could not be read.
 #[derive(Debug)]
-struct Misread {
-    /// Without its property in the message.
-    error: Error,
-    /// Whether it is JSON, but not what is expected.
-    is_data: bool,
-    /// The property that an object lacks.
-    missing: Option<Box<str>>,
+enum Misread {
+    /// It is no JSON.
+    NotJson(Error),
+    /// It is not what is expected, in a property that the message does not name; perhaps one that an object lacks.
+    Data { error: Error, missing: Option<Box<str>> },
 }
 
 impl Misread {
-    fn told(self) -> Error {
-        if self.is_data { named(self.error) } else { self.error }
+    /// The error, which names its property.
+    fn into_error(self) -> Error {
+        match self {
+            Misread::NotJson(error) => error,
+            Misread::Data { error, .. } => named(error),
+        }
     }
 }
 
 impl From<Error> for Misread {
     fn from(error: Error) -> Misread {
-        Misread { error, is_data: false, missing: None }
+        Misread::NotJson(error)
     }
 }
 
@@ -177,7 +179,7 @@ impl From<Error> for Misread {
 /// # Errors
 /// As [`load`].
 pub fn read_resources(text: &[u8], name: &str) -> Result<resources::Resources> {
-    let resources = read_object(text, name).map_err(Misread::told)?;
+    let resources = read_object(text, name).map_err(Misread::into_error)?;
     check_resources::check(&resources).map_err(|error| within("/linux/resources", error, text, name))?;
     Ok(resources)
 }
@@ -239,7 +241,7 @@ fn named(error: Error) -> Error {
 
 /// What to say of a text that could not be read: the property and its line.
 pub fn misread(error: &serde_json::Error, text: &[u8], name: &str) -> Error {
-    misread_as(error, text, name).told()
+    misread_as(error, text, name).into_error()
 }
 
 fn misread_as(error: &serde_json::Error, text: &[u8], name: &str) -> Misread {
@@ -258,7 +260,7 @@ fn misread_as(error: &serde_json::Error, text: &[u8], name: &str) -> Misread {
         _ => ErrorKind::Other,
     };
     let missing = if let Sentence::Missing(name) = sentence { Some(name.into()) } else { None };
-    Misread { error: Error { kind, pointer, place, hint, ..Error::new(said) }, is_data: true, missing }
+    Misread::Data { error: Error { kind, pointer, place, hint, ..Error::new(said) }, missing }
 }
 
 fn not_json(name: &str, line: usize, column: usize, said: &str) -> Error {
@@ -305,7 +307,7 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> Error {
-        read(text.as_bytes()).expect_err(text).told()
+        read(text.as_bytes()).expect_err(text).into_error()
     }
 
     #[test]
@@ -317,7 +319,8 @@ mod tests {
 
     #[test]
     fn what_is_not_utf8_is_told_by_line_and_pointer() {
-        let error = read(b"{\"ociVersion\":\"1.0.0\",\n\"process\":{\"args\":[\"a\",\"b\xff\"]}}").unwrap_err().error;
+        let error =
+            read(b"{\"ociVersion\":\"1.0.0\",\n\"process\":{\"args\":[\"a\",\"b\xff\"]}}").unwrap_err().into_error();
         crate::golden::compare(&error.message);
         assert_eq!(
             (error.pointer.as_deref(), error.place.as_deref()),
@@ -374,7 +377,7 @@ mod tests {
             assert!(read(good).is_ok(), "{good}");
         }
         for bad in ["", "1", "1.0", "2.0.0", "0.9.0", "foo", "1.x.0", "1.0.x"] {
-            assert_eq!(read(bad).unwrap_err().error.pointer.as_deref(), Some("/ociVersion"), "{bad}");
+            assert_eq!(read(bad).unwrap_err().into_error().pointer.as_deref(), Some("/ociVersion"), "{bad}");
         }
         assert_eq!(refused("{}").kind, ErrorKind::Missing);
     }

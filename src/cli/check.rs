@@ -75,8 +75,6 @@ fn as_text(found: &Problems) -> String {
     let widths = [width(0), width(1), width(2)];
     let mut text = String::new();
     for [level, place, pointer, problem] in &lines {
-        // A property's own name need not stand twice in its line.
-        let problem = problem.strip_prefix(&format!("{pointer}: ")).unwrap_or(problem);
         text += &format!("{level:0$}  {place:1$}  {pointer:2$}  {problem}\n", widths[0], widths[1], widths[2]);
     }
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });

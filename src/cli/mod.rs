@@ -168,11 +168,11 @@ fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
 }
 
 /// An error that comes of not being root says so.
-fn needing_root(mut error: Error) -> Error {
-    if matches!(error.code(), Errno::EPERM | Errno::EACCES) && !nix::unistd::geteuid().is_root() {
-        error.hint = Some("ferrun needs root for now".into());
+fn needing_root(error: Error) -> Error {
+    match error.code() {
+        Errno::EPERM | Errno::EACCES if !nix::unistd::geteuid().is_root() => error.hint("ferrun needs root for now"),
+        _ => error,
     }
-    error
 }
 
 /// The exit status of a command that only prints.

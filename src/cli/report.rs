@@ -13,7 +13,7 @@ use serde_json::json;
 use super::globals::{Globals, LogFormat};
 use crate::error::{Context, Error, Result};
 use crate::escape;
-use crate::sys::release::{is_at_least, release};
+use crate::sys::release::{release, version};
 
 /// Tells why a command failed; gives its exit status.
 ///
@@ -156,16 +156,16 @@ fn for_a_person(error: &Error) -> String {
     }
     match (&error.hint, error.code()) {
         (Some(hint), _) => text.push_str(&format!("\n        hint: {}", escape::part(hint))),
-        (None, Errno::ENOSYS) => text.push_str(&format!("\n        hint: {}", missing_call())),
+        (None, Errno::ENOSYS) => text.push_str(&format!("\n        hint: {}", missing_call(release().as_deref()))),
         (None, _) => {}
     }
     text
 }
 
-/// Why a system call is missing.
-fn missing_call() -> String {
-    match (is_at_least(5, 14), release()) {
-        (Some(true), _) => {
+/// Why a system call is missing from a kernel of this release.
+fn missing_call(release: Option<&str>) -> String {
+    match (release.and_then(version), release) {
+        (Some((5, 14..) | (6.., _)), _) => {
             "a seccomp filter around ferrun, or the kernel's configuration, may deny the system call".into()
         }
         (_, Some(release)) => format!("ferrun needs Linux 5.14 or newer; this is {release}"),
@@ -176,6 +176,16 @@ fn missing_call() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_call_is_blamed_on_an_old_kernel_alone() {
+        for (release, old) in
+            [("5.10.0-1-amd64", true), ("5.14.0", false), ("6.1+", false), ("10.0", false), ("?", true)]
+        {
+            assert_eq!(missing_call(Some(release)).ends_with(release), old, "{release}");
+        }
+        assert!(missing_call(None).ends_with("newer"));
+    }
 
     #[test]
     fn an_error_with_all_its_parts() {

@@ -87,7 +87,7 @@ impl CgroupMount {
         };
         let target = rootfs.make_directory(&self.destination).what(|| format!("mount point {:?}", self.destination))?;
         guard_proc(&self.destination, &tree, &target, self)?;
-        rootfs.attach(&tree, &target, &self.destination, || self.finish(&tree))?;
+        rootfs.attach_and(&tree, &target, &self.destination, || self.finish(&tree))?;
         if self.keep {
             rootfs.keep(self.destination.clone(), tree, true);
         }

@@ -89,14 +89,14 @@ fn unmount(host: &OwnedFd, table: &MountTable, view: &Entry, cut_off: bool) -> s
             path.push(b'/');
         }
         path.extend(name);
-        let path = CString::new(path.clone()).map_err(|_| Errno::EINVAL)?;
+        let path = CString::new(path.clone()).expect("cut from a line of text without NUL");
         let at = openat2(host, path.as_c_str(), how)?;
         let mount = MountedFile::of(&at)?.mount();
         if mount == view.id || !table.is_within(view, mount) {
             let parent = table.get(mount).ok_or(NotUnmounted::Stays)?.parent;
             if cut_off {
                 // What is unmounted from a shared mount is unmounted from its peers as well; so is what lies below.
-                if !slaves.contains(&parent) && table.get(parent).is_none_or(|parent| parent.shared) {
+                if !slaves.contains(&parent) && table.get(parent).ok_or(NotUnmounted::Stays)?.shared {
                     return Err(NotUnmounted::Shared);
                 }
                 mount::mount_setattr(&at, true, &SLAVE)?;

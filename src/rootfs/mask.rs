@@ -9,7 +9,6 @@ use nix::sys::stat::fstat;
 
 use super::Rootfs;
 use super::devices::is_null;
-use super::mount::attach;
 use crate::error::{Context, Error, Result};
 use crate::sys::file::is_directory;
 use crate::sys::mount::{self, MountAttr, attr};
@@ -37,7 +36,7 @@ impl Mask {
             true => empty_directory(rootfs, self.label.as_deref()).what(|| format!("mask {self}"))?,
             false => mount::clone_tree(null_device(rootfs)?, false).what(|| "mask with /dev/null")?,
         };
-        attach(&cover, &target, &self.path)?;
+        rootfs.attach(&cover, &target, &self.path)?;
         if is_directory {
             rootfs.empty.get_or_init(|| cover);
         }
@@ -100,7 +99,7 @@ impl ReadOnlyPath {
         let copy = mount::clone_tree(&target, true).what(|| format!("bind {self}"))?;
         let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         mount::mount_setattr(&copy, true, &change).what(|| format!("make {self} read-only"))?;
-        attach(&copy, &target, &self.0)
+        rootfs.attach(&copy, &target, &self.0)
     }
 }
 

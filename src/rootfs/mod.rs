@@ -220,20 +220,30 @@ impl Rootfs {
         Some(Ref::map(kept, |kept| &kept[index]))
     }
 
-    /// Attaches a mount and does what is left to be done with it: after that, since a parent that is shared
-    /// passes this on; in a tree that is mounted nowhere before, where no parent is shared and no mount that is
-    /// attached can be changed any more.
-    fn attach(&self, tree: &OwnedFd, target: &OwnedFd, path: &CStr, finish: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// Attaches a detached mount.
+    fn attach(&self, tree: impl AsFd, target: impl AsFd, path: &CStr) -> Result<()> {
+        attach(tree, target, path).map_err(|error| match error.code() {
+            Errno::EINVAL if self.nowhere && is_at_least(6, 15) == Some(false) => {
+                error.hint("without a mount namespace, a container with mounts needs Linux 6.15")
+            }
+            _ => error,
+        })
+    }
+
+    /// The same with what is left to be done with it: after that, since a parent that is shared passes this on; in a tree
+    /// that is mounted nowhere before, where no parent is shared and no mount that is attached can be changed any more.
+    fn attach_and(
+        &self,
+        tree: &OwnedFd,
+        target: &OwnedFd,
+        path: &CStr,
+        finish: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         if self.nowhere {
             finish()?;
-            return attach(tree, target, path).map_err(|error| match error.code() {
-                Errno::EINVAL if is_at_least(6, 15) == Some(false) => {
-                    error.hint("without a mount namespace, a container with mounts needs Linux 6.15")
-                }
-                _ => error,
-            });
+            return self.attach(tree, target, path);
         }
-        attach(tree, target, path)?;
+        self.attach(tree, target, path)?;
         finish()
     }
 

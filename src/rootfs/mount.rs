@@ -71,7 +71,7 @@ impl Mount {
             return if directory { rootfs.cover(tree, finish) } else { Err(error()) };
         }
         let target = self.target(rootfs, &tree, directory)?;
-        let attached = rootfs.attach(&tree, &target, &self.destination, || finish(&tree));
+        let attached = rootfs.attach_and(&tree, &target, &self.destination, || finish(&tree));
         attached.map_err(|error| Mount::on_unlike(error, directory, &target))?;
         rootfs.note_dev(self, &tree)?;
         if self.keep {
@@ -185,7 +185,7 @@ impl SealReadOnly {
                 .and_then(|()| if self.file_system { make_read_only(&kept.mount) } else { Ok(()) }),
             Some(kept) if self.own => make_read_only(&kept.mount),
             Some(kept) => cover_read_only(&kept.mount),
-            None => Err(Errno::ENOENT),
+            None => unreachable!("a mount that is sealed is kept"),
         };
         sealed.what(|| format!("make {self} read-only"))
     }

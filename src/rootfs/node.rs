@@ -10,7 +10,6 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, major, minor, mknodat};
 use nix::unistd::{Gid, Uid, fchownat};
 
-use super::mount::attach;
 use super::node_store::NodeStore;
 use super::propagation::SLAVE;
 use super::{Rootfs, split};
@@ -157,7 +156,7 @@ impl Node {
             },
             result => result.what(|| format!("mount point of {self}"))?,
         };
-        attach(&copy, &place, &self.path)
+        rootfs.attach(&copy, &place, &self.path)
     }
 
     /// A detached mount of the device: of what was created for this container, or of what the host has under its path.

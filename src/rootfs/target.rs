@@ -57,7 +57,7 @@ impl Mount {
     /// Adds why, if a file does not go on a directory; the kernel says only that it is invalid.
     pub(super) fn on_unlike(error: Error, directory: bool, target: &OwnedFd) -> Error {
         match error.code() == Errno::EINVAL && !directory && is_directory(target) == Ok(true) {
-            true => error.hint("the source is a file but the mount point is a directory"),
+            true => Error { hint: Some("the source is a file but the mount point is a directory".into()), ..error },
             false => error,
         }
     }

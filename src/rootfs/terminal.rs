@@ -9,7 +9,6 @@ use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 
 use super::Rootfs;
-use super::mount::attach;
 use super::node::is_mounted_on;
 use crate::error::{Context, Error, Result};
 use crate::sys::{mount, terminal};
@@ -54,5 +53,5 @@ pub fn mount_console(rootfs: &Rootfs, terminal: &OwnedFd) -> Result<()> {
     if fstat(&place).what(|| format!("stat {CONSOLE:?}"))?.st_mode & libc::S_IFMT == libc::S_IFLNK {
         return Err(Error::new(format!("{CONSOLE:?} of the container is a symlink")));
     }
-    attach(&copy, &place, CONSOLE)
+    rootfs.attach(&copy, &place, CONSOLE)
 }

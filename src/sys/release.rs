@@ -12,9 +12,10 @@ pub fn is_at_least(major: u32, minor: u32) -> Option<bool> {
     Some(version(&release()?)? >= (major, minor))
 }
 
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(['.', '-']).map(|part| part.parse().ok());
-    Some((parts.next()??, parts.next()??))
+/// The first two numbers of a release.
+pub fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod tests {
         for (release, wanted) in [
             ("6.1.0-13-amd64", Some((6, 1))),
             ("5.14-rc3", Some((5, 14))),
+            ("6.1+", Some((6, 1))),
             ("10.0.1", Some((10, 0))),
             ("5", None),
             ("x.y", None),
