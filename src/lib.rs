@@ -16,7 +16,10 @@
 //! - [`bundle`]: config.json → Spec, with the line of every property.
 //! - [`rootfs`]: the steps on the file tree, all by descriptor.
 //! - [`process`]: the steps on the process itself: namespaces, identity, limits, streams, program.
-//! - [`cgroup`]: the steps on cgroups; killing and removing them.
+//! - [`systemd`]: its client, for cgroups that it creates; D-Bus below it.
+//! - [`cgroup`]: the steps on cgroups; killing and removing them. `cgroup/devices/` has the device rules, `cgroup/stats/`
+//!   the statistics.
+//! - [`resctrl`]: the step that joins a class of caches and memory bandwidth.
 //! - [`seccomp`]: profiles → BPF.
 //! - [`types`]: the value types that `bundle` and the steps share, and their tables of names.
 //! - [`sys`]: the only module with `unsafe`.
@@ -35,9 +38,11 @@ pub mod launch;
 pub mod plan;
 pub mod pointer;
 pub mod process;
+pub mod resctrl;
 pub mod rootfs;
 pub mod seccomp;
 pub mod sys;
+pub mod systemd;
 pub mod types;
 
 #[cfg(test)]

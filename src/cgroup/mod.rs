@@ -4,8 +4,6 @@ pub mod change;
 pub mod controllers;
 pub mod cpu_sets;
 pub mod current;
-pub mod device_access;
-pub mod device_filter;
 pub mod devices;
 pub mod directory;
 pub mod events;
@@ -21,9 +19,7 @@ mod missing;
 pub mod oom;
 pub mod owner;
 mod parents;
-pub mod resctrl;
 pub mod stats;
-pub mod systemd;
 mod tree;
 pub mod write;
 

@@ -14,9 +14,9 @@ use super::state::{self, Root, State};
 use super::status::{Status, status};
 use crate::cgroup;
 use crate::cgroup::directory::Directory;
-use crate::cgroup::resctrl::OwnDirectory;
 use crate::error::{Context, Error, Result};
 use crate::launch::notify;
+use crate::resctrl::own_directory::OwnDirectory;
 use crate::sys::pidfd;
 use crate::sys::socket::through;
 

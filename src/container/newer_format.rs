@@ -19,10 +19,10 @@ use crate::cgroup::directory::Directory;
 use crate::cgroup::kill::{kill_and_wait, remove};
 use crate::cgroup::layout::{Layout, is_at_or_below};
 use crate::cgroup::members::{HIDDEN, members};
-use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
 use crate::launch::notify;
 use crate::sys::regular::Regular;
+use crate::systemd::Unit;
 
 /// Kills the processes in the container's cgroups, then removes the cgroups and the state directory. `None`: the
 /// container has no state of a newer format.

@@ -23,11 +23,11 @@ pub use super::init_identity::Init;
 use super::state_format;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::layout::{self, Layout};
-use crate::cgroup::resctrl::OwnDirectory;
-use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::launch::{exec_fifo, notify, start_page};
 use crate::process::hook::Hook;
+use crate::resctrl::own_directory::OwnDirectory;
+use crate::systemd::Unit;
 
 pub(super) const CREATING: &str = "creating.json";
 pub(super) const CREATED: &str = "state.json";

@@ -12,8 +12,8 @@ use super::boot::BootId;
 use super::id::Id;
 use super::state::State;
 use crate::cgroup::directory::Directory;
-use crate::cgroup::systemd::Unit;
 use crate::error::Error;
+use crate::systemd::Unit;
 
 /// The format that is written.
 pub const FORMAT: u32 = 2;

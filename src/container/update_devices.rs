@@ -10,8 +10,8 @@ use super::state::{DEVICES, State};
 use crate::bundle;
 use crate::bundle::resources::Resources;
 use crate::cgroup::controllers::Controllers;
-use crate::cgroup::device_access::{Conflict, DeviceAccess};
-use crate::cgroup::device_filter::{self, Replaced};
+use crate::cgroup::devices::access::{Conflict, DeviceAccess};
+use crate::cgroup::devices::filter::{self, Replaced};
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::error::{Context, Error, Result};
 use crate::types::device_rules::{DEFAULT, Rule};
@@ -61,7 +61,7 @@ impl Change {
         let cgroup = controllers.directory("devices").map(Into::into);
         let cgroup = cgroup.ok_or_else(|| wrong("devices: the container has no cgroup for devices".to_owned()))?;
         let step = match controllers {
-            Controllers::V2(_) => Step::V2(DevicesV2 { directory: cgroup, program: device_filter::program(&access) }),
+            Controllers::V2(_) => Step::V2(DevicesV2 { directory: cgroup, program: filter::program(&access) }),
             Controllers::V1(_) => {
                 let access = access.clone().for_v1().map_err(|conflict| wrong(conflict.to_string()))?;
                 Step::V1(DevicesV1 { directory: cgroup, access })

@@ -2,10 +2,10 @@
 
 use super::state::State;
 use crate::cgroup::limit::Limit;
-use crate::cgroup::resctrl::mount_point;
 use crate::cgroup::write::{Otherwise, Write};
 use crate::error::{Context, Error, Result};
 use crate::pointer::Pointer;
+use crate::resctrl::{class_and_group, mount_point};
 use crate::sys::file;
 
 /// What is written to the schemata of the container's class of service.
@@ -23,10 +23,12 @@ pub fn limits(state: &State, schemata: &[String]) -> Result<Vec<Limit>> {
     // The kernel knows it, also where the config has named it.
     let groups = format!("/proc/{pid}/cpu_resctrl_groups");
     let text = file::read(groups.as_str()).what(|| format!("read {groups}"))?;
-    let class = class(&String::from_utf8_lossy(&text)).map(str::to_owned).ok_or_else(|| {
-        Error::new("updating a non-existent Intel RDT configuration is not supported")
-            .hint("the container has no class of service: linux.intelRdt gives it one when it is created")
-    })?;
+    let text = String::from_utf8_lossy(&text);
+    let (class, _) = class_and_group(&text);
+    if class.is_empty() {
+        return Err(Error::new("updating a non-existent Intel RDT configuration is not supported")
+            .hint("the container has no class of service: linux.intelRdt gives it one when it is created"));
+    }
     let limit = |line: &String| Limit {
         directory: format!("{root}/{class}").into(),
         write: Write {
@@ -38,22 +40,4 @@ pub fn limits(state: &State, schemata: &[String]) -> Result<Vec<Limit>> {
         },
     };
     Ok(schemata.iter().map(limit).collect())
-}
-
-/// `res:NAME` of `cpu_resctrl_groups`; the default class is `/`.
-fn class(groups: &str) -> Option<&str> {
-    let name = groups.lines().find_map(|line| line.strip_prefix("res:"))?.trim().trim_matches('/');
-    Some(name).filter(|name| !name.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_class_of_a_process() {
-        for (text, class) in
-            [("res:/\nmon:\n", None), ("res:guaranteed\nmon:c1\n", Some("guaranteed")), ("res:\nmon:\n", None)]
-        {
-            assert_eq!(super::class(text), class, "{text:?}");
-        }
-    }
 }

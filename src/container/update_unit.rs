@@ -4,15 +4,15 @@
 use super::update::current;
 use crate::bundle::resources::{Cpu, Resources};
 use crate::cgroup::controllers::Controllers;
-use crate::cgroup::device_access::DeviceAccess;
+use crate::cgroup::devices::access::DeviceAccess;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::freezer::while_frozen;
-use crate::cgroup::systemd::value::Property;
-use crate::cgroup::systemd::{Unit, set_properties};
 use crate::cgroup::write::Write;
 use crate::error::Result;
 use crate::plan::resources::For;
 use crate::plan::systemd::{devices, limits};
+use crate::systemd::property::Property;
+use crate::systemd::{Unit, set_properties};
 
 /// The files for which systemd, when it is told, writes a value that it makes of its own weights: BFQ's are
 /// not those that it counts in.

@@ -7,8 +7,8 @@ use super::Compiler;
 use super::resources::{self, For, Writes};
 use super::systemd::limits;
 use crate::cgroup::Manager;
-use crate::cgroup::device_access::{Conflict, DeviceAccess};
-use crate::cgroup::device_filter;
+use crate::cgroup::devices::access::{Conflict, DeviceAccess};
+use crate::cgroup::devices::filter;
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::cgroup::directory::{Directory, MakeV1, MakeV2};
 use crate::cgroup::join::Join;
@@ -132,7 +132,7 @@ impl Compiler<'_> {
     }
 
     fn limits_of_v2(&mut self, path: &Rc<str>, writes: Vec<Write>) -> Result<()> {
-        let program = device_filter::program(&self.device_access()?);
+        let program = filter::program(&self.device_access()?);
         self.parent(Some(DEVICES), DevicesV2 { directory: path.clone(), program });
         for write in writes {
             self.limit(path.clone(), write);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Spec;
 use crate::cgroup::layout::Layout;
-use crate::cgroup::resctrl;
 use crate::error::{Context, Result};
+use crate::resctrl;
 use crate::sys::{capability, file};
 
 /// What differs from one host to the next. It can be written down, so that a plan for one machine can

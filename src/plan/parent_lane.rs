@@ -6,17 +6,17 @@ use crate::cgroup::directory::{MakeV1, MakeV2};
 use crate::cgroup::join::Join;
 use crate::cgroup::limit::Limit;
 use crate::cgroup::owner::GiveCgroup;
-use crate::cgroup::resctrl::Class;
-use crate::cgroup::systemd::StartUnit;
 use crate::process::hook::Hook;
 use crate::process::join::Open;
 use crate::process::limits::OomScoreAdj;
 use crate::process::net_device::MoveLink;
 use crate::process::time_namespace::NewTime;
 use crate::process::user_namespace::{GiveStreams, WriteMap};
+use crate::resctrl::class::Class;
 use crate::rootfs::idmap::MakeUserNamespace;
 use crate::rootfs::node_store::CreateNodes;
 use crate::rootfs::source::OpenSources;
+use crate::systemd::StartUnit;
 
 /// Expands a macro with the table of this lane.
 macro_rules! parent_lane {

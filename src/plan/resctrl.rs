@@ -1,9 +1,9 @@
 //! `linux.intelRdt`.
 
 use super::Compiler;
-use crate::cgroup::resctrl::Class;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
+use crate::resctrl::class::Class;
 
 const FROM: Pointer = Pointer::new("/linux/intelRdt");
 

@@ -3,10 +3,10 @@
 use nix::unistd::Pid;
 use serde::Serialize;
 
-use super::super::resctrl;
 use super::go::is_zero;
 use super::read::Files;
 use crate::error::Result;
+use crate::resctrl;
 
 /// All of it; empty for a container that is in no class of its own.
 #[derive(Serialize, Default, Debug, PartialEq)]
@@ -79,19 +79,13 @@ pub fn read(init: Pid) -> Result<Rdt> {
     // Where the hardware has none, this is all that it costs.
     let Some(root) = resctrl::mount_point()? else { return Ok(Rdt::default()) };
     let groups = Files(&format!("/proc/{init}")).text("cpu_resctrl_groups")?.unwrap_or_default();
-    let (class, group) = class_and_group(&groups);
+    let (class, group) = resctrl::class_and_group(&groups);
     if class.is_empty() && group.is_empty() {
         return Ok(Rdt::default());
     }
     let class = format!("{root}/{class}");
     let counted = if group.is_empty() { class.clone() } else { format!("{class}/mon_groups/{group}") };
     of_class(&root, &class, &counted)
-}
-
-/// `res:CLASS` and `mon:GROUP`; the default class is `/`.
-fn class_and_group(text: &str) -> (&str, &str) {
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-    (field("res:").trim_matches('/'), field("mon:").trim_matches('/'))
 }
 
 fn of_class(root: &str, class: &str, counted: &str) -> Result<Rdt> {
@@ -159,20 +153,6 @@ mod tests {
     use super::super::read::tests::Fake;
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn the_kernel_tells_class_and_group() {
-        for (text, found) in [
-            ("res:\nmon:\n", ("", "")),
-            ("res:/\nmon:\n", ("", "")),
-            ("res:/\nmon:m\n", ("", "m")),
-            ("res:c\nmon:m\n", ("c", "m")),
-            ("res:c/\nmon:/m/\n", ("c", "m")),
-            ("", ("", "")),
-        ] {
-            assert_eq!(class_and_group(text), found, "{text:?}");
-        }
-    }
 
     #[test]
     fn shares_and_counts_of_a_class() {

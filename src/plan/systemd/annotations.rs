@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::cgroup::systemd::gvariant;
-use crate::cgroup::systemd::value::{Property, Value};
 use crate::error::{self, Error};
 use crate::pointer::of_name;
+use crate::systemd::dbus::value::Value;
+use crate::systemd::gvariant;
+use crate::systemd::property::Property;
 
 const PREFIX: &str = "org.systemd.property.";
 /// Those that say which processes are the container's, and where its cgroup is.

@@ -1,8 +1,9 @@
 //! `linux.resources.devices` as DevicePolicy and DeviceAllow. Systemd makes a filter of its own of them, and
 //! makes it anew when it is reloaded: were it narrower than the config's rules, devices would be gone then.
 
-use crate::cgroup::device_access::DeviceAccess;
-use crate::cgroup::systemd::value::{Property, Value};
+use crate::cgroup::devices::access::DeviceAccess;
+use crate::systemd::dbus::value::Value;
+use crate::systemd::property::Property;
 use crate::types::device_rules::{Kind, Rule};
 
 /// What systemd is told, and whether that is narrower than the rules.

@@ -1,9 +1,10 @@
 //! What is written to files of the cgroup → properties of the unit. Systemd has its own idea of these files:
 //! what it is not told of, it sets back when it touches the cgroup for some other reason.
 
-use crate::cgroup::systemd::value::{Property, Value};
 use crate::cgroup::write::{Otherwise, Write};
 use crate::plan::resources::For;
+use crate::systemd::dbus::value::Value;
+use crate::systemd::property::Property;
 
 /// The kernel's period where none is set, in µs.
 const PERIOD: u64 = 100_000;

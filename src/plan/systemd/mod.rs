@@ -1,5 +1,5 @@
 //! The unit that systemd makes for the container: its names and its properties. Pure; what the bus makes of
-//! them is in cgroup/systemd.
+//! them is in src/systemd.
 
 mod annotations;
 pub mod devices;
@@ -10,10 +10,11 @@ use super::Compiler;
 use super::cgroups::{DEVICES, FROM};
 use super::resources::For;
 use crate::cgroup::Manager;
-use crate::cgroup::systemd::value::{Property, Value};
-use crate::cgroup::systemd::{StartUnit, Unit};
 use crate::cgroup::write::Write;
 use crate::error::Result;
+use crate::systemd::dbus::value::Value;
+use crate::systemd::property::Property;
+use crate::systemd::{StartUnit, Unit};
 use names::Names;
 
 impl Compiler<'_> {

@@ -1,10 +1,9 @@
 //! Cgroups that systemd creates: a transient unit a container, started with all its properties in one call.
 //! Limits without a property of systemd are written to the cgroup by the other steps.
 
-mod bus;
+pub mod dbus;
 pub mod gvariant;
-mod message;
-pub mod value;
+pub mod property;
 
 use std::fmt;
 use std::rc::Rc;
@@ -13,13 +12,14 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Pid, access};
 use serde::{Deserialize, Serialize};
 
-use super::directory::Directory;
-use super::kill;
-use super::members::has_members;
+use crate::cgroup::directory::Directory;
+use crate::cgroup::kill;
+use crate::cgroup::members::has_members;
 use crate::error::{Context, Error, Result};
 use crate::sys::file;
-use bus::{Answer, Bus};
-use value::{Property, Value};
+use dbus::bus::{Answer, Bus};
+use dbus::value::Value;
+use property::Property;
 
 /// As the errors of systemd's bus interface are called.
 const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
@@ -124,12 +124,6 @@ impl fmt::Display for StartUnit {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "start {}:", self.unit)?;
         self.properties.iter().try_for_each(|property| write!(f, " {property}"))
-    }
-}
-
-impl Property {
-    fn to_value(&self) -> Value {
-        Value::Struct(vec![Value::text(&self.name), Value::Variant(self.value.clone().into())])
     }
 }
 

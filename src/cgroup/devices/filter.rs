@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::device_access::DeviceAccess;
+use super::access::DeviceAccess;
 use crate::sys::bpf::{self, Insn};
 use crate::types::device_rules::{Access, Kind, Rule};
 
@@ -297,7 +297,7 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::process::{Command, Output};
 
-    use super::super::device_access::tests::{devices, plainly_allows, random_lists};
+    use super::super::access::tests::{devices, plainly_allows, random_lists};
     use super::*;
     use crate::skip::skip;
     use crate::types::device_rules::DEFAULT;

@@ -1,21 +1,6 @@
-//! Properties of systemd's units, with values of the types that D-Bus has.
+//! Values of the types that D-Bus has.
 
 use std::fmt;
-
-/// A property of a unit, as systemd's bus interface knows it: org.freedesktop.systemd1(5).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Property {
-    /// Its name there: `CPUQuotaPerSecUSec`, where a unit file says `CPUQuota=`.
-    pub name: String,
-    /// Its value.
-    pub value: Value,
-    /// The JSON pointer of what asks for it.
-    pub from: Option<Box<str>>,
-    /// Whether an annotation gives it, and with it the type of the value.
-    pub annotated: bool,
-    /// Whether older versions of systemd do not take it, and the unit is good without.
-    pub recent: bool,
-}
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,24 +64,6 @@ impl Value {
     /// Bytes.
     pub fn bytes(bytes: impl IntoIterator<Item = u8>) -> Value {
         Value::Array("y".into(), bytes.into_iter().map(Value::Byte).collect())
-    }
-}
-
-impl Property {
-    /// A property that ferrun sets by itself.
-    pub fn new(name: &str, value: Value) -> Property {
-        Property { name: name.into(), value, from: None, annotated: false, recent: false }
-    }
-
-    /// Names what asks for it.
-    pub fn from(self, pointer: impl fmt::Display) -> Property {
-        Property { from: Some(pointer.to_string().into()), ..self }
-    }
-}
-
-impl fmt::Display for Property {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}={}", self.name, self.value)
     }
 }
 

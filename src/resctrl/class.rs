@@ -1,38 +1,16 @@
-//! Limits on caches and memory bandwidth: the resctrl file system (Documentation/filesystems/resctrl.rst), a
-//! directory for each class of service and below it one for each monitoring group.
+//! The step that puts the init into a class of service.
 
 use std::fmt;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
-use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::{Pid, UnlinkatFlags, mkdir, unlinkat};
-use serde::{Deserialize, Serialize};
 
+use super::is_there;
+use super::own_directory::OwnDirectory;
 use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::file;
-
-/// Where the kernel has a directory for it.
-const MOUNT_POINT: &str = "/sys/fs/resctrl";
-const RDTGROUP_SUPER_MAGIC: FsType = FsType(0x0765_5821);
-
-/// Where resctrl is mounted here, if it is.
-pub fn mount_point() -> Result<Option<String>> {
-    match statfs(MOUNT_POINT) {
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
-        found if found.what(|| format!("statfs {MOUNT_POINT}"))?.filesystem_type() == RDTGROUP_SUPER_MAGIC => {
-            return Ok(Some(MOUNT_POINT.to_owned()));
-        }
-        _ => {}
-    }
-    // The directory is there wherever the hardware has it; an administrator may have mounted it elsewhere.
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").what(|| "read /proc/self/mountinfo")?;
-    let line = mounts.lines().find(|line| line.contains(" - resctrl "));
-    let point = line.and_then(|line| line.split(' ').nth(4));
-    Ok(point.filter(|point| !point.contains('\\')).map(str::to_owned))
-}
 
 /// Puts the init into a class of service, which is made and filled where the config says so: config-linux.md
 /// of the specification, IntelRdt.
@@ -126,7 +104,7 @@ impl Class {
     /// The directory that goes with the container: the class of its own, or else the group that is counted.
     pub fn own_directory(&self) -> Option<OwnDirectory> {
         let path = if self.named { self.monitor.clone() } else { Some(self.path.clone()) };
-        path.map(|path| OwnDirectory { path, existed: false, shared_class: self.named })
+        path.map(|path| OwnDirectory::new(path, self.named))
     }
 }
 
@@ -141,10 +119,6 @@ impl fmt::Display for Class {
         }
         if self.monitor.is_some() { f.write_str(" counted by itself") } else { Ok(()) }
     }
-}
-
-fn is_there(path: &str) -> Result<bool> {
-    Path::new(path).try_exists().what(|| format!("examine {path}"))
 }
 
 /// `L3:0=7f0;1=1f` → `L3`, and the value of each cache. Capacities are masks in hex, bandwidths numbers.
@@ -165,61 +139,10 @@ fn agrees(line: &str, schemata: &str) -> bool {
     there.any(|(name, domains)| name == resource && wanted.iter().all(|domain| domains.contains(domain)))
 }
 
-/// What `delete` removes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnDirectory {
-    path: String,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    existed: bool,
-    /// It is a group in a class of others: named after the container, so that it is the container's
-    /// whoever made it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    shared_class: bool,
-}
-
-impl OwnDirectory {
-    /// Looks whether it is there before the container: then it is not ours to remove.
-    ///
-    /// # Errors
-    /// A directory that cannot be examined.
-    pub fn probe(&mut self) -> Result<()> {
-        self.existed = !self.shared_class && is_there(&self.path)?;
-        Ok(())
-    }
-
-    /// Whether its path leads to a directory of resctrl and nowhere else. Where resctrl is not mounted any more there is
-    /// nothing to remove.
-    ///
-    /// # Errors
-    /// Those of [`mount_point`].
-    pub fn is_in_resctrl(&self) -> Result<bool> {
-        let Some(root) = mount_point()? else { return Ok(false) };
-        let inside = self.path.strip_prefix(&*root).and_then(|inside| inside.strip_prefix('/'));
-        Ok(inside.is_some_and(|inside| !inside.split('/').any(|part| matches!(part, "" | "." | ".."))))
-    }
-
-    /// Whether threads are in it, as far as that can be read.
-    pub fn has_tasks(&self) -> bool {
-        match file::read(format!("{}/tasks", self.path).as_str()) {
-            Ok(tasks) => !tasks.is_empty(),
-            Err(errno) => errno != Errno::ENOENT,
-        }
-    }
-
-    /// Removes it. The kernel puts processes that are left into the class above.
-    pub fn remove(&self) -> Result<()> {
-        if self.existed {
-            return Ok(());
-        }
-        match unlinkat(CWD, self.path.as_str(), UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(errno).what(|| format!("remove {}", self.path)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// A directory in the place of resctrl; what the kernel makes in a new class is missing.

@@ -2,7 +2,7 @@
 //! https://docs.gtk.org/glib/gvariant-text-format.html. Of its types there are those that units
 //! have properties of: booleans, numbers, texts, arrays and tuples. Any other is an error.
 
-use super::value::Value;
+use super::dbus::value::Value;
 
 /// As deep as arrays and tuples may be in each other; systemd has nothing deeper than two.
 const DEEPEST: usize = 8;

@@ -1,7 +1,7 @@
 //! The connection to systemd over D-Bus: calls of its methods, and waiting for its jobs, both with a time limit.
 //!
 //! A conversation is minimal: the handshake, one message with everything in it, the answer, and the signal that the
-//! job is done. docs/decisions.md says why this is no library.
+//! job is done.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -1,5 +1,8 @@
 //! Steps that limit the devices of a cgroup: the v1 controller, the device filter of v2.
 
+pub mod access;
+pub mod filter;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
@@ -7,11 +10,11 @@ use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use super::device_access::DeviceAccess;
-use super::device_filter::{self, Replaced};
 use crate::error::{Context, Error, Result};
 use crate::sys::bpf::Insn;
 use crate::sys::file;
+use access::DeviceAccess;
+use filter::Replaced;
 
 /// Which devices the container may use, by the v1 controller.
 #[derive(PartialEq)]
@@ -133,7 +136,7 @@ pub struct DevicesV2 {
 impl DevicesV2 {
     /// Runs the step. What is given can take it back.
     pub fn run(&self) -> Result<Replaced> {
-        device_filter::attach(self.open()?.as_fd(), &self.program)
+        filter::attach(self.open()?.as_fd(), &self.program)
             .map_err(|failure| Error::new(format!("attach the device filter to {}: {failure}", self.directory)))
     }
 
