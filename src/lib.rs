@@ -27,6 +27,7 @@
 //! [`error`], [`escape`] and [`pointer`] are used by all.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod bundle;
 pub mod cgroup;

@@ -93,24 +93,3 @@ fn its_start_touches_few_pages() {
         assert!(faults < MOST_FAULTS, "{command}: {faults} page faults");
     }
 }
-
-/// A copy that calls itself ends in a full stack. In the tests of the module itself it has another name.
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn copies_need_no_optimization_to_end() {
-    let dir = std::env::temp_dir().join(format!("ferrun-memory-{}", std::process::id()));
-    std::fs::create_dir(&dir).unwrap();
-    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sys/memory.rs");
-    let main = "fn main() { for length in 0..300 { let from: Vec<u8> = (0..length).map(|n| n as u8).collect(); \
-                assert!(std::hint::black_box(&from).clone() == from); } }";
-    std::fs::write(dir.join("main.rs"), format!("#[path = {module:?}]\nmod memory;\n{main}\n")).unwrap();
-    let mut compiler = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
-    compiler.args(["--edition", "2024", "-C", "opt-level=0", "-C", "target-feature=+crt-static", "main.rs"]);
-    let compiled = compiler.current_dir(&dir).output().map(|output| common::Done::new(output).ok());
-    let ran = compiled.map(|_| Command::new(dir.join("main")).status().unwrap());
-    std::fs::remove_dir_all(&dir).unwrap();
-    match ran {
-        Ok(status) => assert!(status.success(), "{status}"),
-        Err(error) => common::skip(&format!("this test needs rustc: {error}")),
-    }
-}

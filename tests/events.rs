@@ -207,8 +207,7 @@ fn resident(child: &Child) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// A line needs some 10 KiB in all: with an allocator that never takes back, 2000 would need 20 MiB. musl's
-/// stays as it is; glibc's takes up to 3 MiB, as lines are not all as long.
+/// A line needs some 10 KiB in all: with an allocator that never takes back, 2000 would need 20 MiB.
 #[test]
 fn the_stream_does_not_grow() {
     need_root!();

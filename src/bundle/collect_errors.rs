@@ -7,7 +7,6 @@ use super::problems::{MOST, Problems, more_than};
 use super::seccomp_names::misspelt;
 use super::{Misread, Spec, check, read, unknown};
 use crate::error::{Error, ErrorKind};
-use crate::sys::allocator;
 
 /// The bytes that are read again for errors of type, each of which costs another reading.
 const MOST_READ: usize = 32 << 20;
@@ -78,8 +77,6 @@ fn by_number(one: &str, other: &str) -> std::cmp::Ordering {
 
 /// The spec without what is of the wrong type.
 fn well_typed(value: &mut Value, left_out: &mut LeftOut, found: &mut Problems) -> Option<Spec> {
-    // What one reading took serves the next.
-    allocator::last();
     let mut read_again = 0;
     loop {
         // The positions of what is read now are those of another text: only its pointers are of use.

@@ -16,7 +16,6 @@ use super::status::status;
 use crate::cgroup::oom::Oom;
 use crate::cgroup::stats::Stats;
 use crate::error::{Context, Error, Result};
-use crate::sys::allocator;
 
 /// One line of runc's `events`.
 #[derive(Serialize, Debug)]
@@ -61,8 +60,6 @@ pub fn once(root: &Root, id: &Id, tell: Tell) -> Result<()> {
 /// # Errors
 /// As [`once`].
 pub fn watch(root: &Root, id: &Id, interval: Duration, tell: Tell) -> Result<()> {
-    // This may go on for days.
-    allocator::last();
     let state = root.load(id, Purpose::Look)?;
     let init = status(&state)?.1.ok_or_else(|| not_running(id))?;
     let mut memory = Oom::watch(&state.cgroup)?;

@@ -65,7 +65,7 @@ fn stored(file: &OwnedFd) -> nix::Result<Option<(u64, u64)>> {
 
 /// The sixth field of the first line with this uid.
 fn find(mut file: impl BufRead, uid: u32) -> Option<Vec<u8>> {
-    // One buffer for all lines: ferrun's allocator takes nothing back.
+    // One buffer for all lines.
     let mut line = Vec::new();
     loop {
         line.clear();

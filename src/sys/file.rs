@@ -46,7 +46,7 @@ pub fn open_and_read_at(directory: impl AsFd, path: &(impl NixPath + ?Sized)) ->
 
 /// Reads an open file to its end. `None`: it has more bytes than `most`.
 pub fn read_open(file: impl AsFd, most: usize) -> nix::Result<Option<Vec<u8>>> {
-    // Room that is not written to costs nothing, and the allocator takes it back (bump.rs).
+    // Room that is not written to costs nothing, and the allocator takes it back (arena.rs).
     let mut text = Vec::with_capacity(ROOM);
     while read_more(file.as_fd(), &mut text)? {
         if text.len() > most {

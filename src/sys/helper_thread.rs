@@ -2,7 +2,7 @@
 //! it has entered before: so that call is not under the filter, and the first thread needs no right to install one.
 //!
 //! The thread is made by clone(2) without thread-local storage of its own, so its code is here: system calls, reading the
-//! clock, and loads and stores of words.
+//! clock, and loads and stores of words. It allocates nothing, which a debug build makes sure of ([`is_current`]).
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
@@ -84,6 +84,13 @@ pub fn begin(job: &'static Job) -> nix::Result<()> {
         libc::clone(main, top.cast(), flags, argument, null, null, job.runs.as_ptr())
     };
     check(cloned.into()).map(drop).inspect_err(|_| job.runs.store(0, Release))
+}
+
+/// Whether it is the helper thread that asks.
+pub(super) fn is_current() -> bool {
+    let here = 0u8;
+    let stack = MEMORY.0.get().cast::<u8>();
+    (&raw const here).addr().wrapping_sub(stack.addr()) < STACK
 }
 
 extern "C" fn main(job: *mut c_void) -> c_int {

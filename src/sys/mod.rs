@@ -4,8 +4,9 @@
 #![allow(unsafe_code)]
 
 pub mod allocator;
+mod arena;
+mod blocks;
 pub mod bpf;
-pub mod bump;
 pub mod capability;
 pub mod child;
 mod clone;
@@ -14,8 +15,6 @@ pub mod file;
 pub mod helper_thread;
 pub mod keyring;
 pub mod link;
-#[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
-pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

@@ -140,7 +140,12 @@ pub(super) fn last_words_to(number: RawFd) {
 
 /// Ends this process for want of memory, with one line. Allocates nothing.
 pub fn end_without_memory() -> ! {
-    last_words("ferrun: out of memory");
+    end_saying("ferrun: out of memory")
+}
+
+/// Ends this process with one line. Allocates nothing.
+pub(super) fn end_saying(line: &str) -> ! {
+    last_words(line);
     exit(PANIC)
 }
 
