@@ -9,7 +9,7 @@ use crate::bundle::Spec;
 use crate::error::{Context, Error, Result};
 use crate::launch::relay;
 use crate::process::terminal::Console;
-use crate::sys::fd;
+use crate::sys::fd::{self, LOST, Received};
 use crate::sys::socket::Reachable;
 
 /// What the init sends the terminal over, and ferrun's own end of that.
@@ -56,7 +56,10 @@ impl Ends {
     /// The terminal's other side, if it is ferrun's; once the init has sent it.
     pub fn receive(&self) -> Result<Option<OwnedFd>> {
         let Some(socket) = &self.own else { return Ok(None) };
-        let received = fd::receive(socket).what(|| "receive the terminal")?;
-        received.map(Some).ok_or_else(|| Error::new("the container's first process has sent no terminal"))
+        match fd::receive(socket).what(|| "receive the terminal")? {
+            Received::Descriptor(terminal) => Ok(Some(terminal)),
+            Received::Nothing => Err(Error::new("the container's first process has sent no terminal")),
+            Received::Lost => Err(Error::new(format!("receive the terminal: {LOST}"))),
+        }
     }
 }

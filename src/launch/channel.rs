@@ -10,7 +10,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use crate::cgroup::directory::Directory;
 use crate::cgroup::freezer;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::fd::{receive, send_with};
+use crate::sys::fd::{Received, receive, send_with};
 
 const MOUNTED: u8 = b'm';
 const RELEASED: u8 = b'g';
@@ -234,8 +234,8 @@ impl Channel<'_> {
         send_with(&self.socket, &[SOURCE], source).map(drop)
     }
 
-    /// The init takes it. `None`: the parent is gone.
-    pub fn take_source(&self) -> nix::Result<Option<OwnedFd>> {
+    /// The init takes it. Nothing: the parent is gone.
+    pub fn take_source(&self) -> nix::Result<Received> {
         loop {
             match receive(&self.socket) {
                 Err(Errno::ECONNRESET) => {}

@@ -36,6 +36,7 @@ use crate::rootfs::root::BindRoot;
 use crate::seccomp::step::Install;
 use crate::sys;
 use crate::sys::child::InChild;
+use crate::sys::fd::{LOST, Received};
 use crate::types::hooks::Kind;
 
 const UNBOUND: &str = "the plan uses the rootfs before it is bound";
@@ -227,13 +228,14 @@ impl<'a> Init<'a> {
         if !self.channel().ask_for_source() {
             sys::program::exit(1);
         }
-        match self.channel().take_source() {
-            Ok(Some(source)) => {
+        const WHAT: &str = "take the source of a bind";
+        match self.channel().take_source().what(|| WHAT)? {
+            Received::Descriptor(source) => {
                 self.rootfs()?.hand(source);
                 Ok(())
             }
-            Ok(None) => sys::program::exit(1),
-            Err(errno) => Err(errno).what(|| "take the source of a bind"),
+            Received::Nothing => sys::program::exit(1),
+            Received::Lost => Err(Error::new(format!("{WHAT}: {LOST}"))),
         }
     }
 

@@ -12,7 +12,8 @@ use nix::unistd::setsid;
 use crate::error::{Context, Error, Result};
 use crate::rootfs;
 use crate::sys::child::{Child, Options};
-use crate::sys::{fd, pidfd};
+use crate::sys::fd::{self, Received};
+use crate::sys::pidfd;
 
 const WHAT: &str = "create the rollback helper for the joined mount namespace";
 
@@ -38,7 +39,7 @@ impl Rollback {
         let helper = move |_| {
             // What a terminal sends to ferrun is not for the helper.
             let _ = setsid();
-            i32::from(watch(mounts, &its).is_err())
+            i32::from(!watch(mounts, &its))
         };
         let (child, socket) = Child::create_with(&Options::default(), socket, helper).what(|| WHAT)?;
         // It outlives ferrun.
@@ -72,17 +73,17 @@ impl Rollback {
     }
 }
 
-/// Waits for the end of all others at the socket. By descriptor alone: no path of the namespace is looked up.
-fn watch(mounts: &OwnedFd, socket: &OwnedFd) -> nix::Result<()> {
+/// Waits for the end of all others at the socket, and gives whether the root is unmounted, if there is one. By
+/// descriptor alone: no path of the namespace is looked up.
+fn watch(mounts: &OwnedFd, socket: &OwnedFd) -> bool {
     let mut shown = None;
     loop {
         match fd::receive(socket) {
-            Ok(Some(root)) => shown = Some(root),
-            Ok(None) | Err(Errno::ECONNRESET) => break,
-            Err(errno) => return Err(errno),
+            Ok(Received::Descriptor(root)) => shown = Some(root),
+            Ok(Received::Nothing) | Err(Errno::ECONNRESET) => break,
+            Ok(Received::Lost) | Err(_) => return false,
         }
     }
-    let Some(root) = shown else { return Ok(()) };
-    setns(mounts, CloneFlags::CLONE_NEWNS)?;
-    rootfs::withdraw(&root)
+    let withdraw = |root| setns(mounts, CloneFlags::CLONE_NEWNS).and_then(|()| rootfs::withdraw(&root));
+    shown.is_none_or(|root| withdraw(root).is_ok())
 }

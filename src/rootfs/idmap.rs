@@ -3,14 +3,19 @@
 
 use std::cell::OnceCell;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sched::CloneFlags;
+use nix::unistd::pipe2;
 
 use crate::error::{Context, Error, Result};
+use crate::sys::child::{Child, Options};
 use crate::sys::mount::{self, MountAttr, attr};
-use crate::sys::userns;
 
 /// The maps as the kernel reads them: lines of `ID-in-the-file-system ID-that-appears COUNT`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -55,18 +60,33 @@ impl MakeUserNamespace {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
         let Maps { uid, gid } = &self.0.maps;
-        let made = userns::with_maps(|directory| {
+        let made = in_user_namespace(|directory| {
             for (file, map) in [("uid_map", uid), ("gid_map", gid)] {
                 let written = std::fs::write(format!("{directory}/{file}"), map);
                 written.what(|| format!("write {file} for the mounts that are mapped"))?;
             }
-            let opened = std::fs::File::open(format!("{directory}/ns/user"));
+            let opened = File::open(format!("{directory}/ns/user"));
             opened.map(OwnedFd::from).what(|| "open the user namespace of mapped mounts")
         });
         let made = made.what(|| "make a user namespace for the mounts that are mapped")??;
         let _ = self.0.made.set(made);
         Ok(())
     }
+}
+
+/// Shows `look` the /proc directory of a process in a new user namespace, which ends then, also when ferrun dies: a
+/// descriptor keeps the namespace.
+fn in_user_namespace<T>(look: impl FnOnce(&str) -> T) -> nix::Result<T> {
+    let (end, held) = pipe2(OFlag::O_CLOEXEC)?;
+    let options = Options { flags: CloneFlags::CLONE_NEWUSER, ..Options::default() };
+    let (mut child, held) = Child::create_with(&options, held, move |_| {
+        let _ = File::from(end).read(&mut [0]);
+        0
+    })?;
+    let looked = look(&format!("/proc/{}", child.pid()));
+    drop(held);
+    let _ = child.wait();
+    Ok(looked)
 }
 
 impl fmt::Display for MakeUserNamespace {

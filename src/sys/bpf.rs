@@ -3,11 +3,11 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::check;
+use super::{check, new_descriptor};
 
 const PROG_LOAD: u32 = 5;
 const PROG_ATTACH: u32 = 8;
@@ -26,7 +26,7 @@ const F_ALLOW_MULTI: u32 = 1 << 1;
 const F_REPLACE: u32 = 1 << 2;
 
 /// The most programs a cgroup takes at one place (`BPF_CGROUP_MAX_PROGS`).
-const MAX_PROGS: usize = 64;
+const MAX_PROGS: u32 = 64;
 /// Room for the verifier's words on a program of the size that we write.
 const LOG_SIZE: usize = 64 << 10;
 /// How often a load is tried that a signal cut short; libbpf's number.
@@ -135,10 +135,9 @@ fn raw(fd: BorrowedFd) -> u32 {
     fd.as_raw_fd().cast_unsigned()
 }
 
-/// A returned number as the descriptor that it is; all that bpf(2) makes are close-on-exec.
-fn fd(ret: libc::c_long) -> OwnedFd {
-    // SAFETY: called only on the result of a command that makes a descriptor, which nothing else owns.
-    unsafe { OwnedFd::from_raw_fd(ret as i32) }
+/// How long a list is, or as much of it as the kernel can be told.
+fn listed<T>(list: &[T]) -> u32 {
+    list.len().try_into().unwrap_or(u32::MAX)
 }
 
 /// Loads a program: BPF_PROG_LOAD. `name` is what bpftool shows of it, at most 15 letters or digits.
@@ -146,7 +145,7 @@ fn fd(ret: libc::c_long) -> OwnedFd {
 pub fn prog_load(prog_type: u32, insns: &[Insn], license: &CStr, name: &str) -> Result<OwnedFd, LoadError> {
     let mut attr = LoadAttr {
         prog_type,
-        insn_cnt: insns.len() as u32,
+        insn_cnt: listed(insns),
         insns: insns.as_ptr().expose_provenance() as u64,
         license: license.as_ptr().expose_provenance() as u64,
         ..LoadAttr::default()
@@ -156,22 +155,23 @@ pub fn prog_load(prog_type: u32, insns: &[Insn], license: &CStr, name: &str) -> 
 
     let mut load = |log: &mut [u8]| {
         attr.log_level = u32::from(!log.is_empty());
-        attr.log_size = log.len() as u32;
+        attr.log_size = listed(log);
         attr.log_buf = if log.is_empty() { 0 } else { log.as_mut_ptr().expose_provenance() as u64 };
         // SAFETY: LoadAttr is this command's; instructions, license and log outlive the call, have the
-        // lengths given (the license its NUL), and only the log, borrowed mutably, is written to.
-        unsafe { bpf(PROG_LOAD, &mut attr) }
+        // lengths given (the license its NUL), and only the log, borrowed mutably, is written to. What the
+        // command makes is a descriptor that nobody else owns.
+        unsafe { bpf(PROG_LOAD, &mut attr).and_then(|new| new_descriptor(new)) }
     };
     let mut result = load(&mut []);
     for _ in 1..LOAD_ATTEMPTS {
         // The verifier gives up with EAGAIN when a signal is pending.
-        if result != Err(Errno::EAGAIN) {
+        if !matches!(result, Err(Errno::EAGAIN)) {
             break;
         }
         result = load(&mut []);
     }
     let errno = match result {
-        Ok(new) => return Ok(fd(new)),
+        Ok(new) => return Ok(new),
         Err(errno) => errno,
     };
     // Who may not load programs learns no more from the verifier.
@@ -179,10 +179,7 @@ pub fn prog_load(prog_type: u32, insns: &[Insn], license: &CStr, name: &str) -> 
         return Err(LoadError { errno, log: String::new() });
     }
     let mut log = vec![0; LOG_SIZE];
-    match load(&mut log) {
-        Ok(new) => Ok(fd(new)),
-        Err(_) => Err(LoadError { errno, log: last_line(&log) }),
-    }
+    load(&mut log).map_err(|_| LoadError { errno, log: last_line(&log) })
 }
 
 /// The last line of the verifier's log that says something; statistics may follow it.
@@ -221,12 +218,12 @@ pub fn prog_detach(cgroup: BorrowedFd, program: BorrowedFd, attach_type: u32) ->
 
 /// The ids of the programs attached to this cgroup itself, oldest first: BPF_PROG_QUERY.
 pub fn prog_query(cgroup: BorrowedFd, attach_type: u32) -> nix::Result<Vec<u32>> {
-    let mut ids = [0; MAX_PROGS];
+    let mut ids = [0; MAX_PROGS as usize];
     let mut attr = QueryAttr {
         target_fd: raw(cgroup),
         attach_type,
         prog_ids: ids.as_mut_ptr().expose_provenance() as u64,
-        prog_cnt: MAX_PROGS as u32,
+        prog_cnt: MAX_PROGS,
         ..QueryAttr::default()
     };
     // SAFETY: QueryAttr is this command's; the kernel writes at most `prog_cnt` ids to `prog_ids`.
@@ -237,8 +234,8 @@ pub fn prog_query(cgroup: BorrowedFd, attach_type: u32) -> nix::Result<Vec<u32>>
 /// A loaded program by its id: BPF_PROG_GET_FD_BY_ID. Needs CAP_SYS_ADMIN; ENOENT if it is gone.
 pub fn prog_get_fd_by_id(id: u32) -> nix::Result<OwnedFd> {
     let mut attr = GetIdAttr { prog_id: id, ..GetIdAttr::default() };
-    // SAFETY: GetIdAttr is this command's and has no pointers.
-    unsafe { bpf(PROG_GET_FD_BY_ID, &mut attr) }.map(fd)
+    // SAFETY: GetIdAttr is this command's and has no pointers; the descriptor that it makes is nobody else's.
+    unsafe { bpf(PROG_GET_FD_BY_ID, &mut attr).and_then(|new| new_descriptor(new)) }
 }
 
 #[cfg(test)]

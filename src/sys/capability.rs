@@ -47,10 +47,11 @@ pub fn get() -> nix::Result<Sets> {
 /// Makes these the sets of the calling thread: capset(2).
 pub fn set(sets: Sets) -> nix::Result<()> {
     let mut header = Header { version: VERSION_3, pid: 0 };
+    let low = |set: u64| (set & 0xffff_ffff) as u32;
     let part = |shift: u32| Data {
-        effective: (sets.effective >> shift) as u32,
-        permitted: (sets.permitted >> shift) as u32,
-        inheritable: (sets.inheritable >> shift) as u32,
+        effective: low(sets.effective >> shift),
+        permitted: low(sets.permitted >> shift),
+        inheritable: low(sets.inheritable >> shift),
     };
     let data = [part(0), part(32)];
     // SAFETY: version 3 reads two `struct __user_cap_data_struct`, which is what `data` holds.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 use nix::sched::CloneFlags;
 use nix::unistd::Pid;
 
-use super::check;
+use super::int;
 
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -54,7 +54,7 @@ pub(super) unsafe fn clone3(
 ) -> nix::Result<Side> {
     let mut pidfd: i32 = -1;
     let mut args = CloneArgs {
-        flags: flags.bits() as u32 as u64 | CLONE_PIDFD,
+        flags: u64::from(flags.bits().cast_unsigned()) | CLONE_PIDFD,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
         // A sibling is its parent's child, and has the signal that the caller has.
         exit_signal: if flags.contains(CloneFlags::CLONE_PARENT) { 0 } else { libc::SIGCHLD as u64 },
@@ -62,7 +62,7 @@ pub(super) unsafe fn clone3(
     };
     if let Some(dir) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = dir.as_raw_fd() as u64;
+        args.cgroup = u64::from(dir.as_raw_fd().cast_unsigned());
     }
     if let Some(word) = pid_to {
         args.flags |= CLONE_PARENT_SETTID;
@@ -71,12 +71,12 @@ pub(super) unsafe fn clone3(
     // SAFETY: without CLONE_VM the child has its own copy of the memory, so that this is a fork; ferrun
     // has one thread, so no lock can be held by a thread that the child lacks. `args`, `pidfd` and `pid_to`
     // outlive the call.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) })?;
+    let pid = int(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) })?;
     if pid == 0 {
         return Ok(Side::Child);
     }
     // SAFETY: the kernel stored a new descriptor there, which nothing else owns.
-    Ok(Side::Parent(Pid::from_raw(pid as i32), unsafe { OwnedFd::from_raw_fd(pidfd) }))
+    Ok(Side::Parent(Pid::from_raw(pid), unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
 /// Forks by clone(2), which a filter that answers clone3(2) with ENOSYS allows. Returns `None` in the child, its pid in
@@ -90,6 +90,6 @@ pub(super) unsafe fn clone3(
 pub(super) unsafe fn clone() -> nix::Result<Option<Pid>> {
     // SAFETY: without CLONE_VM the child has its own copy of the memory and goes on with the same stack; ferrun has one
     // thread, so no lock can be held by a thread that the child lacks.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
-    Ok((pid != 0).then(|| Pid::from_raw(pid as i32)))
+    let pid = int(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
+    Ok((pid != 0).then(|| Pid::from_raw(pid)))
 }

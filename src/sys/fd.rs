@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::errno::Errno;
 
-use super::check;
+use super::{check, count, size};
 
 /// What names the working directory to the `*at` calls.
 pub const CWD: BorrowedFd<'static> = {
@@ -114,17 +114,17 @@ pub fn take_inherited(number: RawFd) -> nix::Result<OwnedFd> {
 /// # Errors
 /// Those of close_range(2).
 pub fn close_inherited_from(first: u32) -> nix::Result<()> {
-    debug_assert!(open_from(first as RawFd).all(is_inherited), "ferrun has opened a descriptor that would be closed");
+    debug_assert!(open_from(first).all(is_inherited), "ferrun has opened a descriptor that would be closed");
     // SAFETY: nothing that is open there has an owner in this process.
     unsafe { close_range(first, u32::MAX, 0) }
 }
 
 /// The numbers of open descriptors, from `first` on.
-fn open_from(first: RawFd) -> impl Iterator<Item = RawFd> {
+fn open_from(first: u32) -> impl Iterator<Item = RawFd> {
     let list = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
     let numbers: Vec<RawFd> = list.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     // Without that of the list itself, which is closed again.
-    numbers.into_iter().filter(move |number| *number >= first && is_open(*number))
+    numbers.into_iter().filter(move |number| number.cast_unsigned() >= first && is_open(*number))
 }
 
 /// Marks every descriptor from `first` on close-on-exec: close_range(2), Linux 5.11 for the flag.
@@ -149,7 +149,7 @@ pub fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: impl AsFd) -> nix:
     header.cmsg_level = libc::SOL_SOCKET;
     header.cmsg_type = libc::SCM_RIGHTS;
     // SAFETY: only sizes are computed.
-    header.cmsg_len = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as _;
+    header.cmsg_len = unsafe { libc::CMSG_LEN(size::<RawFd>()) } as _;
     let mut rights = Rights { header, number: descriptor.as_fd().as_raw_fd() };
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     message.msg_iov = &mut part;
@@ -157,13 +157,35 @@ pub fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: impl AsFd) -> nix:
     message.msg_control = std::ptr::from_mut(&mut rights).cast();
     message.msg_controllen = size_of::<Rights>() as _;
     // SAFETY: `message` and all that it points at outlive the call, which writes to none of it.
-    check(unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &message, libc::MSG_NOSIGNAL) } as libc::c_long)
-        .map(|sent| sent as usize)
+    count(unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &message, libc::MSG_NOSIGNAL) })
 }
 
-/// Receives a descriptor that was sent by [`send_with`] with a few bytes, which are dropped; it is
-/// close-on-exec: recvmsg(2). `None`: there came none.
-pub fn receive(socket: impl AsFd) -> nix::Result<Option<OwnedFd>> {
+/// What [`receive`] has received.
+#[derive(Debug)]
+pub enum Received {
+    /// A descriptor, which is close-on-exec.
+    Descriptor(OwnedFd),
+    /// Bytes without one, or the end.
+    Nothing,
+    /// One or more that were lost: no more can be open here, or they came with another.
+    Lost,
+}
+
+/// What [`Received::Lost`] means.
+pub const LOST: &str = "more than one descriptor came, or no more can be open (RLIMIT_NOFILE)";
+
+impl Received {
+    /// The descriptor, if one was received.
+    pub fn descriptor(self) -> Option<OwnedFd> {
+        match self {
+            Received::Descriptor(descriptor) => Some(descriptor),
+            Received::Nothing | Received::Lost => None,
+        }
+    }
+}
+
+/// Receives a descriptor that was sent by [`send_with`] with a few bytes, which are dropped: recvmsg(2).
+pub fn receive(socket: impl AsFd) -> nix::Result<Received> {
     let mut bytes = [0u8; 16];
     // SAFETY: all-zero is a valid `cmsghdr`, descriptor number and `msghdr`.
     let (mut rights, mut message): (Rights, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -173,22 +195,22 @@ pub fn receive(socket: impl AsFd) -> nix::Result<Option<OwnedFd>> {
     message.msg_control = std::ptr::from_mut(&mut rights).cast();
     // Not the whole of it, whose padding would take a second number.
     // SAFETY: only sizes are computed.
-    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as _;
+    message.msg_controllen = unsafe { libc::CMSG_LEN(size::<RawFd>()) } as _;
     loop {
         // SAFETY: `message` and all that it points at outlive the call, which writes within the lengths given.
-        match check(unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) } as _) {
+        match count(unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) }) {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
             Ok(_) => break,
         }
     }
-    if message.msg_flags & libc::MSG_CTRUNC != 0 {
-        return Err(Errno::EMFILE);
-    }
     let header = &rights.header;
-    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-        return Ok(None);
-    }
+    let came = (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS);
     // SAFETY: the kernel wrote the number of a descriptor that it made for us; there is room for one only.
-    Ok(Some(unsafe { OwnedFd::from_raw_fd(rights.number) }))
+    let descriptor = came.then(|| unsafe { OwnedFd::from_raw_fd(rights.number) });
+    Ok(match descriptor {
+        _ if message.msg_flags & libc::MSG_CTRUNC != 0 => Received::Lost,
+        Some(descriptor) => Received::Descriptor(descriptor),
+        None => Received::Nothing,
+    })
 }

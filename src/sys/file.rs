@@ -9,6 +9,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd;
 
+use super::count;
 use super::fd::CWD;
 
 /// Bytes to begin with: nearly every config.json fits.
@@ -65,10 +66,10 @@ fn read_more(file: BorrowedFd, text: &mut Vec<u8>) -> nix::Result<bool> {
     let room = text.spare_capacity_mut();
     // SAFETY: the kernel writes at most as many bytes as there is room for.
     let length = unsafe { libc::read(file.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
-    match Errno::result(length) {
+    match count(length) {
         Ok(length) => {
             // SAFETY: these have just been written.
-            unsafe { text.set_len(text.len() + length as usize) };
+            unsafe { text.set_len(text.len() + length) };
             Ok(length > 0)
         }
         Err(Errno::EINTR) => Ok(true),

@@ -2,6 +2,7 @@
 //!
 //! Functions are thin typed wrappers around one call and decide nothing; [`child`] makes the creation of a process safe.
 #![allow(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss))]
 
 pub mod allocator;
 mod arena;
@@ -28,14 +29,39 @@ pub mod shared;
 pub mod sigchld;
 pub mod socket;
 pub mod terminal;
-pub mod userns;
 pub mod xattr;
+
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
 /// Turns the return value of a raw system call into a result.
 fn check(ret: libc::c_long) -> nix::Result<libc::c_long> {
     if ret < 0 { Err(Errno::last()) } else { Ok(ret) }
+}
+
+/// Turns the return value of a call that counts into a result.
+fn count(ret: impl TryInto<usize>) -> nix::Result<usize> {
+    ret.try_into().map_err(|_| Errno::last())
+}
+
+/// Turns the return value of a raw system call that gives an `int` into a result.
+fn int(ret: libc::c_long) -> nix::Result<i32> {
+    i32::try_from(check(ret)?).map_err(|_| Errno::EOVERFLOW)
+}
+
+/// Takes over the descriptor that a raw system call has made.
+///
+/// # Safety
+/// If the call has succeeded, it returned a descriptor that nothing else owns.
+unsafe fn new_descriptor(ret: libc::c_long) -> nix::Result<OwnedFd> {
+    // SAFETY: by the caller's promise.
+    int(ret).map(|number| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Bytes of a structure, as the kernel counts them in others.
+fn size<T>() -> u32 {
+    u32::try_from(size_of::<T>()).expect("a structure of the kernel's is small")
 }
 
 /// Makes a call again as long as a signal interrupts it.

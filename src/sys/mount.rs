@@ -2,12 +2,12 @@
 //! mount_setattr(2). All are in Linux 5.12 or older; nix has none of them.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::ptr::null;
 
 use nix::errno::Errno;
 
-use super::check;
+use super::{check, new_descriptor};
 
 /// Flags of [`open_tree`]; also `libc::AT_*`.
 pub const OPEN_TREE_CLONE: u32 = 1;
@@ -56,7 +56,7 @@ pub struct MountAttr {
 
 fn fd(ret: libc::c_long) -> nix::Result<OwnedFd> {
     // SAFETY: a non-negative return of these calls is a new descriptor that nothing else owns.
-    check(ret).map(|n| unsafe { OwnedFd::from_raw_fd(n as i32) })
+    unsafe { new_descriptor(ret) }
 }
 
 /// A new superblock's configuration context: fsopen(2). Its descriptor also reads the kernel's messages.
@@ -102,8 +102,10 @@ fn fsconfig(context: impl AsFd, command: u32, key: Option<&CStr>, value: Option<
 
 /// A detached mount of the created superblock, with `attr` of [`attr`]: fsmount(2).
 pub fn fsmount(context: impl AsFd, attr: u64) -> nix::Result<OwnedFd> {
+    // mount_setattr(2) has room for more.
+    let attr = u32::try_from(attr).map_err(|_| Errno::EINVAL)?;
     // SAFETY: only integers are passed.
-    fd(unsafe { libc::syscall(libc::SYS_fsmount, context.as_fd().as_raw_fd(), FSMOUNT_CLOEXEC, attr as u32) })
+    fd(unsafe { libc::syscall(libc::SYS_fsmount, context.as_fd().as_raw_fd(), FSMOUNT_CLOEXEC, attr) })
 }
 
 /// Opens a mount, or with [`OPEN_TREE_CLONE`] a detached copy of it: open_tree(2).

@@ -32,7 +32,7 @@ struct Message(Vec<u8>);
 
 impl Message {
     fn new(kind: u16, flags: i32) -> Message {
-        let flags = (flags | libc::NLM_F_REQUEST) as u16;
+        let flags = u16::try_from(flags | libc::NLM_F_REQUEST).expect("flags of 16 bits");
         let mut bytes = vec![0; HEADER];
         bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
         bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
@@ -42,20 +42,22 @@ impl Message {
     /// `struct ifinfomsg` of a link, with flags that are set.
     fn link(mut self, index: u32, flags: i32) -> Message {
         self.0.extend([0; 4]);
-        [index, flags as u32, flags as u32].iter().for_each(|word| self.0.extend(word.to_ne_bytes()));
+        [index, flags.cast_unsigned(), flags.cast_unsigned()].iter().for_each(|word| self.0.extend(word.to_ne_bytes()));
         self
     }
 
-    fn attribute(mut self, kind: u16, value: &[u8]) -> Message {
-        self.0.extend((value.len() as u16 + 4).to_ne_bytes());
+    /// ERANGE: the value is too long, as the kernel says.
+    fn attribute(mut self, kind: u16, value: &[u8]) -> nix::Result<Message> {
+        let length = u16::try_from(4 + value.len()).map_err(|_| Errno::ERANGE)?;
+        self.0.extend(length.to_ne_bytes());
         self.0.extend(kind.to_ne_bytes());
         self.0.extend(value);
         self.0.resize(self.0.len().next_multiple_of(4), 0);
-        self
+        Ok(self)
     }
 
     fn finish(mut self) -> Vec<u8> {
-        let length = self.0.len() as u32;
+        let length = u32::try_from(self.0.len()).expect("attributes of 64 KiB");
         self.0[..4].copy_from_slice(&length.to_ne_bytes());
         self.0
     }
@@ -103,12 +105,13 @@ impl Route {
                 result => result?,
             };
             let mut rest = &buffer[..length];
-            while let Some(one) = word(rest, 0).filter(|n| *n >= HEADER as u32).and_then(|n| cut(&mut rest, n as usize))
+            while let Some(one) =
+                word(rest, 0).and_then(|n| cut(&mut rest, n as usize)).filter(|one| one.len() >= HEADER)
             {
                 match half(one, 4).map(i32::from) {
                     Some(libc::NLMSG_DONE) => return Ok(bodies),
                     Some(libc::NLMSG_ERROR) => {
-                        return match word(one, HEADER).unwrap_or(0) as i32 {
+                        return match word(one, HEADER).unwrap_or(0).cast_signed() {
                             0 => Ok(bodies),
                             number => Err(Errno::from_raw(-number)),
                         };
@@ -122,7 +125,7 @@ impl Route {
     /// A link's number. ENODEV: there is none of this name.
     pub fn link(&self, name: &str) -> nix::Result<u32> {
         let request = Message::new(libc::RTM_GETLINK, libc::NLM_F_ACK).link(0, 0);
-        let bodies = self.ask(request.attribute(libc::IFLA_IFNAME, &[name.as_bytes(), b"\0"].concat()))?;
+        let bodies = self.ask(request.attribute(libc::IFLA_IFNAME, &[name.as_bytes(), b"\0"].concat())?)?;
         bodies.first().and_then(|body| word(body, 4)).ok_or(Errno::ENODEV)
     }
 
@@ -145,8 +148,8 @@ impl Route {
     pub fn move_link(&self, link: u32, namespace: BorrowedFd, name: &str) -> nix::Result<()> {
         let number = namespace.as_fd().as_raw_fd().to_ne_bytes();
         let request = Message::new(libc::RTM_NEWLINK, libc::NLM_F_ACK).link(link, 0);
-        let request = request.attribute(libc::IFLA_IFNAME, &[name.as_bytes(), b"\0"].concat());
-        self.ask(request.attribute(libc::IFLA_NET_NS_FD, &number)).map(drop)
+        let request = request.attribute(libc::IFLA_IFNAME, &[name.as_bytes(), b"\0"].concat())?;
+        self.ask(request.attribute(libc::IFLA_NET_NS_FD, &number)?).map(drop)
     }
 
     /// Adds an address to a link.
@@ -155,8 +158,9 @@ impl Route {
         let mut request = Message::new(libc::RTM_NEWADDR, flags);
         request.0.extend([address.family, address.prefix, 0, address.scope]);
         request.0.extend(link.to_ne_bytes());
-        let request = address.attributes.iter().fold(request, |request, (kind, value)| request.attribute(*kind, value));
-        self.ask(request.attribute(libc::IFA_FLAGS, &address.flags.to_ne_bytes())).map(drop)
+        let request =
+            address.attributes.iter().try_fold(request, |request, (kind, value)| request.attribute(*kind, value))?;
+        self.ask(request.attribute(libc::IFA_FLAGS, &address.flags.to_ne_bytes())?).map(drop)
     }
 
     /// Sets a link up.
@@ -187,7 +191,7 @@ mod tests {
 
     #[test]
     fn attributes_are_read_as_they_are_written() {
-        let message = Message::new(1, 0).attribute(3, b"eth0\0").attribute(0x8000 | 4, b"").finish();
+        let message = Message::new(1, 0).attribute(3, b"eth0\0").unwrap().attribute(0x8000 | 4, b"").unwrap().finish();
         assert_eq!(message.len() as u32, word(&message, 0).unwrap());
         assert_eq!(attributes(&message[HEADER..]), [(3, b"eth0\0".to_vec()), (4, Vec::new())]);
         assert_eq!(attributes(&message[HEADER..HEADER + 6]), [], "cut short");

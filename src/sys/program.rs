@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
+use super::pidfd;
+
 unsafe extern "C" {
     /// The environment: environ(7).
     static environ: *const *const c_char;
@@ -43,7 +45,7 @@ pub fn environment<'a>() -> Strings<'a> {
         let mut entry = environ;
         while !entry.is_null() && !(*entry).is_null() {
             let is_named = libc::strncmp(*entry, COPY.as_ptr().cast(), COPY.len()) == 0;
-            if !(is_named && *(*entry).add(COPY.len()) == b'=' as c_char) {
+            if !(is_named && *(*entry).add(COPY.len()) == c_char::from_ne_bytes([b'='])) {
                 pointers.push(*entry);
             }
             entry = entry.add(1);
@@ -167,13 +169,7 @@ pub(super) fn wait_for(child: Pid, by_wait4: bool) -> nix::Result<Result<i32, i3
         super::check(ret)?;
         return Ok(if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status)) } else { Err(libc::WTERMSIG(status)) });
     }
-    // SAFETY: all-zero is a valid `siginfo_t`.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `info` outlives the call, which fills it in.
-    super::check(unsafe { libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &mut info, libc::WEXITED) }.into())?;
-    // SAFETY: a successful waitid(2) for an exit has set the status.
-    let status = unsafe { info.si_status() };
-    Ok(if info.si_code == libc::CLD_EXITED { Ok(status) } else { Err(status) })
+    pidfd::wait_by(libc::P_PID, child.as_raw().cast_unsigned())
 }
 
 /// Sets every signal to its default action: signal(2). What is ignored stays so over execve(2) otherwise.
@@ -260,5 +256,7 @@ fn read_clock(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a `struct timespec` that the call fills in.
     unsafe { libc::clock_gettime(clock, &mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    // No such clock is negative.
+    let [seconds, rest] = [now.tv_sec, now.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
+    seconds * 1_000_000_000 + rest
 }

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::ptr::null;
 
-use super::check;
+use super::{check, size};
 
 /// `struct sched_attr` of sched_setattr(2), with the two fields of Linux 5.3 at its end.
 #[repr(C)]
@@ -25,7 +25,7 @@ pub struct SchedAttr {
 
 /// Sets policy and attributes of the calling thread: sched_setattr(2). The size is filled in here.
 pub fn set_scheduler(attr: SchedAttr) -> nix::Result<()> {
-    let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..attr };
+    let attr = SchedAttr { size: size::<SchedAttr>(), ..attr };
     // SAFETY: the kernel reads a `struct sched_attr` of the size that stands in it; `attr` outlives the call.
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(&attr), 0) }).map(drop)
 }

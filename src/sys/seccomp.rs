@@ -1,8 +1,10 @@
 //! seccomp(2): installing a filter, which nix lacks. Names and numbers are those of `linux/seccomp.h`.
 
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::check;
+use nix::errno::Errno;
+
+use super::{check, new_descriptor};
 
 /// `SECCOMP_FILTER_FLAG_TSYNC`.
 pub const TSYNC: u32 = 1 << 0;
@@ -44,16 +46,18 @@ struct Program {
 /// EACCES: neither no_new_privs nor CAP_SYS_ADMIN. EINVAL: a flag that this kernel does not know.
 pub fn set_filter(program: &[Insn], flags: u32) -> nix::Result<Option<OwnedFd>> {
     const SET_MODE_FILTER: libc::c_long = 1;
-    let program = Program { length: program.len() as u16, insns: program.as_ptr() };
+    // Longer than any that the kernel takes, which says the same.
+    let length = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
+    let program = Program { length, insns: program.as_ptr() };
     let pointer = std::ptr::from_ref(&program);
     // SAFETY: `pointer` and the instructions behind it outlive the call, which copies them.
     let ret = check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, libc::c_ulong::from(flags), pointer) })?;
     if flags & NEW_LISTENER == 0 && ret > 0 {
         // A thread that TSYNC could not put under the filter.
-        return Err(nix::errno::Errno::ESRCH);
+        return Err(Errno::ESRCH);
     }
     // SAFETY: with this flag the result is a new descriptor, which nothing else owns.
-    Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(ret as i32) }))
+    (flags & NEW_LISTENER != 0).then(|| unsafe { new_descriptor(ret) }).transpose()
 }
 
 /// Whether this kernel knows the flags of a filter: it looks at them before it looks at the program, and
@@ -65,7 +69,7 @@ pub fn probe_flags(flags: u32) -> nix::Result<()> {
     let program: *const Program = std::ptr::null();
     // SAFETY: the null pointer is what the kernel shall refuse (EFAULT); it reads nothing.
     match check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, libc::c_ulong::from(flags), program) }) {
-        Err(nix::errno::Errno::EFAULT) => Ok(()),
+        Err(Errno::EFAULT) => Ok(()),
         result => result.map(drop),
     }
 }
@@ -74,9 +78,9 @@ pub fn probe_flags(flags: u32) -> nix::Result<()> {
 pub fn descriptor_of(process: impl AsFd, number: i32) -> nix::Result<OwnedFd> {
     let pidfd = process.as_fd().as_raw_fd();
     // SAFETY: only integers are passed.
-    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, number, 0) })?;
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, number, 0) };
     // SAFETY: the kernel made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    unsafe { new_descriptor(fd) }
 }
 
 /// Whether a descriptor is the listener of a filter: SECCOMP_IOCTL_NOTIF_ID_VALID is known to it alone.
@@ -88,6 +92,6 @@ pub fn is_listener(descriptor: impl AsFd) -> bool {
         // SAFETY: the kernel reads the 8 bytes of `id`, which outlives the call.
         let ret = unsafe { libc::ioctl(descriptor.as_fd().as_raw_fd(), *request as _, std::ptr::from_ref(&id)) };
         // There is no call of this id, which only a listener knows.
-        ret == 0 || nix::errno::Errno::last() == nix::errno::Errno::ENOENT
+        ret == 0 || Errno::last() == Errno::ENOENT
     })
 }

@@ -5,7 +5,7 @@ use std::ptr::null;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::check;
+use super::{check, count};
 
 /// A shared mapping. Children that are forked have it as well, at the same address.
 pub struct SharedMemory {
@@ -93,8 +93,10 @@ fn map(length: usize, flags: i32, file: i32) -> nix::Result<SharedMemory> {
 /// # Errors
 /// EAGAIN: the word holds another value. ETIMEDOUT. EINTR.
 pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) -> nix::Result<()> {
+    // Longer than anything lives.
+    let seconds = |timeout: Duration| timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX);
     let timeout =
-        timeout.map(|timeout| libc::timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ });
+        timeout.map(|timeout| libc::timespec { tv_sec: seconds(timeout), tv_nsec: timeout.subsec_nanos().into() });
     let timeout = timeout.as_ref().map_or(null(), std::ptr::from_ref);
     // SAFETY: the word and the timeout outlive the call, which writes to neither.
     check(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, timeout) }).map(drop)
@@ -114,10 +116,9 @@ pub fn wake(word: &AtomicU32) {
 pub fn requeue(from: &AtomicU32, value: u32, to: &AtomicU32) -> nix::Result<usize> {
     let most = i32::MAX as libc::c_long;
     // SAFETY: only the addresses of the two words are used, and the first one's value is read.
-    let moved = check(unsafe {
+    count(unsafe {
         libc::syscall(libc::SYS_futex, from.as_ptr(), libc::FUTEX_CMP_REQUEUE, 0, most, to.as_ptr(), value)
-    })?;
-    Ok(moved as usize)
+    })
 }
 
 #[cfg(test)]

@@ -53,8 +53,9 @@ pub fn through(descriptor: impl AsFd) -> PathBuf {
 ///
 /// EAGAIN: the other end has not accepted it in time.
 pub fn connect_within(patience: Duration, address: &UnixAddr) -> nix::Result<OwnedFd> {
+    let patience = patience.as_millis().try_into().map_err(|_| Errno::EDOM)?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::milliseconds(patience.as_millis() as i64))?;
+    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::milliseconds(patience))?;
     // A signal, or a stop and its end, breaks off such a wait.
     while let Err(errno) = connect(socket.as_raw_fd(), address) {
         if errno != Errno::EINTR {

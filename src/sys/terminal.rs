@@ -1,8 +1,8 @@
 //! What terminals are told, and nix has no call for: ioctl_tty(2).
 
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::check;
+use super::{check, new_descriptor};
 
 /// How large a terminal is, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,9 @@ pub fn unlock(master: impl AsFd) -> nix::Result<()> {
 pub fn open_peer(master: impl AsFd) -> nix::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: only integers are passed.
-    let number = check(unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())?;
+    let number = unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCGPTPEER, flags) };
     // SAFETY: the kernel made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(number as i32) })
+    unsafe { new_descriptor(number.into()) }
 }
 
 /// Makes a terminal the controlling one of the calling process, which leads a session that has none.

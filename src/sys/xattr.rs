@@ -6,7 +6,7 @@ use std::ptr::null_mut;
 
 use nix::errno::Errno;
 
-use super::check;
+use super::{check, count};
 
 /// Whether there is a file with an attribute. A file system that has no attributes has none.
 pub fn has(path: &str, name: &CStr) -> nix::Result<bool> {
@@ -50,16 +50,16 @@ pub fn set(file: impl AsFd, name: &CStr, value: &[u8]) -> nix::Result<()> {
 fn grown(call: impl Fn(&mut [u8]) -> isize) -> nix::Result<Vec<u8>> {
     let mut buffer = Vec::new();
     loop {
-        let length = check(call(&mut []) as libc::c_long)? as usize;
+        let length = count(call(&mut []))?;
         buffer.resize(length, 0);
         if length == 0 {
             return Ok(buffer);
         }
-        match check(call(&mut buffer) as libc::c_long) {
+        match count(call(&mut buffer)) {
             // It has grown meanwhile.
             Err(Errno::ERANGE) => {}
             result => {
-                buffer.truncate(result? as usize);
+                buffer.truncate(result?);
                 return Ok(buffer);
             }
         }
