@@ -26,27 +26,28 @@ use crate::sys::terminal;
 
 /// What can still come after the exit: the kernel holds two buffers of 8 KiB and a line of 4 KiB.
 const LAST: usize = 64 * 1024 / BUFFER;
-/// After this a terminal that nobody has open is looked at again; and for this there has been no output when
-/// the end of the input is told.
+/// After this is looked again at a terminal that nobody has open, and at one whose reader has been told the end.
 const PAUSE: Duration = Duration::from_millis(100);
-/// After this the end of the input is told whatever is shown, and told again.
+/// After this is looked again whether there is another reader, who is still to be told.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How far ferrun's own input is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Input {
     Open,
-    /// It has ended, and the container's terminal is told so.
-    Ended {
-        /// When it is told next, unless something is shown until then.
-        quiet: Instant,
-        /// When it is told next in any case.
-        latest: Instant,
-        /// When it was told last, and whether as a line.
-        told: Option<(Instant, bool)>,
-    },
+    /// It has ended. When the container's terminal is told so next, and as what it was told so last.
+    Ended(Instant, Option<Told>),
     /// There is none.
     None,
+}
+
+/// What the end of the input was to whoever reads the terminal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// The end of all lines.
+    Line,
+    /// A key.
+    Key,
 }
 
 /// Whether something that was typed, or its end, is not read yet in the container.
@@ -205,54 +206,46 @@ impl Relay<'_> {
             Err(Errno::EIO) if is_in_background() => self.away = Some(Instant::now() + PAUSE),
             // The window was closed.
             Ok(0) | Err(_) if self.raw.is_some() => self.master = None,
-            Ok(0) | Err(_) => {
-                let now = Instant::now();
-                self.input = Input::Ended { quiet: now + PAUSE, latest: now + AGAIN, told: None };
-            }
+            Ok(0) | Err(_) => self.input = Input::Ended(Instant::now(), None),
         }
     }
 
     fn read_terminal(&mut self) {
         let Some(master) = &self.master else { return };
         match self.shown.fill(master) {
-            Ok(1..) => {
-                if let Input::Ended { quiet, .. } = &mut self.input {
-                    *quiet = Instant::now() + PAUSE;
-                }
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             Ok(0) | Err(_) => self.idle = true,
         }
     }
 
-    /// When the end of the input is to be told, or perhaps told again.
+    /// When the end of the input is to be told, or perhaps told again: not before all that was typed is on its way.
     fn when_to_tell(&self) -> Option<Instant> {
         match self.input {
-            Input::Ended { quiet, latest, .. } if self.master.is_some() => Some(quiet.min(latest)),
+            Input::Ended(when, _) if self.master.is_some() && self.typed.is_empty() => Some(when),
             _ => None,
         }
     }
 
-    /// A terminal has no end of input but the key that stands for it (^D). One program reads it, and the next
-    /// one waits for its own; and it is nothing where the mode changes before it is read. So it is told again
-    /// where lines are read. A program that reads single keys may take each one for a command: it is told once,
-    /// and again only after lines have been read.
+    /// A terminal has no end of input but the key that stands for it (^D). Behind the last line once is enough for whoever
+    /// reads lines; but the next one who does waits for its own, and it is nothing where the mode changes before it is
+    /// read. So when it is read it is told again, but once only to a program that reads single keys, which may take each
+    /// for a command.
     fn tell_end(&mut self) {
-        let (Input::Ended { quiet, latest, told }, Some(master)) = (&mut self.input, &self.master) else { return };
+        let (Input::Ended(when, told), Some(master)) = (&mut self.input, &self.master) else { return };
         let now = Instant::now();
-        (*quiet, *latest) = (now + AGAIN, now + AGAIN);
+        *when = now + AGAIN;
         let Ok(modes) = tcgetattr(master) else { return };
-        let by_line = modes.local_flags.contains(LocalFlags::ICANON);
-        let again = told.is_some_and(|(when, line)| line == by_line && (!by_line || when + AGAIN > now));
-        if again || !self.typed.is_empty() || is_unread(master) {
+        let reads = if modes.local_flags.contains(LocalFlags::ICANON) { Told::Line } else { Told::Key };
+        let behind = told.is_none() && reads == Told::Line;
+        if (*told, reads) == (Some(Told::Key), Told::Key) || (!behind && is_unread(master)) {
             return;
         }
-        *told = Some((now, by_line));
+        (*when, *told) = (now + PAUSE, Some(reads));
         // The first would only end a line that has begun.
         let keys = [modes.control_chars[SpecialCharacterIndices::VEOF as usize]; 2];
-        let count = if by_line && !self.line_ended { 2 } else { 1 };
+        let count = if reads == Told::Line && !self.line_ended { 2 } else { 1 };
         self.typed.put(&keys[..count]);
-        self.line_ended |= by_line;
+        self.line_ended |= reads == Told::Line;
     }
 
     /// Whether a signal asks for ferrun's own end, now that there is no one to pass it on to.
