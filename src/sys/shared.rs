@@ -5,6 +5,8 @@ use std::ptr::null;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::{check, count};
 
 /// A shared mapping. Children that are forked have it as well, at the same address.
@@ -83,7 +85,7 @@ fn map(length: usize, flags: i32, file: i32) -> nix::Result<SharedMemory> {
     let address =
         unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, file, 0) };
     match address {
-        libc::MAP_FAILED => Err(nix::errno::Errno::last()),
+        libc::MAP_FAILED => Err(Errno::last()),
         address => Ok(SharedMemory { address: address.cast(), length }),
     }
 }
@@ -93,10 +95,11 @@ fn map(length: usize, flags: i32, file: i32) -> nix::Result<SharedMemory> {
 /// # Errors
 /// EAGAIN: the word holds another value. ETIMEDOUT. EINTR.
 pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) -> nix::Result<()> {
-    // Longer than anything lives.
-    let seconds = |timeout: Duration| timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX);
-    let timeout =
-        timeout.map(|timeout| libc::timespec { tv_sec: seconds(timeout), tv_nsec: timeout.subsec_nanos().into() });
+    let timespec = |timeout: Duration| -> nix::Result<libc::timespec> {
+        let tv_sec = timeout.as_secs().try_into().map_err(|_| Errno::EINVAL)?;
+        Ok(libc::timespec { tv_sec, tv_nsec: timeout.subsec_nanos().into() })
+    };
+    let timeout = timeout.map(timespec).transpose()?;
     let timeout = timeout.as_ref().map_or(null(), std::ptr::from_ref);
     // SAFETY: the word and the timeout outlive the call, which writes to neither.
     check(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, timeout) }).map(drop)
@@ -123,7 +126,6 @@ pub fn requeue(from: &AtomicU32, value: u32, to: &AtomicU32) -> nix::Result<usiz
 
 #[cfg(test)]
 mod tests {
-    use nix::errno::Errno;
 
     use super::*;
 
