@@ -1,33 +1,34 @@
 //! The rules for each number of one architecture.
 
-use super::LONGEST;
 use super::mux;
-use super::tree::{self, Tree, Trouble};
-use crate::error::{self, Error};
+use super::tree::{Tree, Trouble, decides};
+use crate::error::{Error, Result};
 use crate::pointer::Pointer;
+use crate::sys::seccomp::LONGEST;
 use crate::types::seccomp::arch::{Arch, X32_BIT};
 use crate::types::seccomp::profile::{Action, Condition, Profile, Rule};
+use crate::types::seccomp::syscalls::Call;
 
-/// Numbers below this are looked up by place; there are a few hundred.
-const PLACES: usize = 1024;
+/// How many numbers are looked up by place; an architecture has a few hundred.
+const PLACES: u32 = 1024;
+/// ARM's own numbers are those from here on, and have the last places.
+const PRIVATE: u32 = 0x0f_0000;
+const PRIVATE_PLACES: u32 = PLACES - 16;
 
 /// What is said of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Nothing.
-    Unnamed,
     /// An action.
     Always(Action),
-    /// The tree of this number decides.
+    /// The tree with this index decides.
     Depends(u16),
 }
 
 /// The calls of one architecture.
 pub struct Calls {
-    arch: Arch,
-    places: Vec<Entry>,
-    /// ARM's own, which are far above the others.
-    private: Vec<(u32, Entry)>,
+    /// The architecture.
+    pub arch: Arch,
+    places: Vec<Option<Entry>>,
     /// What [`Entry::Depends`] means.
     pub trees: Vec<Tree>,
     /// The largest number that the profile names, by whatever rule; 0: none.
@@ -36,23 +37,20 @@ pub struct Calls {
 
 impl Calls {
     /// Applies the rules in their order.
-    pub fn new(profile: &Profile, arch: Arch) -> error::Result<Calls> {
-        let places = vec![Entry::Unnamed; PLACES];
-        let mut calls = Calls { arch, places, private: Vec::new(), trees: Vec::new(), last: 0 };
+    pub fn new(profile: &Profile, arch: Arch) -> Result<Calls> {
+        let places = vec![None; PLACES as usize];
+        let mut calls = Calls { arch, places, trees: Vec::new(), last: 0 };
         for (index, rule) in profile.rules.iter().enumerate() {
             // A rule that asks for what happens anyway is none, but its names count as known.
-            let counts = rule.action != profile.default;
-            calls.rule(rule, counts).map_err(|(call, trouble)| {
-                in_trouble(call, trouble).from_property(Pointer::at("/linux/seccomp/syscalls/#", index))
-            })?;
+            let groups = if rule.action == profile.default { Vec::new() } else { rule.groups() };
+            calls
+                .rule(rule, &groups)
+                .map_err(|error| error.from_property(Pointer::at("/linux/seccomp/syscalls/#", index)))?;
         }
         Ok(calls)
     }
 
-    /// Fails with the name of a call whose rules are in trouble.
-    fn rule(&mut self, rule: &Rule, counts: bool) -> Result<(), (&'static str, Trouble)> {
-        let groups: Vec<&[Condition]> =
-            if rule.is_any() { rule.conditions.chunks(1).collect() } else { vec![&rule.conditions] };
+    fn rule(&mut self, rule: &Rule, groups: &[&[Condition]]) -> Result<()> {
         for call in &rule.names {
             let number = self.arch.number(*call);
             let disguise = mux::disguise(self.arch, *call);
@@ -60,39 +58,36 @@ impl Calls {
             if let (Some(number), None) = (number, disguise) {
                 self.last = self.last.max(number);
             }
-            if !counts {
-                continue;
-            }
-            for conditions in &groups {
+            for conditions in groups {
                 if let Some((number, function)) = disguise {
-                    let conditions = mux::disguised(conditions, function);
-                    self.add(number, rule.action, &conditions).map_err(|trouble| (call.name(), trouble))?;
+                    self.add(*call, number, rule.action, &mux::disguised(conditions, function))?;
                 }
                 if let Some(number) = number {
-                    self.add(number, rule.action, conditions).map_err(|trouble| (call.name(), trouble))?;
+                    self.add(*call, number, rule.action, conditions)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, number: u32, action: Action, conditions: &[Condition]) -> tree::Result<()> {
-        let wide = self.arch.is_wide();
-        let tree = match self.entry(number) {
+    fn add(&mut self, call: Call, number: u32, action: Action, conditions: &[Condition]) -> Result<()> {
+        let (place, wide) = (self.place(number), self.arch.is_wide());
+        let tree = match self.places[place] {
             // The first rule without conditions stays, and covers those with conditions, before it and after.
-            Entry::Always(_) => return Ok(()),
-            _ if !conditions.iter().any(|condition| tree::decides(condition, wide)) => {
-                self.set(number, Entry::Always(action));
+            Some(Entry::Always(_)) => return Ok(()),
+            _ if !conditions.iter().any(|condition| decides(condition, wide)) => {
+                self.places[place] = Some(Entry::Always(action));
                 return Ok(());
             }
-            Entry::Depends(tree) => usize::from(tree),
-            Entry::Unnamed => {
-                self.set(number, Entry::Depends(self.trees.len() as u16));
+            Some(Entry::Depends(tree)) => tree,
+            None => {
+                let tree = u16::try_from(self.trees.len()).expect("there is a tree for each place at most");
+                self.places[place] = Some(Entry::Depends(tree));
                 self.trees.push(Tree::default());
-                self.trees.len() - 1
+                tree
             }
         };
-        self.trees[tree].add(conditions, action, wide)
+        self.trees[usize::from(tree)].add(conditions, action, wide).map_err(|trouble| in_trouble(call.name(), trouble))
     }
 
     /// What to say of a call whose tree leads nowhere.
@@ -102,34 +97,24 @@ impl Calls {
     }
 
     fn place(&self, number: u32) -> usize {
-        (if self.arch == Arch::X32 { number & !X32_BIT } else { number }) as usize
+        (match self.arch {
+            Arch::X32 => number & !X32_BIT,
+            Arch::Arm if number >= PRIVATE => number - PRIVATE + PRIVATE_PLACES,
+            _ => number,
+        }) as usize
     }
 
-    fn entry(&self, number: u32) -> Entry {
-        match self.places.get(self.place(number)) {
-            Some(entry) => *entry,
-            None => self.private.iter().find(|(one, _)| *one == number).map_or(Entry::Unnamed, |(_, entry)| *entry),
+    fn number(&self, place: u32) -> u32 {
+        match self.arch {
+            Arch::X32 => place | X32_BIT,
+            Arch::Arm if place >= PRIVATE_PLACES => place - PRIVATE_PLACES + PRIVATE,
+            _ => place,
         }
     }
 
-    fn set(&mut self, number: u32, entry: Entry) {
-        let place = self.place(number);
-        if let Some(there) = self.places.get_mut(place) {
-            *there = entry;
-        } else if let Some((_, there)) = self.private.iter_mut().find(|(one, _)| *one == number) {
-            *there = entry;
-        } else {
-            self.private.push((number, entry));
-            self.private.sort_by_key(|(number, _)| *number);
-        }
-    }
-
-    /// Every number of which something is said, from small to large, and the number after each; what is
-    /// between is unnamed.
+    /// Every number of which something is said, from small to large; what is between is unnamed.
     pub fn entries(&self) -> impl Iterator<Item = (u32, Entry)> {
-        let bit = if self.arch == Arch::X32 { X32_BIT } else { 0 };
-        let places = self.places.iter().enumerate().map(move |(place, entry)| (place as u32 | bit, *entry));
-        places.chain(self.private.iter().copied()).filter(|(_, entry)| *entry != Entry::Unnamed)
+        (0..PLACES).zip(&self.places).filter_map(|(place, entry)| Some((self.number(place), (*entry)?)))
     }
 }
 
@@ -145,4 +130,21 @@ fn in_trouble(call: &str, trouble: Trouble) -> Error {
             )
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::seccomp::syscalls;
+
+    #[test]
+    fn every_call_has_a_place() {
+        for arch in Arch::ALL {
+            let calls = Calls::new(&Profile::default(), arch).unwrap();
+            for number in syscalls::all().filter_map(|call| arch.number(call)) {
+                let place = u32::try_from(calls.place(number)).unwrap();
+                assert!(place < PLACES && calls.number(place) == number, "{arch:?} {number:#x}");
+            }
+        }
+    }
 }

@@ -4,9 +4,8 @@
 //! already there, and can be shared. A comparison reaches 255 instructions far; what is further off is
 //! written once more if it is one instruction, else reached by way of a jump that has no limit.
 
-use super::Section;
 use super::graph::{Graph, Step, Target};
-use super::ranges::Range;
+use super::ranges::{Range, Section};
 use super::tree::Compare;
 use crate::sys::seccomp::Insn;
 use crate::types::seccomp::profile::Action;
@@ -62,18 +61,14 @@ impl<'a> Code<'a> {
     /// Writes the program: the architecture decides first, then the number.
     pub fn program(mut self, sections: &mut [Section]) -> Vec<Insn> {
         let mut next = self.act(Action::KILL_THREAD);
-        let mut labels = Vec::new();
-        for section in sections.iter().rev() {
-            let mut places = vec![0; section.ranges.len()];
-            let entry = self.search(&section.ranges, &mut places);
-            labels.push(places);
-            let entry = if section.ranges.len() > 1 { self.push(LOAD, 0, 0, NUMBER) } else { entry };
-            next = self.compare(IF_EQUAL, section.arch.audit(), entry, next);
+        for Section { arch, ranges, places } in sections.iter_mut().rev() {
+            let entry = self.search(ranges, places);
+            let entry = if ranges.len() > 1 { self.push(LOAD, 0, 0, NUMBER) } else { entry };
+            next = self.compare(IF_EQUAL, arch.audit(), entry, next);
         }
-        self.push(LOAD, 0, 0, ARCHITECTURE);
-        let last = self.reversed.len() - 1;
-        for (section, labels) in sections.iter_mut().zip(labels.into_iter().rev()) {
-            section.places = labels.into_iter().map(|label| last - label).collect();
+        let last = self.push(LOAD, 0, 0, ARCHITECTURE);
+        for place in sections.iter_mut().flat_map(|section| &mut section.places) {
+            *place = last - *place;
         }
         self.reversed.reverse();
         self.reversed
@@ -95,7 +90,7 @@ impl<'a> Code<'a> {
         match self.distance(to) {
             0..=REACH => to,
             _ if there.code == RETURN => self.act(Action(there.k)),
-            far => self.push(JUMP, 0, 0, far as u32),
+            far => self.push(JUMP, 0, 0, u32::try_from(far).expect("there are few instructions")),
         }
     }
 
@@ -117,8 +112,8 @@ impl<'a> Code<'a> {
     fn compare(&mut self, code: u16, k: u32, yes: Label, no: Label) -> Label {
         // The second may need an instruction, which moves the first away by one: REACH leaves room.
         let (yes, no) = (self.reach(yes), self.reach(no));
-        let (jt, jf) = (self.distance(yes) as u8, self.distance(no) as u8);
-        self.push(code, jt, jf, k)
+        let skip = |to| u8::try_from(self.distance(to)).expect("it is within reach");
+        self.push(code, skip(yes), skip(no), k)
     }
 
     /// Finds the range of the number, which is loaded.

@@ -1,9 +1,9 @@
 //! Trees of tests as a graph in which every test names what follows it, equal tests are one, and tests
 //! that decide nothing are gone.
 
-use super::LONGEST;
 use super::memo::Memo;
 use super::tree::{Compare, Id, NO, Result, Side, Test, Tree, Trouble, YES};
+use crate::sys::seccomp::LONGEST;
 use crate::types::seccomp::profile::Action;
 
 /// How many tests are looked at. More would make too long a program, unless few of them are ever reached.
@@ -62,7 +62,7 @@ impl Graph {
     /// A level leads to itself; more tests than a program can have.
     pub fn add(&mut self, tree: &Tree, otherwise: Action) -> Result<Target> {
         self.first = self.steps.len();
-        Adding { tree, graph: self, memo: Memo::new() }.nodes(&tree.top()?, Target::Act(otherwise))
+        Adding { tree, graph: self, memo: Memo::new() }.side(tree.top(), Target::Act(otherwise))
     }
 
     fn insert(&mut self, mut test: Test, yes: Target, no: Target) -> Result<Target> {
@@ -78,25 +78,20 @@ impl Graph {
         if known.is_none() {
             self.steps.push(step);
         }
-        if number < MOST { Ok(Target::Test(number as u32)) } else { Err(Trouble::Long) }
+        u32::try_from(number).ok().filter(|_| number < MOST).map(Target::Test).ok_or(Trouble::Long)
     }
 }
 
 impl Adding<'_> {
-    fn nodes(&mut self, level: &[Id], after: Target) -> Result<Target> {
-        level.iter().rev().try_fold(after, |next, id| {
-            let node = self.tree.node(*id);
-            let yes = self.side(&node.sides[YES], next)?;
-            let no = self.side(&node.sides[NO], next)?;
-            self.graph.insert(node.test, yes, no)
-        })
-    }
-
     fn level(&mut self, of: Id, after: Target) -> Result<Target> {
         if let Some(target) = self.memo.get(&(of, after)) {
             return Ok(target);
         }
-        let target = self.nodes(&self.tree.level(of)?, after)?;
+        let target = self.tree.level(of)?.iter().rev().try_fold(after, |next, id| {
+            let node = self.tree.node(*id);
+            let [yes, no] = [self.side(&node.sides[YES], next)?, self.side(&node.sides[NO], next)?];
+            self.graph.insert(node.test, yes, no)
+        })?;
         self.memo.keep((of, after), target);
         Ok(target)
     }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::code;
+use super::compile::Filter;
 use super::graph::Target;
-use super::ranges::{Range, Reason};
-use super::{Filter, Section, mux};
+use super::ranges::{Range, Reason, Section};
+use super::{code, mux};
 use crate::escape;
 use crate::sys::seccomp::Insn;
 use crate::types::seccomp::arch::{Arch, X32_BIT};

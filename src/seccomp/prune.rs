@@ -4,7 +4,7 @@
 //! double with each condition: what was found for a pair is kept while nothing is removed.
 
 use super::memo::Memo;
-use super::tree::{Id, NO, Result, Side, Tree, Trouble, YES};
+use super::tree::{Id, NO, Result, Side, Tree, YES};
 use crate::types::seccomp::profile::Action;
 
 // What is known while a rule is compared with a level of the tree.
@@ -28,7 +28,7 @@ fn has(state: u8, bits: u8) -> bool {
 impl Tree {
     /// Removes what a rule covers. Gives whether, on the contrary, what is there covers the rule.
     pub(super) fn prune(&mut self, new: Id, action: Action) -> Result<bool> {
-        let (old, mut state) = (self.root, 0);
+        let (old, mut state) = (self.top().next, 0);
         let gone = Pruning { tree: self, action, memo: Memo::new() }.prune(old, Some(new), &mut state)?;
         Ok(gone == 0 && has(state, MATCH | OLD_ENDS | NEW_BELOW))
     }
@@ -62,15 +62,9 @@ impl Pruning<'_> {
             *state = found;
             return Ok(0);
         }
-        let (mut pruned, mut steps) = (Pruned { gone: 0, state: *state }, 0);
-        let mut next = Some(first);
+        let (mut pruned, mut walk) = (Pruned { gone: 0, state: *state }, self.tree.walk(first));
         let stopped = loop {
-            let Some(old) = next else { break false };
-            next = self.tree.nodes[old].after;
-            steps += 1;
-            if steps > self.tree.nodes.len() {
-                return Err(Trouble::Endless);
-            }
+            let Some(old) = walk.next(self.tree)? else { break false };
             let stop = if self.tree.tests_alike(old, new) {
                 self.prune_alike(old, new, *state, &mut pruned)?
             } else if self.tree.stands_behind(old, new) {
@@ -123,7 +117,7 @@ impl Pruning<'_> {
         }
         if covers {
             pruned.gone += self.tree.remove(old)?;
-            return Ok(self.tree.root.is_none());
+            return Ok(self.tree.top().next.is_none());
         }
         Ok(true)
     }

@@ -30,25 +30,33 @@ pub enum Reason {
     Named,
 }
 
-/// The ranges of each architecture as the kernel tells them apart, the machine's own first.
+/// What the program does with the calls of one kind of process, as the kernel tells these apart.
+pub struct Section {
+    /// The architecture; x32 is a part of x86_64's.
+    pub arch: Arch,
+    /// Every number, in ranges of the same outcome.
+    pub ranges: Vec<Range>,
+    /// The instruction at which each range ends up, once the program is written.
+    pub places: Vec<usize>,
+}
+
+/// The section of each architecture, the machine's own first.
 ///
 /// # Errors
 /// The rules on a call lead nowhere.
-pub fn all(numbers: &[(Arch, Calls)], profile: &Profile, graph: &mut Graph) -> Result<Vec<(Arch, Vec<Range>)>> {
-    let x32 = numbers.iter().find(|(arch, _)| *arch == Arch::X32).map(|(_, calls)| calls);
-    let has_x86_64 = numbers.iter().any(|(arch, _)| *arch == Arch::X86_64);
-    let apart = numbers.iter().filter(|(arch, _)| *arch != Arch::X32 || !has_x86_64);
-    let ranges = apart.map(|(arch, calls)| {
+pub fn sections(all: &[Calls], profile: &Profile, graph: &mut Graph) -> Result<Vec<Section>> {
+    let x32 = all.iter().find(|calls| calls.arch == Arch::X32);
+    let sections = all.iter().filter(|calls| calls.arch != Arch::X32).map(|calls| {
         let mut ranges = Ranges { list: Vec::with_capacity(256), profile, graph, stub: has_stub(profile) };
-        match arch {
+        match calls.arch {
             Arch::X86_64 => ranges.x86_64(calls, x32)?,
             _ => {
                 ranges.calls(calls, 0)?;
             }
         }
-        Ok((*arch, ranges.list))
+        Ok(Section { arch: calls.arch, places: vec![0; ranges.list.len()], ranges: ranges.list })
     });
-    ranges.collect()
+    sections.collect()
 }
 
 /// Calls that are newer than the profile do not exist, so that programs fall back to older ones. runc does
@@ -92,7 +100,6 @@ impl Ranges<'_> {
         self.default(first);
         for (number, entry) in calls.entries().take_while(|(number, _)| !newer || *number <= calls.last) {
             match entry {
-                Entry::Unnamed => continue,
                 Entry::Always(action) => self.act(number, action, Reason::Named),
                 Entry::Depends(tree) => {
                     let target = self.graph.add(&calls.trees[usize::from(tree)], self.profile.default);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
-use super::Filter;
+use super::compile::Filter;
 use super::evaluate::{Data, evaluate};
 use super::verdict::{Verdict, verdict};
 use crate::error::{Error, Result};

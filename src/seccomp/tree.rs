@@ -1,8 +1,8 @@
 //! The conditions of all rules on one call, as a tree of tests of 32-bit words.
 //!
 //! Rules can overlap, and the spec does not say which wins. libseccomp's answer depends on how it merges
-//! them into a tree; so this is that tree, node for node (its `src/db.c`), and [`super::merge`] is how a
-//! rule comes in. Nodes stand in levels and are tried from first to last. Where a path through them ends
+//! them into a tree; so this is that tree, node for node (its `src/db.c`), and `merge.rs` is how a rule
+//! comes in. Nodes stand in levels and are tried from first to last. Where a path through them ends
 //! without an action, the next node of the nearest level above goes on.
 //!
 //! A rule's nodes can be reached on two ways (what follows "not equal" follows a high word that differs,
@@ -10,13 +10,14 @@
 //! libseccomp makes of that is no good reading of a profile, but it is what programs get; hence the links
 //! and the counts of holders, on which it depends what is removed.
 
-use super::LONGEST;
+use crate::sys::seccomp::LONGEST;
 use crate::types::seccomp::profile::{Action, Condition, Operator};
 
 /// How a word is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compare {
     /// All bits.
+    #[default]
     Equal,
     /// The bits of the mask.
     Masked,
@@ -27,7 +28,7 @@ pub enum Compare {
 }
 
 /// A test of one 32-bit word of the arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Test {
     /// Two for each argument, the low one first.
     pub word: u8,
@@ -60,7 +61,7 @@ pub struct Side {
 }
 
 /// A test in its level, and what follows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Node {
     /// The test.
     pub test: Test,
@@ -93,24 +94,42 @@ pub enum Trouble {
 /// Something, unless the rules are in trouble.
 pub type Result<T> = std::result::Result<T, Trouble>;
 
-/// The tree of a call. Nodes that are removed stay in the list; there are few.
-#[derive(Debug, Default)]
+/// The tree of a call. Nodes that are removed stay in the list; there are few. The first one has no test: the rules are
+/// on its side [`YES`].
+#[derive(Debug)]
 pub struct Tree {
     pub(super) nodes: Vec<Node>,
-    pub(super) root: Option<Id>,
     /// How many nodes there were when those that are in use were counted.
-    pub(super) counted: usize,
+    counted: usize,
     /// How often something was removed.
     pub(super) changes: usize,
     /// Another one for each walk that goes nowhere twice.
     pub(super) mark: u32,
 }
 
-/// Where a level hangs.
-#[derive(Clone, Copy)]
-pub(super) enum Place {
-    Root,
-    Under(Id, usize),
+/// The node of which the first level hangs.
+pub(super) const TOP: Id = 0;
+
+/// A walk along a level that ends though the level may lead to itself.
+pub(super) struct Walk {
+    next: Option<Id>,
+    left: usize,
+}
+
+impl Walk {
+    /// The next node. What follows that one is found before anybody changes it.
+    pub fn next(&mut self, tree: &Tree) -> Result<Option<Id>> {
+        let Some(id) = self.next else { return Ok(None) };
+        self.left = self.left.checked_sub(1).ok_or(Trouble::Endless)?;
+        self.next = tree.nodes[id].after;
+        Ok(Some(id))
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Tree {
+        Tree { nodes: vec![Node::default()], counted: 0, changes: 0, mark: 0 }
+    }
 }
 
 /// Whether a condition decides anything.
@@ -129,21 +148,23 @@ impl Tree {
         &self.nodes[id]
     }
 
-    /// The nodes of the first level.
-    pub fn top(&self) -> Result<Vec<Id>> {
-        self.root.map_or(Ok(Vec::new()), |root| self.level(root))
+    /// Where the first level hangs.
+    pub fn top(&self) -> &Side {
+        &self.nodes[TOP].sides[YES]
     }
 
     /// The nodes of a level, of which one is given, from first to last.
     pub fn level(&self, of: Id) -> Result<Vec<Id>> {
-        let mut level = vec![self.first(of)?];
-        while let Some(after) = self.nodes[level[level.len() - 1]].after {
-            if level.len() > self.nodes.len() {
-                return Err(Trouble::Endless);
-            }
-            level.push(after);
+        let (mut level, mut walk) = (Vec::new(), self.walk(self.first(of)?));
+        while let Some(id) = walk.next(self)? {
+            level.push(id);
         }
         Ok(level)
+    }
+
+    /// A walk from a node to the last of its level.
+    pub(super) fn walk(&self, from: Id) -> Walk {
+        Walk { next: Some(from), left: self.nodes.len() }
     }
 
     /// The first node of a level.
@@ -173,6 +194,23 @@ impl Tree {
     /// Whether nothing but actions follows.
     pub(super) fn is_leaf(&self, id: Id) -> bool {
         self.nodes[id].sides.iter().all(|side| side.next.is_none())
+    }
+
+    #[inline]
+    pub(super) fn tests_alike(&self, old: Id, new: Id) -> bool {
+        self.nodes[old].test == self.nodes[new].test
+    }
+
+    /// Whether a node of a level stands behind another.
+    #[inline]
+    pub(super) fn stands_behind(&self, node: Id, other: Id) -> bool {
+        let (node, other) = (&self.nodes[node], &self.nodes[other]);
+        let order = (node.test.word, node.rank).cmp(&(other.test.word, other.rank));
+        let values = match node.rank {
+            2 => other.test.value.cmp(&node.test.value),
+            _ => node.test.value.cmp(&other.test.value),
+        };
+        order.then(values).is_lt()
     }
 
     /// The nodes of one rule, whose conditions must all hold; gives the first. One that decides is needed.
@@ -223,8 +261,9 @@ impl Tree {
 
     /// A node for a word of an argument; `high` is 1 for the high word.
     fn insert(&mut self, condition: &Condition, high: u8, compare: Compare, sides: [Side; 2]) -> Id {
-        let mask = (condition.mask >> (32 * high)) as u32;
-        let value = (condition.value >> (32 * high)) as u32 & mask;
+        let half = |whole: u64| (whole >> (32 * high) & 0xffff_ffff) as u32;
+        let mask = half(condition.mask);
+        let value = half(condition.value) & mask;
         let test = Test { word: condition.argument * 2 + high, compare, mask, value };
         let rank = match condition.operator {
             Operator::Equal | Operator::NotEqual | Operator::MaskedEqual => 3,
@@ -234,16 +273,7 @@ impl Tree {
         for next in sides.iter().filter_map(|side| side.next) {
             self.nodes[next].holders += 1;
         }
-        self.nodes.push(Node {
-            test,
-            sides,
-            rank,
-            whole: condition.value,
-            before: None,
-            after: None,
-            holders: 0,
-            mark: 0,
-        });
+        self.nodes.push(Node { test, sides, rank, whole: condition.value, ..Node::default() });
         self.nodes.len() - 1
     }
 }

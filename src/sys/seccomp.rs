@@ -19,6 +19,9 @@ pub const TSYNC_ESRCH: u32 = 1 << 4;
 /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`. Linux 5.19.
 pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
+/// The most instructions that the kernel takes (`BPF_MAXINSNS`).
+pub const LONGEST: usize = 4096;
+
 /// An instruction (`struct sock_filter`; Documentation/networking/filter.rst).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

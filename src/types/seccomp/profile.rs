@@ -70,16 +70,16 @@ pub struct Condition {
 }
 
 impl Rule {
-    /// Whether one condition is enough: runc reads several on the same argument so. Otherwise all must hold.
-    pub fn is_any(&self) -> bool {
+    /// The conditions in groups, of which one must hold as a whole: runc takes several conditions on one argument for
+    /// so many rules. Otherwise all must hold.
+    pub fn groups(&self) -> Vec<&[Condition]> {
         let twice = |one: &Condition| self.conditions.iter().filter(|other| other.argument == one.argument).count() > 1;
-        self.conditions.iter().any(twice)
+        if self.conditions.iter().any(twice) { self.conditions.chunks(1).collect() } else { vec![&self.conditions] }
     }
 
     /// Whether the conditions hold for the arguments of a call of a 64-bit architecture.
     pub fn fits(&self, arguments: &[u64; 6]) -> bool {
-        let mut holds = self.conditions.iter().map(|condition| condition.holds(arguments));
-        if self.is_any() { holds.any(|holds| holds) } else { holds.all(|holds| holds) }
+        self.groups().iter().any(|group| group.iter().all(|condition| condition.holds(arguments)))
     }
 }
 
