@@ -34,6 +34,14 @@ fn load(name: &str) -> String {
     std::fs::read_to_string(format!("{}/tests/data/{name}.seccomp.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
+/// The recorded profiles, and those in the directory that FERRUN_SECCOMP_PROFILES names, as linux.seccomp has them.
+fn published() -> Vec<Profile> {
+    let more = std::env::var("FERRUN_SECCOMP_PROFILES").map(|dir| std::fs::read_dir(dir).unwrap());
+    let more = more.into_iter().flatten().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let texts = ["docker", "containerd", "podman"].into_iter().map(load).chain(more);
+    texts.map(|text| read(&text).unwrap().unwrap()).collect()
+}
+
 #[test]
 fn engines_profiles_do_what_they_say_for_every_number_of_every_architecture() {
     for name in ["docker", "containerd", "podman"] {
@@ -334,9 +342,8 @@ fn compare(
 fn engines_profiles_do_what_libseccomp_makes_of_them() {
     let Some(helper) = libseccomp::helper() else { return };
     let common = &common_calls(&helper);
-    let profiles = ["docker", "containerd", "podman"].into_iter().flat_map(|name| {
-        FAMILIES.into_iter().map(move |(native, listed)| {
-            let mut profile = read(&load(name)).unwrap().unwrap();
+    let profiles = FAMILIES.into_iter().flat_map(|(native, listed)| {
+        published().into_iter().map(move |mut profile| {
             profile.architectures = listed.to_vec();
             profile.rules.iter_mut().for_each(|rule| rule.names.retain(|call| common.contains(call)));
             (profile, native)
@@ -356,6 +363,34 @@ fn engines_profiles_do_what_libseccomp_makes_of_them() {
     let (tried, wrong) = compare(&helper, &profiles.collect::<Vec<_>>(), calls);
     println!("{tried} calls");
     assert!(wrong.is_empty(), "{} profiles differ, such as {}", wrong.len(), wrong[0]);
+}
+
+/// Why rules are not read plainly (docs/decisions.md): of a rule that matches alone libseccomp can lose a part, and it
+/// can apply one that does not match.
+#[test]
+fn a_plain_reading_would_be_laxer() {
+    let condition =
+        |index: u8, op: &str, value: u64| json!({"index": index, "op": format!("SCMP_CMP_{op}"), "value": value});
+    let rule =
+        |action: &str, args: &[Value]| json!({"names": ["mmap"], "action": format!("SCMP_ACT_{action}"), "args": args});
+    let five = condition(2, "EQ", 5);
+    let lost = [rule("ALLOW", &[five]), rule("ALLOW", &[condition(0, "EQ", 2), condition(2, "NE", 5)])];
+    let (far, near) = (condition(2, "NE", 0x1_0000_0001), condition(2, "GT", 1));
+    let mixed = [rule("ERRNO", &[condition(1, "GE", 1), far]), rule("ERRNO", &[condition(1, "GT", 2), near])];
+    let profile = |default: &str, rules: [Value; 2]| {
+        read(&json!({"defaultAction": format!("SCMP_ACT_{default}"), "syscalls": rules}).to_string()).unwrap().unwrap()
+    };
+    let profiles = [profile("ERRNO", lost), profile("ALLOW", mixed)].map(|profile| (profile, Arch::X86_64));
+    let calls = [[2, 0, 6, 0, 0, 0], [0, 1, 0x1_0000_0001, 0, 0, 0]];
+    let theirs = libseccomp::helper().map(|helper| libseccomp::programs(&helper, &profiles));
+    for (at, ((profile, native), arguments)) in profiles.iter().zip(calls).enumerate() {
+        let data = Data { number: 9, architecture: native.audit(), arguments };
+        assert_eq!(expected(profile, *native, &data), BTreeSet::from([Action::ALLOW.0]));
+        let programs = [compile(profile, *native).unwrap().program].into_iter();
+        for program in programs.chain(theirs.iter().map(|theirs| theirs[at].clone().unwrap())) {
+            assert_eq!(run(&program, &data).0, Action::ERRNO.with(1).0, "{arguments:x?}");
+        }
+    }
 }
 
 /// The calls to which this libseccomp gives the same numbers as we do. It has no number for those that are
