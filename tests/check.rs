@@ -276,6 +276,23 @@ fn a_hook_that_cannot_be_run_is_warned_about() {
 }
 
 #[test]
+fn rules_that_are_not_read_as_they_are_written_are_warned_about() {
+    need_root!();
+    let condition =
+        |(index, op, value): (u8, &str, u64)| json!({"index": index, "op": format!("SCMP_CMP_{op}"), "value": value});
+    let rule = |action: &str, args: &[(u8, &str, u64)]| {
+        let args: Vec<Value> = args.iter().copied().map(condition).collect();
+        json!({"names": ["mmap"], "action": format!("SCMP_ACT_{action}"), "args": args})
+    };
+    let with = |rules: &[Value]| with_profile("SCMP_ACT_ALLOW", &json!(rules));
+    // Both match, and the stricter one does not count; or none matches.
+    assert_warned(&with(&[rule("LOG", &[(1, "EQ", 2)]), rule("TRAP", &[(0, "EQ", 1)])]), &["syscalls/1"]);
+    let mixed = [&[(1, "GE", 1), (2, "NE", 0x1_0000_0001)], &[(1, "GT", 2), (2, "GT", 1)]];
+    assert_warned(&with(&mixed.map(|args| rule("ERRNO", args))), &["syscalls/0"]);
+    assert_warned(&with(&[rule("ERRNO", &[(1, "GT", 5)]), rule("ERRNO", &[(1, "LT", 2)]), rule("TRAP", &[])]), &[]);
+}
+
+#[test]
 fn a_denied_capset_is_the_helper_threads() {
     need_root!();
     let rules = json!([{ "names": ["capset"], "action": "SCMP_ACT_ERRNO" },

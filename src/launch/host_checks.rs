@@ -76,6 +76,7 @@ pub fn check(plan: &Plan, found: &mut Problems) {
                     denied(filter, start(plan)).into_iter().partition(|denied| denied.call == &EXECVE);
                 found.errors.extend(never.iter().filter_map(Denied::problem));
                 found.warnings.extend(sometimes.iter().filter_map(Denied::problem));
+                found.warnings.extend(filter.differences());
                 filter.probe()
             }
             _ => Ok(()),

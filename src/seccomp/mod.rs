@@ -25,6 +25,7 @@ mod mux;
 pub mod own_calls;
 mod prune;
 mod ranges;
+mod readings;
 mod remove;
 pub mod step;
 mod tree;

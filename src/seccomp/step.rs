@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use super::compile::Filter;
 use super::evaluate::{Data, evaluate};
+use super::readings::differences;
 use super::verdict::{Verdict, verdict};
 use crate::error::{Error, Result};
 use crate::sys::seccomp::{self, Insn};
@@ -46,6 +47,11 @@ impl Install {
     /// such call.
     pub fn verdict(&self, name: &str, arguments: [u64; 6]) -> Option<Verdict> {
         verdict(&self.profile, &self.program, name, arguments)
+    }
+
+    /// A warning for each system call with which the filter does otherwise than its rules, read plainly.
+    pub fn differences(&self) -> Vec<Error> {
+        differences(&self.profile, &self.program)
     }
 
     /// The flags as the kernel has them.

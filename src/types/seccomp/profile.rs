@@ -84,7 +84,8 @@ impl Rule {
 }
 
 impl Condition {
-    fn holds(&self, arguments: &[u64; 6]) -> bool {
+    /// Whether it holds for the arguments of a call of a 64-bit architecture.
+    pub fn holds(&self, arguments: &[u64; 6]) -> bool {
         let argument = arguments[usize::from(self.argument)];
         match self.operator {
             Operator::Equal => argument == self.value,
@@ -143,6 +144,11 @@ impl Action {
     /// Whether the kernel executes the call without asking anyone.
     pub fn allows(self) -> bool {
         matches!(self.kind(), Action::ALLOW | Action::LOG)
+    }
+
+    /// The kernel's order of actions: of several filters' the smallest counts.
+    pub fn precedence(self) -> u32 {
+        self.kind().0.wrapping_sub(Action::KILL_PROCESS.0)
     }
 
     /// Which of the actions it is.
