@@ -1,8 +1,11 @@
 //! What types cannot say of `linux.resources`: ranges, names that become part of a line or of a path.
 
+use std::convert::Infallible;
+
+use super::limits::{self, Asked, Row};
 use super::problems::Problems;
 use super::problems::wrong;
-use super::resources::{Memory, Resources};
+use super::resources::Resources;
 use crate::error::Result;
 use crate::pointer::{Pointer, of_name};
 
@@ -22,17 +25,13 @@ pub fn check(resources: &Resources) -> Result<()> {
 
 /// Finds every value that cannot be honoured.
 pub(super) fn find(resources: &Resources, found: &mut Problems) {
-    check_memory(&resources.memory, found);
-    let cpu = &resources.cpu;
-    if cpu.idle.is_some_and(|idle| !(0..=1).contains(&idle)) {
-        found.error(wrong("/linux/resources/cpu/idle", "idle is neither 0 nor 1"));
-    }
-    for (pointer, list) in [("/linux/resources/cpu/cpus", &cpu.cpus), ("/linux/resources/cpu/mems", &cpu.mems)] {
-        if list.bytes().any(|byte| !byte.is_ascii_digit() && !b",-:/".contains(&byte)) {
-            found.error(wrong(pointer, format!("{list:?} is no list of numbers like 0-3,7")));
+    limits::TABLE.iter().for_each(|row| check_row(row, resources, found));
+    match (resources.memory.limit, resources.memory.swap) {
+        (Some(limit), Some(swap)) if swap > 0 && swap < limit => {
+            found.error(wrong("/linux/resources/memory/swap", "memory+swap limit should be >= memory limit"));
         }
+        _ => {}
     }
-    check_weights(resources, found);
     for (index, huge) in resources.hugepage_limits.iter().enumerate() {
         let size = &huge.page_size;
         let number = ["KB", "MB", "GB"].iter().find_map(|unit| size.strip_suffix(unit));
@@ -55,46 +54,20 @@ pub(super) fn find(resources: &Resources, found: &mut Problems) {
     resources.unified.keys().for_each(|key| check_key(key, found));
 }
 
-fn check_memory(memory: &Memory, found: &mut Problems) {
-    for (pointer, value) in [
-        ("/linux/resources/memory/limit", memory.limit),
-        ("/linux/resources/memory/reservation", memory.reservation),
-        ("/linux/resources/memory/swap", memory.swap),
-        ("/linux/resources/memory/kernelTCP", memory.kernel_tcp),
-    ] {
-        if value.is_some_and(|value| value < -1) {
-            found.error(wrong(pointer, "memory is counted in bytes; -1 is without limit"));
+fn check_row(row: &Row, resources: &Resources, found: &mut Problems) {
+    if let Asked::Set(asked) = row.asked {
+        let list = asked(resources);
+        if list.bytes().any(|byte| !byte.is_ascii_digit() && !b",-:/".contains(&byte)) {
+            found.error(wrong(row.from, format!("{list:?} is no list of numbers like 0-3,7")));
         }
     }
-    if memory.swappiness.is_some_and(|value| value > 100) {
-        found.error(wrong("/linux/resources/memory/swappiness", "swappiness is not between 0 and 100"));
-    }
-    match (memory.limit, memory.swap) {
-        (Some(limit), Some(swap)) if swap > 0 && swap < limit => {
-            found.error(wrong("/linux/resources/memory/swap", "memory+swap limit should be >= memory limit"));
+    let Some((range, message)) = &row.range else { return };
+    let _: std::result::Result<(), Infallible> = row.each(resources, true, |index, _, value| {
+        if !range.contains(&value) {
+            found.error(wrong(Pointer::at(row.from, index), *message));
         }
-        _ => {}
-    }
-}
-
-/// 0 is "not set".
-fn check_weights(resources: &Resources, found: &mut Problems) {
-    let io = &resources.block_io;
-    let devices = io.weight_device.iter().enumerate().flat_map(|(index, device)| {
-        [
-            (Pointer::at("/linux/resources/blockIO/weightDevice/#/weight", index), device.weight),
-            (Pointer::at("/linux/resources/blockIO/weightDevice/#/leafWeight", index), device.leaf_weight),
-        ]
+        Ok(())
     });
-    let own = [
-        (Pointer::new("/linux/resources/blockIO/weight"), io.weight),
-        (Pointer::new("/linux/resources/blockIO/leafWeight"), io.leaf_weight),
-    ];
-    for (pointer, weight) in own.into_iter().chain(devices) {
-        if weight.is_some_and(|weight| weight != 0 && !(10..=1000).contains(&weight)) {
-            found.error(wrong(pointer, "a weight is not between 10 and 1000"));
-        }
-    }
 }
 
 /// A key of `unified` is the name of a file.

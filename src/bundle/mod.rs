@@ -11,6 +11,7 @@ pub mod device;
 pub mod hooks;
 mod idmap;
 pub mod intel_rdt;
+pub mod limits;
 pub mod linux;
 pub mod mount;
 pub mod names;

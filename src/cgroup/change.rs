@@ -3,6 +3,7 @@
 use super::limit::Limit;
 use crate::error::{Error, Result};
 use crate::sys::file;
+use crate::types::limits::{File, OTHER, ReadBack};
 
 /// What a file was before.
 struct Old {
@@ -21,9 +22,10 @@ struct Old {
 pub fn all_or_none(limits: &[Limit], last: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut done = Vec::new();
     let (sets, others): (Vec<&Limit>, Vec<&Limit>) =
-        limits.iter().partition(|limit| limit.write.controller == "cpuset");
+        limits.iter().partition(|limit| limit.write.controller() == "cpuset");
     for limit in others.into_iter().chain(sets) {
-        let old: Vec<Old> = limit.files().flat_map(|(file, value)| Old::of(&limit.directory, file, value)).collect();
+        let old: Vec<Old> =
+            limit.files().flat_map(|(name, file, value)| Old::of(&limit.directory, name, file, value)).collect();
         match limit.run() {
             Ok(()) => done.extend(old),
             Err(error) => {
@@ -56,20 +58,19 @@ fn put_back(mut old: Vec<Old>, error: Error) -> Error {
 }
 
 impl Old {
-    /// What a write changes: going idle makes the kernel forget the shares, too.
-    fn of(directory: &str, file: &str, written: &str) -> impl Iterator<Item = Old> {
-        let own = Old::read(directory, file, written);
-        let goes_idle = file == "cpu.idle" && own.as_ref().is_some_and(|old| old.value == "0");
-        let shares = ["cpu.shares", "cpu.weight"].map(|file| Old::read(directory, file, "0").filter(|_| goes_idle));
-        shares.into_iter().flatten().chain(own)
+    /// What a write changes: its file, and those that the kernel resets with it.
+    fn of(directory: &str, name: &str, file: &File, written: &str) -> impl Iterator<Item = Old> {
+        let own = Old::read(directory, name, file, written);
+        let resets = if own.as_ref().is_some_and(|old| old.value == "0") { file.resets } else { &[] };
+        resets.iter().filter_map(|name| Old::read(directory, name, &OTHER, "0")).chain(own)
     }
 
     /// None: the file is not there, or cannot be read, and so has no value.
-    fn read(directory: &str, file: &str, written: &str) -> Option<Old> {
-        let path = format!("{directory}/{file}");
+    fn read(directory: &str, name: &str, file: &File, written: &str) -> Option<Old> {
+        let path = format!("{directory}/{name}");
         let text = file::read(path.as_str()).ok()?;
         let now = String::from_utf8_lossy(&text);
-        let lines: Vec<String> = written.lines().map(|line| as_written(file, line, &now)).collect();
+        let lines: Vec<String> = written.lines().map(|line| as_written(file.read_back, line, &now)).collect();
         let value = if lines.is_empty() { "\n".into() } else { lines.join("\n") };
         Some(Old { path, text, value })
     }
@@ -86,23 +87,20 @@ impl Old {
 
 /// How a line that is about to be written would be taken back, given what the file says now. Most files
 /// say what is written to them; some say all of several things, of which the line sets one.
-fn as_written(file: &str, line: &str, now: &str) -> String {
-    let of_key = |key: &str| now.lines().find(|line| line.split([' ', ':']).next() == Some(key)).map(str::to_owned);
+fn as_written(file: ReadBack, line: &str, now: &str) -> String {
+    let begins = |with: &str| now.lines().find(|line| line.split([' ', ':']).next() == Some(with));
     match file {
-        "memory.oom_control" => {
-            let disabled = of_key("oom_kill_disable").and_then(|line| line.split_once(' ').map(|(_, n)| n.to_owned()));
-            return disabled.unwrap_or_default();
+        ReadBack::Field(name) => {
+            return begins(name).and_then(|line| line.split_once(' ')).map_or(String::new(), |(_, value)| value.into());
         }
-        // `L3:0=f;1=f`: of several resources.
-        "schemata" => {
-            let resource = line.split(':').next().unwrap_or_default();
-            let same = |line: &&str| line.trim().split(':').next() == Some(resource);
+        ReadBack::Schemata => {
+            let resource = line.split(':').next();
+            let same = |line: &&str| line.trim().split(':').next() == resource;
             return now.lines().find(same).unwrap_or_default().trim().to_owned();
         }
-        _ => {}
+        ReadBack::Value | ReadBack::Weights | ReadBack::Named => {}
     }
-    let key =
-        line.split_once(' ').filter(|(key, _)| key.contains(':') || ["rdma.max", "net_prio.ifpriomap"].contains(&file));
+    let key = line.split_once(' ').filter(|(key, _)| key.contains(':') || file == ReadBack::Named);
     let Some((key, rest)) = key else {
         // `default 100` of the weights.
         let own = now.lines().next().and_then(|line| line.strip_prefix("default ")).unwrap_or(now).trim();
@@ -114,7 +112,7 @@ fn as_written(file: &str, line: &str, now: &str) -> String {
     let pairs = rest.split(' ').filter_map(|pair| pair.split_once('='));
     let unlimited: String = pairs.map(|(name, _)| format!(" {name}=max")).collect();
     match unlimited.as_str() {
-        "" if file.starts_with("io.") || file.starts_with("blkio.bfq.") => format!("{key} default"),
+        "" if file == ReadBack::Weights => format!("{key} default"),
         "" => format!("{key} 0"),
         _ => format!("{key}{unlimited}"),
     }
@@ -125,13 +123,15 @@ mod tests {
     use super::*;
     use crate::cgroup::write::{Otherwise, Write};
     use crate::pointer::Pointer;
+    use crate::types::limits::FILE;
 
     #[test]
     fn what_was_never_changed_need_not_be_set_again() {
         // A file that can be read and takes nothing.
         let from = Pointer::new("/linux/resources/blockIO/weightDevice/#/weight");
-        let otherwise = Otherwise::Instead("cmdline", "8:0 50".into());
-        let write = Write { from, controller: "io".into(), file: "version".into(), value: "8:0 50".into(), otherwise };
+        static INSTEAD: File = File { name: "cmdline", ..FILE };
+        let otherwise = Otherwise::Instead(&INSTEAD, "8:0 50".into());
+        let write = Write { from, name: "version".into(), file: &OTHER, value: "8:0 50".into(), otherwise };
         let error = all_or_none(&[Limit { directory: "/proc".into(), write }], || Ok(())).unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("write \"8:0 50\" to /proc/") && !text.contains("set again"), "{text}");
@@ -139,36 +139,32 @@ mod tests {
 
     #[test]
     fn what_a_file_says_is_not_always_what_is_written() {
+        let (value, weights, named) = (ReadBack::Value, ReadBack::Weights, ReadBack::Named);
         for (file, line, now, old) in [
-            ("memory.max", "5", "max\n", "max"),
-            ("memory.limit_in_bytes", "5", "9223372036854771712\n", "9223372036854771712"),
-            ("cpu.max", "50000 100000", "max 100000\n", "max 100000"),
-            ("cpuset.cpus", "0", "\n", "\n"),
-            ("memory.oom_control", "1", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "0"),
-            ("io.weight", "50", "default 100\n8:0 200\n", "100"),
-            ("io.bfq.weight", "50", "100\n", "100"),
-            ("io.weight", "8:0 50", "default 100\n8:0 200\n", "8:0 200"),
-            ("io.weight", "8:16 50", "default 100\n8:0 200\n", "8:16 default"),
+            (value, "5", "max\n", "max"),
+            (value, "5", "9223372036854771712\n", "9223372036854771712"),
+            (value, "50000 100000", "max 100000\n", "max 100000"),
+            (value, "0", "\n", "\n"),
+            (ReadBack::Field("oom_kill_disable"), "1", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "0"),
+            (weights, "50", "default 100\n8:0 200\n", "100"),
+            (weights, "50", "100\n", "100"),
+            (weights, "8:0 50", "default 100\n8:0 200\n", "8:0 200"),
+            (weights, "8:16 50", "default 100\n8:0 200\n", "8:16 default"),
+            (value, "8:0 rbps=5", "8:0 rbps=1 wbps=max riops=max wiops=2\n", "8:0 rbps=1 wbps=max riops=max wiops=2"),
+            (value, "8:16 rbps=5 wiops=1", "8:0 rbps=1 wbps=max riops=max wiops=2\n", "8:16 rbps=max wiops=max"),
+            (value, "8:0 5", "8:0 7\n", "8:0 7"),
+            (value, "8:0 5", "", "8:0 0"),
+            (weights, "8:0 50", "", "8:0 default"),
+            (named, "lo 5", "lo 0\neth0 3\n", "lo 0"),
             (
-                "io.max",
-                "8:0 rbps=5",
-                "8:0 rbps=1 wbps=max riops=max wiops=2\n",
-                "8:0 rbps=1 wbps=max riops=max wiops=2",
-            ),
-            ("io.max", "8:16 rbps=5 wiops=1", "8:0 rbps=1 wbps=max riops=max wiops=2\n", "8:16 rbps=max wiops=max"),
-            ("blkio.throttle.read_bps_device", "8:0 5", "8:0 7\n", "8:0 7"),
-            ("blkio.throttle.read_bps_device", "8:0 5", "", "8:0 0"),
-            ("blkio.bfq.weight_device", "8:0 50", "", "8:0 default"),
-            ("net_prio.ifpriomap", "lo 5", "lo 0\neth0 3\n", "lo 0"),
-            (
-                "rdma.max",
+                named,
                 "mlx5_1 hca_handle=3",
                 "mlx5_1 hca_handle=max hca_object=9\n",
                 "mlx5_1 hca_handle=max hca_object=9",
             ),
-            ("schemata", "MB:0=20", "    L3:0=7ff;1=7ff\n    MB:0=100;1=100\n", "MB:0=100;1=100"),
+            (ReadBack::Schemata, "MB:0=20", "    L3:0=7ff;1=7ff\n    MB:0=100;1=100\n", "MB:0=100;1=100"),
         ] {
-            assert_eq!(as_written(file, line, now), old, "{file}: {line} over {now:?}");
+            assert_eq!(as_written(file, line, now), old, "{file:?}: {line} over {now:?}");
         }
     }
 }

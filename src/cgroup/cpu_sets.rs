@@ -12,15 +12,15 @@ use crate::sys::file;
 /// Numbers that the kernel would refuse. (Whoever cannot read what there is does not know, and passes it.)
 pub fn check(limit: &Limit) -> Result<()> {
     let write = &limit.write;
-    let (short, possible) = match &*write.file {
+    let (short, possible) = match &*write.name {
         "cpuset.cpus" => ("CPUs", "/sys/devices/system/cpu/possible"),
         "cpuset.mems" => ("memory nodes", "/sys/devices/system/node/possible"),
         _ => return Ok(()),
     };
-    let Some(there) = above(&limit.directory, &write.file).or_else(|| read(possible)) else { return Ok(()) };
+    let Some(there) = above(&limit.directory, &write.name).or_else(|| read(possible)) else { return Ok(()) };
     match (ranges(&write.value), ranges(&there)) {
         (Some(wanted), Some(list)) if !are_within(&wanted, &list) => {
-            let message = format!("{} = {}: there are only the {short} {there}", write.file, write.value);
+            let message = format!("{} = {}: there are only the {short} {there}", write.name, write.value);
             Err(Error::new(message).from_property(write.pointer()))
         }
         _ => Ok(()),

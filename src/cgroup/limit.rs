@@ -9,6 +9,7 @@ use super::missing;
 use super::write::{Otherwise, Write};
 use crate::error::{Error, Result};
 use crate::sys::file;
+use crate::types::limits::{File, Hint};
 
 /// Writes a value to a file of the cgroup.
 #[derive(PartialEq)]
@@ -26,87 +27,85 @@ impl Limit {
     /// ENOENT: the controller is not enabled for this cgroup, or the kernel has no such file. Else the
     /// kernel does not take the value.
     pub fn run(&self) -> Result<()> {
-        let Write { file, value, otherwise, .. } = &self.write;
-        match (self.put(file, value), otherwise) {
-            (Err((Errno::ENOENT, ..)), Otherwise::Skip) => Ok(()),
-            (Err((Errno::ENOENT, ..)), Otherwise::Instead(file, value)) => self.put(file, value),
-            (Err((Errno::EINVAL, ..)), Otherwise::After(first, its_value)) => {
-                self.put(first, its_value).and_then(|()| self.put(file, value))
+        let Write { name, file, value, otherwise, .. } = &self.write;
+        match (self.put(name, file, value), otherwise) {
+            (Err(refused), Otherwise::Skip) if refused.errno == Errno::ENOENT => Ok(()),
+            (Err(refused), Otherwise::Instead(file, value)) if refused.errno == Errno::ENOENT => {
+                self.put(file.name, file, value)
+            }
+            (Err(refused), Otherwise::After(first, its_value)) if refused.errno == Errno::EINVAL => {
+                self.put(first.name, first, its_value).and_then(|()| self.put(name, file, value))
             }
             (result, _) => result,
         }
-        .map_err(|(errno, file, value)| self.explain(errno, &file, &value).from_property(self.write.pointer()))
+        .map_err(|refused| self.explain(&refused).from_property(self.write.pointer()))
     }
 
-    /// The files that may be written to, and what with.
-    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The files that may be written to, their names, and what with.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &'static File, &str)> {
         let other = match &self.write.otherwise {
-            Otherwise::Instead(file, value) | Otherwise::After(file, value) => Some((*file, value.as_str())),
+            Otherwise::Instead(file, value) | Otherwise::After(file, value) => Some((file.name, *file, value.as_str())),
             Otherwise::Fail | Otherwise::Skip => None,
         };
-        std::iter::once((&*self.write.file, self.write.value.as_str())).chain(other)
+        std::iter::once((&*self.write.name, self.write.file, self.write.value.as_str())).chain(other)
     }
 
-    fn put(&self, file: &str, value: &str) -> std::result::Result<(), (Errno, String, String)> {
-        let path = format!("{}/{file}", self.directory);
-        let line = |line: &str| {
-            file::write(path.as_str(), line.as_bytes()).map_err(|errno| (errno, file.to_owned(), line.to_owned()))
+    fn put<'a>(&self, name: &'a str, file: &'static File, value: &'a str) -> std::result::Result<(), Refused<'a>> {
+        let path = format!("{}/{name}", self.directory);
+        let line = |line: &'a str| {
+            file::write(path.as_str(), line.as_bytes()).map_err(|errno| Refused { errno, name, file, line })
         };
         if value.contains('\n') { value.lines().try_for_each(line) } else { line(value) }
     }
 
-    fn explain(&self, errno: Errno, file: &str, value: &str) -> Error {
-        let error = Error::os(format!("write {value:?} to {}/{file}", self.directory), errno);
+    fn explain(&self, Refused { errno, name, file, line }: &Refused) -> Error {
+        let error = Error::os(format!("write {line:?} to {}/{name}", self.directory), *errno);
+        if *errno == Errno::ENOENT {
+            return missing::explain(&self.directory, &self.write, error);
+        }
+        match file.hints.iter().find(|(when, _)| when.is_none_or(|when| when == *errno)) {
+            Some((_, hint)) => self.hint(*hint, name, error),
+            None if *errno == Errno::ENODEV => error.hint(file.no_device),
+            None => error,
+        }
+    }
+
+    fn hint(&self, hint: Hint, name: &str, error: Error) -> Error {
         let read = |path: &str| {
             let text = file::read(path).unwrap_or_default();
             String::from_utf8_lossy(text.trim_ascii()).into_owned()
         };
         let above = self.directory.rsplit_once('/').map_or("", |(above, _)| above);
         let own = |file: &str| read(&format!("{}/{file}", self.directory));
-        match (errno, file) {
-            (Errno::ENOENT, _) => missing::explain(&self.directory, &self.write, error),
-            (Errno::EBUSY, "memory.limit_in_bytes") => {
-                error.detail(format!("{} bytes are in use", own("memory.usage_in_bytes")))
-            }
-            (Errno::EBUSY, "memory.memsw.limit_in_bytes") => {
-                error.detail(format!("{} bytes are in use", own("memory.memsw.usage_in_bytes")))
-            }
-            (Errno::EINVAL, "memory.limit_in_bytes" | "memory.memsw.limit_in_bytes") => error.hint(format!(
+        match hint {
+            Hint::Say(sentence) => error.hint(sentence),
+            Hint::InUse(usage) => error.detail(format!("{} bytes are in use", own(usage))),
+            Hint::BothLimits => error.hint(format!(
                 "the limit of memory is {}, and may not exceed that of memory and swap together, which is {}",
                 bytes(&own("memory.limit_in_bytes")),
                 bytes(&own("memory.memsw.limit_in_bytes"))
             )),
-            (Errno::EINVAL, "cpu.cfs_quota_us" | "cpu.cfs_period_us" | "cpu.max") => error.hint(
-                "a quota is at least 1000 microseconds, a period 1000 to 1000000, and on v1 no cgroup has more CPU time \
-                 than the one above",
-            ),
-            (Errno::EINVAL, "cpu.cfs_burst_us" | "cpu.max.burst") => error.hint("a burst is at most the quota"),
-            (Errno::EINVAL, "cpu.shares" | "cpu.weight") if own("cpu.idle") == "1" => {
-                error.hint("what is idle has no weight: cpu.idle must be 0")
-            }
-            (Errno::EINVAL, "cpu.rt_runtime_us") => {
-                let of_parent = read(&format!("{above}/cpu.rt_runtime_us"));
+            Hint::IfIdle(sentence) if own("cpu.idle") == "1" => error.hint(sentence),
+            Hint::RealTimeAbove => {
+                let of_parent = read(&format!("{above}/{name}"));
                 error.hint(format!("{above} has {of_parent} to give: a cgroup has real-time only out of its parent's"))
             }
-            (_, "cpuset.cpus" | "cpuset.mems") => {
+            Hint::SetAbove => {
                 // What v2 has no value of its own for, it has from above.
-                let set = |suffix: &str| Some(read(&format!("{above}/{file}{suffix}"))).filter(|set| !set.is_empty());
+                let set = |suffix: &str| Some(read(&format!("{above}/{name}{suffix}"))).filter(|set| !set.is_empty());
                 error.hint(format!("{above} has {}", set("").or_else(|| set(".effective")).unwrap_or_default()))
             }
-            (Errno::EOPNOTSUPP, "blkio.bfq.weight_device" | "io.bfq.weight") => {
-                error.hint("only the disks of the scheduler bfq have weights: /sys/block/NAME/queue/scheduler")
-            }
-            (Errno::EOPNOTSUPP, "io.weight") => {
-                error.hint("only disks whose costs the kernel models have weights: io.cost.qos in the root cgroup")
-            }
-            (Errno::ENODEV, "rdma.max") => error.hint("/sys/class/infiniband has the RDMA devices of this host"),
-            (Errno::ENODEV, "net_prio.ifpriomap") => {
-                error.hint("the network links are those of ferrun's own namespace: /sys/class/net")
-            }
-            (Errno::ENODEV, _) => error.hint("the kernel limits whole disks, and knows none of this number"),
-            _ => error,
+            Hint::IfIdle(_) | Hint::PageSizes => error,
         }
     }
+}
+
+/// A write that the kernel refused.
+struct Refused<'a> {
+    errno: Errno,
+    name: &'a str,
+    file: &'static File,
+    line: &'a str,
 }
 
 /// A limit of memory as v1 prints it: without one it is the largest number of whole pages.
@@ -118,7 +117,7 @@ fn bytes(limit: &str) -> String {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} = {}", self.write.file, self.write.value.replace('\n', "; "))
+        write!(f, "{} = {}", self.write.name, self.write.value.replace('\n', "; "))
     }
 }
 
@@ -126,6 +125,7 @@ impl fmt::Display for Limit {
 mod tests {
     use super::*;
     use crate::pointer::Pointer;
+    use crate::types::limits::{FILE, OTHER};
 
     /// A directory in the place of a cgroup: a file takes anything, a directory refuses.
     fn directory(name: &str) -> String {
@@ -134,9 +134,11 @@ mod tests {
         path.to_str().unwrap().to_owned()
     }
 
-    fn limit(directory: &str, file: &'static str, otherwise: Otherwise) -> Limit {
+    static THERE: File = File { name: "there", ..FILE };
+
+    fn limit(directory: &str, name: &'static str, otherwise: Otherwise) -> Limit {
         let from = Pointer::new("/linux/resources/memory/limit");
-        let write = Write { from, controller: "memory".into(), file: file.into(), value: "1".into(), otherwise };
+        let write = Write { from, name: name.into(), file: &OTHER, value: "1".into(), otherwise };
         Limit { directory: directory.into(), write }
     }
 
@@ -147,7 +149,7 @@ mod tests {
         let error = limit(&place, "gone", Otherwise::Fail).run().unwrap_err();
         assert_eq!((error.code(), error.pointer.as_deref()), (Errno::ENOENT, Some("/linux/resources/memory/limit")));
         limit(&place, "gone", Otherwise::Skip).run().unwrap();
-        limit(&place, "gone", Otherwise::Instead("there", "7".into())).run().unwrap();
+        limit(&place, "gone", Otherwise::Instead(&THERE, "7".into())).run().unwrap();
         assert_eq!(std::fs::read(format!("{place}/there")).unwrap(), b"7");
         assert!(!std::path::Path::new(&format!("{place}/gone")).exists(), "no file is made");
         std::fs::remove_dir_all(place).unwrap();

@@ -14,7 +14,7 @@ pub const START: u64 = 240 << 10;
 
 /// How many bytes a write allows, if it is that of the limit on memory.
 pub fn limit(write: &Write) -> Option<u64> {
-    let is_limit = matches!(&*write.file, "memory.limit_in_bytes" | "memory.max");
+    let is_limit = matches!(&*write.name, "memory.limit_in_bytes" | "memory.max");
     write.value.trim().parse().ok().filter(|_| is_limit)
 }
 

@@ -1,18 +1,21 @@
 //! The reason why a cgroup lacks the file that a limit needs. Looked for only when the file is missing.
 
+use nix::errno::Errno;
+
 use super::write::Write;
 use crate::error::Error;
 use crate::sys::file;
+use crate::types::limits::Hint;
 
 /// Adds to the error of a write that found no file (`ENOENT`) what is missing: the controller, which on
 /// v2 each cgroup must enable for those below (cgroup.subtree_control), or only this file of it.
 pub fn explain(directory: &str, write: &Write, error: Error) -> Error {
     // On v1 a hierarchy has its controllers in every directory.
     let Some(own) = controllers(directory) else { return without_file(write, error) };
-    if own.split_ascii_whitespace().any(|name| name == write.controller) {
+    if own.split_ascii_whitespace().any(|name| name == write.controller()) {
         return without_file(write, error);
     }
-    let (property, controller) = (write.property(), &write.controller);
+    let (property, controller) = (write.property(), write.controller());
     match disabling(directory, controller) {
         Some(above) => Error::new(format!("{property}: controller {controller} is not enabled in {above}"))
             .hint(hint(above, controller)),
@@ -51,13 +54,9 @@ fn hint(above: &str, controller: &str) -> String {
 }
 
 fn without_file(write: &Write, error: Error) -> Error {
-    match &*write.file {
-        "memory.memsw.limit_in_bytes" | "memory.swap.max" => {
-            error.hint("the kernel counts swap only when booted with swapaccount=1")
-        }
-        file if file.starts_with("hugetlb.") => {
-            error.hint(format!("this host has huge pages of {}", page_sizes().join(", ")))
-        }
+    match write.file.hints.iter().find(|(when, _)| *when == Some(Errno::ENOENT)) {
+        Some((_, Hint::Say(sentence))) => error.hint(*sentence),
+        Some((_, Hint::PageSizes)) => error.hint(format!("this host has huge pages of {}", page_sizes().join(", "))),
         _ => error.hint("this kernel has no such limit, or is configured without it"),
     }
 }

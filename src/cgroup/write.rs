@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::pointer::Pointer;
+use crate::types::limits::File;
 
 /// The location of `linux.resources.unified`, whose keys are the names of files.
 pub const UNIFIED: Pointer = Pointer::new("/linux/resources/unified");
@@ -13,10 +14,10 @@ pub const UNIFIED: Pointer = Pointer::new("/linux/resources/unified");
 pub struct Write {
     /// The property.
     pub from: Pointer,
-    /// The controller that has the file.
-    pub controller: Cow<'static, str>,
     /// The file's name.
-    pub file: Cow<'static, str>,
+    pub name: Cow<'static, str>,
+    /// What is known of the file.
+    pub file: &'static File,
     /// What is written; of several lines, each by itself.
     pub value: String,
     /// What is done if that is refused.
@@ -31,13 +32,18 @@ pub enum Otherwise {
     /// Where there is no such file, nothing is missing: it would say what is so anyway.
     Skip,
     /// Where there is no such file, the kernel has this one, with this value.
-    Instead(&'static str, String),
+    Instead(&'static File, String),
     /// Where it is not valid (EINVAL) beside an old value of this file, which will be changed anyway,
     /// that file is written before.
-    After(&'static str, String),
+    After(&'static File, String),
 }
 
 impl Write {
+    /// The controller that has the file.
+    pub fn controller(&self) -> &str {
+        self.name.split('.').next().unwrap_or_default()
+    }
+
     /// The property in words: `memory limit`.
     pub fn property(&self) -> String {
         property(self.from)
@@ -45,7 +51,7 @@ impl Write {
 
     /// The pointer, down to the key of `unified`.
     pub fn pointer(&self) -> String {
-        if self.from == UNIFIED { format!("{UNIFIED}/{}", self.file) } else { self.from.to_string() }
+        if self.from == UNIFIED { format!("{UNIFIED}/{}", self.name) } else { self.from.to_string() }
     }
 }
 

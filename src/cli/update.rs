@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Arg, ArgMatches, Args, FromArgMatches, value_parser};
+use serde_json::{Map, Value};
 
 use super::globals::{Container, Globals};
 use super::{Command, report};
+use crate::bundle::limits::{Flag, Kind, TABLE};
 use crate::bundle::resources::Resources;
-use crate::bundle::{check_resources, is_config, read_named, read_resources, read_stream, unknown_resources, within};
+use crate::bundle::{is_config, read_named, read_resources, read_stream, unknown_resources, within};
 use crate::container::update;
 use crate::error::{Context, Error, Result};
 
@@ -19,54 +21,8 @@ pub struct Update {
     /// File with the limits as linux.resources has them, or - for standard input; most other flags then do nothing
     #[arg(short, long, value_name = "FILE")]
     resources: Option<PathBuf>,
-    /// Weight on disks, from 10 to 1000
-    #[arg(long, value_name = "WEIGHT", default_value_t = 0)]
-    blkio_weight: u16,
-    /// Period of the CPU quota in microseconds
-    #[arg(long, value_name = "TIME")]
-    cpu_period: Option<u64>,
-    /// CPU time in a period, in microseconds; -1: without limit
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    cpu_quota: Option<i64>,
-    /// What may be saved up of the quota, in microseconds
-    #[arg(long, value_name = "TIME")]
-    cpu_burst: Option<u64>,
-    /// Weight on the CPUs, from 2 to 262144
-    #[arg(long, value_name = "SHARES")]
-    cpu_share: Option<u64>,
-    /// Period of the real-time limit in microseconds
-    #[arg(long, value_name = "TIME")]
-    cpu_rt_period: Option<u64>,
-    /// Real-time in such a period, in microseconds
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    cpu_rt_runtime: Option<i64>,
-    /// CPUs, such as 0-3,7
-    #[arg(long, value_name = "LIST", default_value = "")]
-    cpuset_cpus: String,
-    /// Memory nodes
-    #[arg(long, value_name = "LIST", default_value = "")]
-    cpuset_mems: String,
-    /// Ignored, as by every kernel today
-    #[arg(long, value_name = "SIZE", hide = true, allow_hyphen_values = true, value_parser = size)]
-    kernel_memory: Option<i64>,
-    /// TCP buffers on cgroup v1
-    #[arg(long, value_name = "SIZE", hide = true, allow_hyphen_values = true, value_parser = size)]
-    kernel_memory_tcp: Option<i64>,
-    /// Memory; -1: without limit
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = size)]
-    memory: Option<i64>,
-    /// 1: run only when nothing else wants to
-    #[arg(long, value_name = "0|1")]
-    cpu_idle: Option<i64>,
-    /// Memory that is left to the container when there is little
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = size)]
-    memory_reservation: Option<i64>,
-    /// Memory and swap together; -1: without limit
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = size)]
-    memory_swap: Option<i64>,
-    /// Number of processes; -1: without limit
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    pids_limit: Option<i64>,
+    #[command(flatten)]
+    limits: Limits,
     /// Share of the L3 cache: a line for the schemata of the container's class
     #[arg(long, value_name = "LINE", default_value = "")]
     l3_cache_schema: String,
@@ -106,9 +62,9 @@ impl Update {
     /// The limits of the file, and its text; else those of the flags.
     fn wanted(self, name: &str) -> Result<(Vec<u8>, Resources)> {
         let Some(path) = self.resources else {
-            let resources = self.of_flags();
-            check_resources::check(&resources).map_err(|error| within("/linux/resources", error, NOTHING, name))?;
-            return Ok((NOTHING.to_vec(), resources));
+            // The command line has no lines.
+            let limits = read_resources(self.limits.0.to_string().as_bytes(), name);
+            return Ok((NOTHING.to_vec(), limits.map_err(|error| Error { place: None, ..error })?));
         };
         let text = match path.to_str() {
             Some("-") => read_stream(std::io::stdin()).what(|| "read standard input")?,
@@ -117,27 +73,54 @@ impl Update {
         let resources = read_resources(&text, name)?;
         Ok((text, resources))
     }
+}
 
-    fn of_flags(self) -> Resources {
-        let mut resources = Resources::default();
-        let (memory, cpu) = (&mut resources.memory, &mut resources.cpu);
-        memory.limit = self.memory;
-        memory.reservation = self.memory_reservation;
-        memory.swap = self.memory_swap;
-        memory.kernel = self.kernel_memory;
-        memory.kernel_tcp = self.kernel_memory_tcp;
-        cpu.shares = self.cpu_share;
-        cpu.quota = self.cpu_quota;
-        cpu.period = self.cpu_period;
-        cpu.burst = self.cpu_burst;
-        cpu.realtime_runtime = self.cpu_rt_runtime;
-        cpu.realtime_period = self.cpu_rt_period;
-        cpu.cpus = self.cpuset_cpus;
-        cpu.mems = self.cpuset_mems;
-        cpu.idle = self.cpu_idle;
-        resources.pids.limit = self.pids_limit;
-        resources.block_io.weight = Some(self.blkio_weight);
-        resources
+/// The limits of the flags, as a file would have them.
+#[derive(Debug)]
+struct Limits(Value);
+
+impl Args for Limits {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let flags = TABLE.iter().filter_map(|row| row.flag.as_ref());
+        command.args(flags.map(|&Flag(kind, name, value, help)| {
+            let arg = Arg::new(name).long(name).value_name(value).help(help).hide(help.is_empty());
+            match kind {
+                Kind::Size => arg.allow_hyphen_values(true).value_parser(size),
+                Kind::Signed => arg.allow_hyphen_values(true).value_parser(value_parser!(i64)),
+                Kind::Unsigned => arg.value_parser(value_parser!(u64)),
+                Kind::Small => arg.value_parser(value_parser!(u16)),
+                Kind::Text => arg,
+            }
+        }))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Limits::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Limits {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Limits, clap::Error> {
+        let mut limits = Limits(Value::Object(Map::new()));
+        limits.update_from_arg_matches(matches)?;
+        Ok(limits)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        for row in TABLE {
+            let Some(Flag(kind, flag, ..)) = row.flag else { continue };
+            let value = match kind {
+                Kind::Size | Kind::Signed => matches.get_one::<i64>(flag).map(|value| (*value).into()),
+                Kind::Unsigned => matches.get_one::<u64>(flag).map(|value| (*value).into()),
+                Kind::Small => matches.get_one::<u16>(flag).map(|value| (*value).into()),
+                Kind::Text => matches.get_one::<String>(flag).map(|value| value.as_str().into()),
+            };
+            let mut path = row.from.rsplit('/');
+            if let (Some(value), Some(name), Some(object)) = (value, path.next(), path.next()) {
+                self.0[object][name] = value;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::cgroup::controllers::Controllers;
 use crate::cgroup::limit::Limit;
 use crate::cgroup::write::Write;
 use crate::error::{Context, Error, Result};
-use crate::plan::resources::{For, v1, v2};
+use crate::plan::resources::{For, Version, writes};
 use crate::sys::{file, pidfd};
 
 /// Sets the limits that are given, and leaves the others as they are; gives warnings.
@@ -32,10 +32,10 @@ pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String
         update_unit::fill_in(&mut resources, &controllers)?;
     }
     let mut list = match controllers {
-        Controllers::V1(_) => v1::writes(&resources, For::Update)?,
+        Controllers::V1(_) => writes(&resources, Version::V1, For::Update)?,
         Controllers::V2(directory) => {
             complete(&mut resources, directory)?;
-            v2::writes(&resources, For::Update)?
+            writes(&resources, Version::V2, For::Update)?
         }
     };
     let v2 = matches!(controllers, Controllers::V2(_));
@@ -65,7 +65,7 @@ fn apply(limits: &[Limit], devices: Option<&Change>, tell: Option<impl FnOnce() 
     let told = || {
         let Some(tell) = tell else { return Ok(()) };
         tell()?;
-        let mut changed = limits.iter().filter(|limit| update_unit::CONVERTED.contains(&&*limit.write.file));
+        let mut changed = limits.iter().filter(|limit| limit.write.file.converted);
         changed.try_for_each(Limit::run)?;
         devices.map_or(Ok(()), Change::again)
     };
@@ -77,8 +77,8 @@ fn apply(limits: &[Limit], devices: Option<&Change>, tell: Option<impl FnOnce() 
 
 /// Where a value is written.
 fn limit(controllers: &Controllers, write: Write) -> Result<Limit> {
-    let directory = controllers.directory(&write.controller).map(str::to_owned).ok_or_else(|| {
-        let (property, controller) = (write.property(), &write.controller);
+    let directory = controllers.directory(write.controller()).map(str::to_owned).ok_or_else(|| {
+        let (property, controller) = (write.property(), write.controller());
         Error::new(format!("{property}: the container has no cgroup with the controller {controller}"))
             .from_property(write.pointer())
     })?;
@@ -152,6 +152,7 @@ fn check_usage(resources: &Resources, read: &dyn Fn(&str) -> Result<Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle;
     use crate::cgroup::write::Otherwise;
     use crate::pointer::Pointer;
 
@@ -159,19 +160,19 @@ mod tests {
     fn what_systemd_makes_something_else_of_is_written_again() {
         let place = std::env::temp_dir().join(format!("ferrun-update-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
-        let limits = ["io.bfq.weight", "pids.max"].map(|file| {
-            std::fs::write(place.join(file), "1").unwrap();
+        let limits = ["io.bfq.weight", "pids.max"].map(|name| {
+            std::fs::write(place.join(name), "1").unwrap();
             let from = Pointer::new("/linux/resources/blockIO/weight");
             let (value, otherwise) = ("500".to_owned(), Otherwise::Fail);
-            let write = Write { from, controller: "io".into(), file: file.into(), value, otherwise };
+            let write = Write { from, name: name.into(), file: bundle::limits::file(name), value, otherwise };
             Limit { directory: place.to_str().unwrap().into(), write }
         });
         let systemd = || {
-            let all = limits.iter().try_for_each(|limit| std::fs::write(place.join(&*limit.write.file), "777"));
+            let all = limits.iter().try_for_each(|limit| std::fs::write(place.join(&*limit.write.name), "777"));
             all.map_err(|error| Error::io("write", &error))
         };
         apply(&limits, None, Some(systemd)).unwrap();
-        let now = limits.each_ref().map(|limit| std::fs::read_to_string(place.join(&*limit.write.file)).unwrap());
+        let now = limits.each_ref().map(|limit| std::fs::read_to_string(place.join(&*limit.write.name)).unwrap());
         assert_eq!(now, ["500", "777"]);
         std::fs::remove_dir_all(place).unwrap();
     }

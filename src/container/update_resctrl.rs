@@ -7,6 +7,9 @@ use crate::error::{Context, Error, Result};
 use crate::pointer::Pointer;
 use crate::resctrl::{class_and_group, mount_point};
 use crate::sys::file;
+use crate::types::limits::{FILE, File, ReadBack};
+
+static SCHEMATA: File = File { name: "schemata", read_back: ReadBack::Schemata, ..FILE };
 
 /// What is written to the schemata of the container's class of service.
 ///
@@ -33,8 +36,8 @@ pub fn limits(state: &State, schemata: &[String]) -> Result<Vec<Limit>> {
         directory: format!("{root}/{class}").into(),
         write: Write {
             from: Pointer::new("/linux/intelRdt"),
-            controller: "resctrl".into(),
-            file: "schemata".into(),
+            name: SCHEMATA.name.into(),
+            file: &SCHEMATA,
             value: line.clone(),
             otherwise: Otherwise::Fail,
         },

@@ -14,10 +14,6 @@ use crate::plan::systemd::{devices, limits};
 use crate::systemd::property::Property;
 use crate::systemd::{Unit, set_properties};
 
-/// The files for which systemd, when it is told, writes a value that it makes of its own weights: BFQ's are
-/// not those that it counts in.
-pub const CONVERTED: &[&str] = &["io.bfq.weight", "blkio.weight"];
-
 /// What systemd must hear along with what is given: of its own it has whole percents of a CPU, which are of
 /// both quota and period, and idleness and weight in one value. The kernel says what they are now.
 ///

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Compiler;
-use super::resources::{self, For, Writes};
+use super::resources::{self, For, Version, Writes};
 use super::systemd::limits;
 use crate::cgroup::Manager;
 use crate::cgroup::devices::access::{Conflict, DeviceAccess};
@@ -16,7 +16,7 @@ use crate::cgroup::layout::{Hierarchy, MOUNT_POINT, is_outside};
 use crate::cgroup::limit::Limit;
 use crate::cgroup::memory;
 use crate::cgroup::owner::GiveCgroup;
-use crate::cgroup::write::{Write, property};
+use crate::cgroup::write::{UNIFIED, Write, property};
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::types::device_rules;
@@ -127,7 +127,7 @@ impl Compiler<'_> {
     }
 
     fn writes_for_v2(&mut self) -> Result<Vec<Write>> {
-        let list = resources::v2::writes(&self.spec.linux.resources, For::Start)?;
+        let list = resources::writes(&self.spec.linux.resources, Version::V2, For::Start)?;
         Ok(self.taken(list))
     }
 
@@ -143,7 +143,9 @@ impl Compiler<'_> {
 
     fn limit(&mut self, directory: Rc<str>, write: Write) {
         if let Some(bytes) = memory::limit(&write) {
-            self.plan.deadly.memory = Some((bytes, write.pointer()));
+            let unified = Pointer::new("/linux/resources/unified/memory.max");
+            let from = if write.from == UNIFIED { unified } else { write.from };
+            self.plan.deadly.memory = Some((bytes, from));
         }
         self.parent(Some(write.from), Box::new(Limit { directory, write }));
     }
@@ -175,7 +177,7 @@ impl Compiler<'_> {
     }
 
     fn writes_for_v1(&mut self) -> Result<Vec<Write>> {
-        let list = resources::v1::writes(&self.spec.linux.resources, For::Start)?;
+        let list = resources::writes(&self.spec.linux.resources, Version::V1, For::Start)?;
         Ok(self.taken(list))
     }
 
@@ -192,7 +194,7 @@ impl Compiler<'_> {
         let access = self.device_access()?.for_v1().map_err(|conflict| self.conflict(&conflict))?;
         self.parent(Some(DEVICES), Box::new(DevicesV1 { directory, access }));
         for write in writes {
-            let directory = self.v1_with(&write.controller, write.from)?;
+            let directory = self.v1_with(write.controller(), write.from)?;
             self.limit(directory, write);
         }
         self.move_by_parent();

@@ -7,6 +7,7 @@ pub mod default_devices;
 pub mod device_rules;
 pub mod hooks;
 pub mod ids;
+pub mod limits;
 pub mod mount_options;
 pub mod namespaces;
 pub mod net_devices;

@@ -1,19 +1,18 @@
 //! `linux.resources` → what is written where, for a start and for `update`. Pure: what the kernel makes
 //! of it is told by the step.
 //!
-//! Engines write 0 for "not set", and -1 for "without limit". Where 0 is a value like any other it says
-//! so at its place.
+//! A walk over the table of limits (bundle/limits), then the limits that are lists of names.
 
-pub mod convert;
-pub mod v1;
-pub mod v2;
+mod lists;
 
 use std::borrow::Cow;
 
-use crate::bundle::resources::{Resources, ThrottleDevice};
+use crate::bundle::limits::{Asked, On, Place, Row, TABLE, Value, Zero, row};
+use crate::bundle::resources::Resources;
 use crate::cgroup::write::{Otherwise, Write};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::pointer::Pointer;
+use crate::types::limits::File;
 
 /// What the writes are for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,141 +23,144 @@ pub enum For {
     Update,
 }
 
+/// The version of cgroups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// A hierarchy for each controller.
+    V1,
+    /// One for all: Documentation/admin-guide/cgroup-v2.rst of the kernel.
+    V2,
+}
+
 /// The writes for a hierarchy, and what is left out.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Writes {
     /// In order.
     pub writes: Vec<Write>,
     /// Properties that no kernel honours any more.
     pub warnings: Vec<Error>,
+    version: Version,
+    purpose: For,
 }
 
 /// The property of the first limit beside those of devices, if there is any.
 pub fn first_limit(resources: &Resources) -> Option<String> {
-    match v1::writes(resources, For::Start) {
+    match writes(resources, Version::V1, For::Start) {
         Ok(list) => list.writes.first().map(Write::pointer),
         Err(error) => error.pointer.map(String::from),
     }
 }
 
-impl Writes {
-    fn add(
-        &mut self,
-        from: &'static str,
-        controller: &'static str,
-        file: impl Into<Cow<'static, str>>,
-        value: impl ToString,
-    ) -> &mut Write {
-        self.add_at(Pointer::new(from), controller, file, value)
-    }
-
-    #[allow(clippy::needless_pass_by_value)] // numbers stand here as they are
-    fn add_at(
-        &mut self,
-        from: Pointer,
-        controller: &'static str,
-        file: impl Into<Cow<'static, str>>,
-        value: impl ToString,
-    ) -> &mut Write {
-        let write = Write {
-            from,
-            controller: controller.into(),
-            file: file.into(),
-            value: value.to_string(),
-            otherwise: Otherwise::Fail,
-        };
-        self.writes.push(write);
-        self.writes.last_mut().expect("it was pushed just now")
-    }
-
-    fn warn(&mut self, from: &'static str, message: &str) {
-        self.warnings.push(Error::new(message).from_property(from));
-    }
+/// The writes for `linux.resources`; on v2 `unified` is last, and so has the last word.
+///
+/// # Errors
+/// A limit that this version lacks, and shares that v1 would change without a word.
+pub fn writes(resources: &Resources, version: Version, purpose: For) -> Result<Writes> {
+    let mut list = Writes { writes: Vec::new(), warnings: Vec::new(), version, purpose };
+    TABLE.iter().try_for_each(|row| list.add_row(row, resources))?;
+    list.add_lists(resources)?;
+    Ok(list)
 }
 
-/// 0 and absent are the same.
-fn set<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
-    value.filter(|value| *value != T::default())
-}
-
-fn refuse(from: &str, message: impl Into<String>) -> Error {
-    Error::new(message).from_property(from)
-}
-
-/// The four lists of rates: where each stands, what v1's file and v2's key is called.
-fn throttles(resources: &Resources) -> [(&'static str, &'static str, &'static str, &[ThrottleDevice]); 4] {
-    let io = &resources.block_io;
-    [
-        (
-            "/linux/resources/blockIO/throttleReadBpsDevice/#",
-            "blkio.throttle.read_bps_device",
-            "rbps",
-            &io.throttle_read_bps_device,
-        ),
-        (
-            "/linux/resources/blockIO/throttleWriteBpsDevice/#",
-            "blkio.throttle.write_bps_device",
-            "wbps",
-            &io.throttle_write_bps_device,
-        ),
-        (
-            "/linux/resources/blockIO/throttleReadIOPSDevice/#",
-            "blkio.throttle.read_iops_device",
-            "riops",
-            &io.throttle_read_iops_device,
-        ),
-        (
-            "/linux/resources/blockIO/throttleWriteIOPSDevice/#",
-            "blkio.throttle.write_iops_device",
-            "wiops",
-            &io.throttle_write_iops_device,
-        ),
-    ]
-}
-
-/// Those whose files are called the same on v1 and v2.
-fn common(resources: &Resources, list: &mut Writes) {
-    let cpu = &resources.cpu;
-    if !cpu.cpus.is_empty() {
-        list.add("/linux/resources/cpu/cpus", "cpuset", "cpuset.cpus", &cpu.cpus);
-    }
-    if !cpu.mems.is_empty() {
-        list.add("/linux/resources/cpu/mems", "cpuset", "cpuset.mems", &cpu.mems);
-    }
-    // 0 is as good as 1, which systemd can be told, too: the container has its first process in any case.
-    if let Some(limit) = resources.pids.limit {
-        let value = if limit < 0 { "max".to_owned() } else { limit.max(1).to_string() };
-        list.add("/linux/resources/pids/limit", "pids", "pids.max", value);
-    }
-    for (device, rdma) in &resources.rdma {
-        let limit = |name: &str, limit: Option<u32>| limit.map_or(String::new(), |limit| format!(" {name}={limit}"));
-        let limits = limit("hca_handle", rdma.0.hca_handles) + &limit("hca_object", rdma.0.hca_objects);
-        if !limits.is_empty() {
-            list.add("/linux/resources/rdma", "rdma", "rdma.max", format!("{device}{limits}"));
+impl Row {
+    fn on(&self, version: Version) -> &On {
+        match version {
+            Version::V1 => &self.v1,
+            Version::V2 => &self.v2,
         }
     }
 }
 
-/// Limits of huge pages, where 0 means none; what is reserved counts too (Linux 5.7).
-fn huge_pages(resources: &Resources, list: &mut Writes, file: &str) {
-    for (index, huge) in resources.hugepage_limits.iter().enumerate() {
-        let from = Pointer::at("/linux/resources/hugepageLimits/#", index);
-        let size = &huge.page_size;
-        list.add_at(from, "hugetlb", format!("hugetlb.{size}.{file}"), huge.limit);
-        list.add_at(from, "hugetlb", format!("hugetlb.{size}.rsvd.{file}"), huge.limit).otherwise = Otherwise::Skip;
+impl Writes {
+    fn is_update(&self) -> bool {
+        self.purpose == For::Update
+    }
+
+    fn add_row(&mut self, row: &'static Row, resources: &Resources) -> Result<()> {
+        if let (Asked::Set(asked), On::File(place)) = (&row.asked, row.on(self.version)) {
+            let set = asked(resources);
+            if !set.is_empty() {
+                self.add(Pointer::new(row.from), &place.file, set.to_owned());
+            }
+        }
+        row.each(resources, self.is_update(), |index, device, value| {
+            self.add_number(row, Pointer::at(row.from, index), value, device, resources)
+        })
+    }
+
+    fn add_number(
+        &mut self,
+        row: &'static Row,
+        from: Pointer,
+        value: i128,
+        device: Option<(u32, u32)>,
+        resources: &Resources,
+    ) -> Result<()> {
+        let refuse = |message| Error::new(message).from_property(from);
+        let place = match row.on(self.version) {
+            On::File(place) => place,
+            On::Refused(_) if row.zero == Zero::Initial && value == 0 => return Ok(()),
+            On::Refused(message) => return Err(refuse(*message)),
+            On::Ignored(message) => {
+                self.warnings.push(refuse(*message));
+                return Ok(());
+            }
+        };
+        let of_device = |place: &Place, text: String| match device {
+            Some((major, minor)) => format!("{major}:{minor} {}{text}", place.key),
+            None => text,
+        };
+        let converted = (place.value)(value, resources).map_err(refuse)?;
+        let (from, optional) = match converted {
+            Value::Is(_) => (from, false),
+            Value::IfThere(_) => (from, true),
+            Value::Implied(from, _) => (Pointer::new(from), true),
+            Value::Elsewhere => return Ok(()),
+        };
+        let text = of_device(place, converted.text().unwrap_or_default());
+        let otherwise = match place.instead {
+            _ if optional => Otherwise::Skip,
+            Some(instead) => {
+                let text = (instead.value)(value, resources).map_err(refuse)?.text().unwrap_or_default();
+                Otherwise::Instead(&instead.file, of_device(instead, text))
+            }
+            None => self.after(place.after, resources).unwrap_or(Otherwise::Fail),
+        };
+        let before = Some(place.before).filter(|before| !before.is_empty()).map(Pointer::new);
+        let before = before.and_then(|before| self.writes.iter().position(|write| write.from == before));
+        let write = Write { from, name: Cow::Borrowed(place.file.name), file: &place.file, value: text, otherwise };
+        self.writes.insert(before.unwrap_or(self.writes.len()), write);
+        Ok(())
+    }
+
+    /// The write of another property, if that is asked for as well.
+    fn after(&self, property: &str, resources: &Resources) -> Option<Otherwise> {
+        if property.is_empty() {
+            return None;
+        }
+        let row = row(property)?;
+        let (value, On::File(place)) = (row.number(resources, self.is_update())?, row.on(self.version)) else {
+            return None;
+        };
+        Some(Otherwise::After(&place.file, (place.value)(value, resources).ok()?.text()?))
+    }
+
+    fn add(&mut self, from: Pointer, file: &'static File, value: String) -> &mut Write {
+        let (name, otherwise) = (Cow::Borrowed(file.name), Otherwise::Fail);
+        self.writes.push(Write { from, name, file, value, otherwise });
+        self.writes.last_mut().expect("it was pushed just now")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Result;
 
     /// What is written for a config, as `file value`, and a leading `?` for what may be missing.
     pub fn lines(list: &Writes) -> Vec<String> {
         let line = |write: &Write| {
             let mark = if write.otherwise == Otherwise::Skip { "?" } else { "" };
-            format!("{mark}{} {}", write.file, write.value)
+            format!("{mark}{} {}", write.name, write.value)
         };
         list.writes.iter().map(line).collect()
     }
@@ -295,17 +297,17 @@ mod tests {
         };
         for (config, on_v1, on_v2) in TABLE {
             let resources = resources(config);
-            assert_eq!(told(v1::writes(&resources, For::Start)), *on_v1, "v1 {config}");
-            assert_eq!(told(v2::writes(&resources, For::Start)), *on_v2, "v2 {config}");
+            assert_eq!(told(writes(&resources, Version::V1, For::Start)), *on_v1, "v1 {config}");
+            assert_eq!(told(writes(&resources, Version::V2, For::Start)), *on_v2, "v2 {config}");
         }
     }
 
     #[test]
     fn an_update_writes_zeros_that_a_start_need_not() {
         let resources = resources(r#"{"memory":{"disableOOMKiller":false},"cpu":{"idle":0,"burst":0}}"#);
-        let update = lines(&v1::writes(&resources, For::Update).unwrap());
+        let update = lines(&writes(&resources, Version::V1, For::Update).unwrap());
         assert_eq!(update, ["memory.oom_control 0", "cpu.cfs_burst_us 0", "cpu.idle 0"]);
-        assert_eq!(lines(&v2::writes(&resources, For::Update).unwrap()), ["cpu.max.burst 0", "cpu.idle 0"]);
+        assert_eq!(lines(&writes(&resources, Version::V2, For::Update).unwrap()), ["cpu.max.burst 0", "cpu.idle 0"]);
     }
 
     #[test]
@@ -313,7 +315,7 @@ mod tests {
         let resources = resources(r#"{"memory":{"kernel":1,"kernelTCP":1}}"#);
         let warned = |list: Writes| list.warnings.iter().map(|one| one.pointer.clone().unwrap()).collect::<Vec<_>>();
         let (kernel, tcp) = ("/linux/resources/memory/kernel".into(), "/linux/resources/memory/kernelTCP".into());
-        assert_eq!(warned(v1::writes(&resources, For::Start).unwrap()), std::slice::from_ref(&kernel));
-        assert_eq!(warned(v2::writes(&resources, For::Start).unwrap()), [kernel, tcp]);
+        assert_eq!(warned(writes(&resources, Version::V1, For::Start).unwrap()), std::slice::from_ref(&kernel));
+        assert_eq!(warned(writes(&resources, Version::V2, For::Start).unwrap()), [kernel, tcp]);
     }
 }

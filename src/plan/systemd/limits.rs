@@ -5,6 +5,7 @@ use crate::cgroup::write::{Otherwise, Write};
 use crate::plan::resources::For;
 use crate::systemd::dbus::value::Value;
 use crate::systemd::property::Property;
+use crate::types::limits::Unit;
 
 /// The kernel's period where none is set, in µs.
 const PERIOD: u64 = 100_000;
@@ -18,8 +19,7 @@ pub fn properties(writes: &[Write], v2: bool, purpose: For) -> Vec<Property> {
     let mut all = Vec::new();
     let period = number(writes, "cpu.cfs_period_us");
     for write in writes {
-        let (file, value) = (&*write.file, write.value.trim());
-        for (name, value) in named(file, value, period, &write.otherwise) {
+        for (name, value) in named(write.file.unit, write.value.trim(), period, &write.otherwise) {
             let (recent, take) = match (name, &value) {
                 // Taken for a unit that is not started yet, and refused for any other.
                 ("OOMPolicy", _) => (true, purpose == For::Start),
@@ -47,9 +47,9 @@ pub fn put(all: &mut Vec<Property>, property: Property) {
 pub fn round_quotas(writes: &mut [Write]) {
     let period = number(writes, "cpu.cfs_period_us").unwrap_or(PERIOD);
     for write in writes {
-        let rounded = match &*write.file {
-            "cpu.cfs_quota_us" => write.value.parse().ok().map(|quota| rounded(quota, period).to_string()),
-            "cpu.max" => {
+        let rounded = match write.file.unit {
+            Unit::Quota => write.value.parse().ok().map(|quota| rounded(quota, period).to_string()),
+            Unit::CpuMax => {
                 cpu_max(&write.value).and_then(|(quota, period)| Some(format!("{} {period}", rounded(quota?, period))))
             }
             _ => None,
@@ -59,7 +59,7 @@ pub fn round_quotas(writes: &mut [Write]) {
 }
 
 fn number(writes: &[Write], file: &str) -> Option<u64> {
-    writes.iter().rev().find(|write| write.file == file)?.value.parse().ok()
+    writes.iter().rev().find(|write| write.name == file)?.value.parse().ok()
 }
 
 fn per_second(quota: u64, period: u64) -> u64 {
@@ -84,42 +84,30 @@ fn cpu_max(value: &str) -> Option<(Option<u64>, u64)> {
 
 /// The properties for a value of a file. None where systemd has none, or the value is not as expected: what
 /// the kernel makes of it shows when it is written.
-fn named(file: &str, value: &str, v1_period: Option<u64>, otherwise: &Otherwise) -> Vec<(&'static str, Value)> {
+fn named(unit: Unit, value: &str, v1_period: Option<u64>, otherwise: &Otherwise) -> Vec<(&'static str, Value)> {
     let one = |name, value: Option<u64>| value.map(|value| (name, Value::U64(value))).into_iter().collect();
-    let list = |name| bits(value).map(|bits| (name, Value::bytes(bits))).into_iter().collect();
-    match file {
-        "memory.max" => one("MemoryMax", or_infinity(value)),
-        "memory.high" => one("MemoryHigh", or_infinity(value)),
-        "memory.low" => one("MemoryLow", or_infinity(value)),
-        "memory.min" => one("MemoryMin", or_infinity(value)),
-        "memory.swap.max" => one("MemorySwapMax", or_infinity(value)),
-        "memory.limit_in_bytes" => one("MemoryLimit", or_infinity(value)),
-        "memory.oom.group" => match value {
+    match unit {
+        Unit::None => Vec::new(),
+        Unit::Bytes(name) => one(name, or_infinity(value)),
+        Unit::Tasks(name) => one(name, or_infinity(value).map(|limit| limit.max(1))),
+        Unit::Number(name) => one(name, value.parse().ok()),
+        Unit::Weight(name) => one(name, value.strip_prefix("default ").unwrap_or(value).parse().ok()),
+        Unit::Set(name) => bits(value).map(|bits| (name, Value::bytes(bits))).into_iter().collect(),
+        Unit::OomPolicy => match value {
             "0" => vec![("OOMPolicy", Value::text("continue"))],
             "1" => vec![("OOMPolicy", Value::text("kill"))],
             _ => Vec::new(),
         },
-        // 0 tasks are too few for systemd.
-        "pids.max" => one("TasksMax", or_infinity(value).map(|limit| limit.max(1))),
-        "cpu.weight" => one("CPUWeight", value.parse().ok()),
-        "cpu.shares" => one("CPUShares", value.parse().ok()),
-        // Systemd's weight of 0 is the kernel's idle.
-        "cpu.idle" if value == "1" => one("CPUWeight", Some(0)),
-        "cpu.max" => cpu_max(value).map_or(Vec::new(), |(quota, period)| quota_of(quota, Some(period))),
-        "cpu.cfs_quota_us" => match value.parse::<i64>() {
+        Unit::Idle => one("CPUWeight", Some(0).filter(|_| value == "1")),
+        Unit::CpuMax => cpu_max(value).map_or(Vec::new(), |(quota, period)| quota_of(quota, Some(period))),
+        Unit::Quota => match value.parse::<i64>() {
             Ok(quota) => quota_of(u64::try_from(quota).ok(), v1_period),
             Err(_) => Vec::new(),
         },
-        "cpu.cfs_period_us" => one("CPUQuotaPeriodUSec", value.parse().ok()),
-        "cpuset.cpus" => list("AllowedCPUs"),
-        "cpuset.mems" => list("AllowedMemoryNodes"),
-        "io.weight" => one("IOWeight", value.strip_prefix("default ").unwrap_or(value).parse().ok()),
-        "io.bfq.weight" => match otherwise {
-            Otherwise::Instead(file, value) => named(file, value, v1_period, &Otherwise::Fail),
+        Unit::OfInstead => match otherwise {
+            Otherwise::Instead(file, value) => named(file.unit, value, v1_period, &Otherwise::Fail),
             _ => Vec::new(),
         },
-        "blkio.weight" => one("BlockIOWeight", value.parse().ok()),
-        _ => Vec::new(),
     }
 }
 
@@ -157,15 +145,15 @@ fn bits(list: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::bundle::resources::Resources;
-    use crate::plan::resources::{v1, v2};
+    use crate::plan::resources::{Version, writes};
 
     /// The properties for a config, and what is written all the same.
     fn told(config: &str, is_v2: bool) -> (String, String) {
         let resources: Resources = serde_json::from_str(config).unwrap();
-        let list = if is_v2 { v2::writes(&resources, For::Start) } else { v1::writes(&resources, For::Start) };
-        let mut writes = list.unwrap().writes;
+        let version = if is_v2 { Version::V2 } else { Version::V1 };
+        let mut writes = writes(&resources, version, For::Start).unwrap().writes;
         round_quotas(&mut writes);
-        let written: Vec<String> = writes.iter().map(|write| format!("{}={}", write.file, write.value)).collect();
+        let written: Vec<String> = writes.iter().map(|write| format!("{}={}", write.name, write.value)).collect();
         let told: Vec<String> = properties(&writes, is_v2, For::Start).iter().map(Property::to_string).collect();
         (told.join(" "), written.join(" "))
     }
@@ -258,7 +246,7 @@ mod tests {
         let resources: Resources =
             serde_json::from_str(r#"{"cpu":{"idle":1},"pids":{"limit":1},"unified":{"memory.oom.group":"0"}}"#)
                 .unwrap();
-        let all = properties(&v2::writes(&resources, For::Start).unwrap().writes, true, For::Start);
+        let all = properties(&writes(&resources, Version::V2, For::Start).unwrap().writes, true, For::Start);
         let recent: Vec<(&str, bool)> = all.iter().map(|one| (&*one.name, one.recent)).collect();
         assert_eq!(recent, [("CPUWeight", true), ("TasksMax", false), ("OOMPolicy", true)]);
         assert_eq!(all[2].from.as_deref(), Some("/linux/resources/unified/memory.oom.group"));
@@ -266,7 +254,7 @@ mod tests {
     #[test]
     fn a_unit_that_runs_is_not_told_what_it_takes_at_its_start_only() {
         let unified = r#"{"unified":{"memory.oom.group":"1","memory.high":"4096"}}"#;
-        let writes = v2::writes(&serde_json::from_str(unified).unwrap(), For::Update).unwrap().writes;
+        let writes = writes(&serde_json::from_str(unified).unwrap(), Version::V2, For::Update).unwrap().writes;
         let told: Vec<String> = properties(&writes, true, For::Update).iter().map(Property::to_string).collect();
         assert_eq!(told, ["MemoryHigh=4096"]);
     }
