@@ -11,6 +11,8 @@ use crate::systemd::property::Property;
 const PREFIX: &str = "org.systemd.property.";
 /// Those that say which processes are the container's, and where its cgroup is.
 const NOT_THEIRS: [&str; 3] = ["PIDs", "PIDFDs", "Slice"];
+/// As people write them.
+const FORMS: &str = "values are true, 5, uint64 5, 1.5, 'text', ['text', 'text'] or [('/dev/sda', uint64 5)]";
 const MICRO: i128 = 1_000_000;
 
 /// The properties that annotations ask for.
@@ -23,23 +25,25 @@ pub fn properties(annotations: &BTreeMap<String, String>) -> error::Result<Vec<P
         let pointer = of_name("/annotations", key);
         property(name, text)
             .map(|property| Property { annotated: true, ..property.from(&pointer) })
-            .map_err(|why| Error::new(format!("annotation {key}={text}: {why}")).from_property(&pointer))
+            .map_err(|why| Error { message: format!("annotation {key}={text}: {}", why.message), ..why })
+            .map_err(|error| error.from_property(&pointer))
     };
     named.map(read).collect()
 }
 
-fn property(name: &str, text: &str) -> Result<Property, String> {
+fn property(name: &str, text: &str) -> error::Result<Property> {
     if name.len() < 3 || !name.bytes().all(|letter| letter.is_ascii_alphabetic()) {
-        return Err(format!("{name:?} is no property: their names are three letters or more, and nothing else"));
+        let message = format!("{name:?} is no property: their names are three letters or more, and nothing else");
+        return Err(Error::new(message));
     }
     if NOT_THEIRS.contains(&name) {
-        return Err(format!("{name} is for ferrun to set"));
+        return Err(Error::new(format!("{name} is for ferrun to set")));
     }
-    let value = gvariant::parse(text)?;
+    let value = gvariant::parse(text).map_err(|why| Error::new(why).hint(FORMS))?;
     match name.strip_suffix("Sec") {
         // As in unit files; the bus knows `TimeoutStopUSec` only.
         Some(stem) if stem.ends_with(|letter: char| letter.is_ascii_lowercase()) => {
-            Ok(Property::new(&format!("{stem}USec"), microseconds(&value)?))
+            Ok(Property::new(&format!("{stem}USec"), microseconds(&value).map_err(Error::new)?))
         }
         _ => Ok(Property::new(name, value)),
     }
