@@ -1,5 +1,5 @@
 //! `linux.resources`: what the container may use. What is absent or null is left as it is; so are most
-//! zeros and empty strings, which engines write for "not set" (plan/resources says which).
+//! zeros and empty strings, which engines write for "not set" (bundle/limits/table.rs says which).
 
 use std::collections::BTreeMap;
 
