@@ -276,7 +276,9 @@ impl Caller {
     fn look() -> Caller {
         let mut all = BTreeMap::new();
         let status = fs::read_to_string("/proc/self/status").unwrap();
-        for line in status.lines().filter(|line| !line.contains("ctxt_switches") && !line.starts_with("Rss")) {
+        for line in
+            status.lines().filter(|line| !["ctxt_switches", "Rss", "SigQ"].iter().any(|name| line.contains(name)))
+        {
             let (name, value) = line.split_once(':').unwrap();
             if !name.starts_with("Vm") {
                 all.insert(name.to_owned(), value.trim().to_owned());
