@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::state::State;
 use crate::error::{Error, Result};
+use crate::pointer::Pointer;
 use crate::sys::fd;
 use crate::sys::socket::{Reachable, connect_within};
 use crate::types::seccomp::profile::Listener;
@@ -51,8 +52,10 @@ pub fn hand_over(state: &State, pid: Pid, descriptor: &OwnedFd, to: &Listener) -
     rest.map_err(|error| failed(what, to, Errno::from_raw(error.raw_os_error().unwrap_or_default())))
 }
 
+const PATH: Pointer = Pointer::new("/linux/seccomp/listenerPath");
+
 fn failed(what: &str, to: &Listener, errno: Errno) -> Error {
-    let error = Error::os(format!("{what} to listenerPath {:?}", to.path), errno);
+    let error = Error::os(format!("{what} to listenerPath {:?}", to.path), errno).from_property(PATH);
     match errno {
         Errno::EAGAIN => error.hint(format!("the agent has taken nothing for {} s", PATIENCE.as_secs())),
         _ => error,
