@@ -404,6 +404,26 @@ fn everything_that_was_written_is_shown_and_the_end_of_the_input_is_told() {
     }
 }
 
+#[test]
+fn a_program_that_reads_keys_gets_the_end_of_the_input_once() {
+    need_root!();
+    // It has 100 milliseconds to set the mode, which a busy host may not leave it.
+    let alone = (0..3).any(|_| {
+        let bundle = sh("sleep 0.03; stty -icanon -echo min 0 time 20; dd bs=1 count=8 2>/dev/null | od -An -c");
+        let seen = with_input(&bundle, "").ok();
+        assert_eq!(seen.matches("004").count(), 1, "{seen}");
+        seen.trim() == "004"
+    });
+    assert!(alone, "VEOF came before the mode was set");
+}
+
+#[test]
+fn the_end_of_the_input_follows_a_line_at_once() {
+    need_root!();
+    let bundle = sh("sleep 0.5; read line; read -t 0 && echo end");
+    assert_eq!(with_input(&bundle, "line\n").ok(), "line\nend");
+}
+
 /// `ferrun run` with this on its standard input.
 fn with_input(bundle: &Bundle, input: &str) -> Done {
     let file = bundle.dir.join("input");

@@ -26,28 +26,29 @@ use crate::sys::terminal;
 
 /// What can still come after the exit: the kernel holds two buffers of 8 KiB and a line of 4 KiB.
 const LAST: usize = 64 * 1024 / BUFFER;
-/// After this is looked again at a terminal that nobody has open, and at one whose reader has been told the end.
+/// Between two looks at a terminal that nobody has open, or whose reader may need the end of the input.
 const PAUSE: Duration = Duration::from_millis(100);
-/// After this is looked again whether there is another reader, who is still to be told.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// How far ferrun's own input is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Input {
     Open,
-    /// It has ended. When the container's terminal is told so next, and as what it was told so last.
-    Ended(Instant, Option<Told>),
+    /// It has ended, which is reported to the container's terminal.
+    Ended {
+        /// When that is due, or perhaps due again.
+        next: Instant,
+        /// For whom the last report was.
+        reported: Option<Reader>,
+    },
     /// There is none.
     None,
 }
 
-/// What the end of the input was to whoever reads the terminal.
+/// What a program reads from its terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
-    /// The end of all lines.
-    Line,
-    /// A key.
-    Key,
+enum Reader {
+    Lines,
+    Keys,
 }
 
 /// Whether something that was typed, or its end, is not read yet in the container.
@@ -69,8 +70,6 @@ struct Relay<'a> {
     away: Option<Instant>,
     typed: Pipe,
     shown: Pipe,
-    /// Whether what was typed last ends a line.
-    line_ended: bool,
     /// Nobody in the container has the terminal open.
     idle: bool,
     /// Whether the program is ready is still to be told.
@@ -92,7 +91,6 @@ pub fn until_exit(signals: &SignalFd, process: &Process, master: OwnedFd, notify
         away: None,
         typed: Pipe::new(),
         shown: Pipe::new(),
-        line_ended: true,
         idle: false,
         notify,
     };
@@ -104,8 +102,8 @@ pub fn until_exit(signals: &SignalFd, process: &Process, master: OwnedFd, notify
 impl Relay<'_> {
     /// Waits for anything and does it. False: the program has ended.
     fn turn(&mut self) -> Result<bool> {
-        if self.when_to_tell().is_some_and(|when| when <= Instant::now()) {
-            self.tell_end();
+        if self.when_to_report().is_some_and(|when| when <= Instant::now()) {
+            self.report_end();
         }
         if self.away.is_some_and(|when| when <= Instant::now()) {
             self.come_back();
@@ -161,8 +159,8 @@ impl Relay<'_> {
             watch(self.notify.is_some(), self.notify.as_ref().map_or(output.as_fd(), AsFd::as_fd), PollFlags::POLLIN),
         ];
         let paused = (self.idle && self.master.is_some()) || away;
-        let to_tell = self.when_to_tell().map(|when| when.saturating_duration_since(Instant::now()));
-        let timeout = to_tell.into_iter().chain(paused.then_some(PAUSE)).min();
+        let report = self.when_to_report().map(|when| when.saturating_duration_since(Instant::now()));
+        let timeout = report.into_iter().chain(paused.then_some(PAUSE)).min();
         // A millisecond more, as what is left of one is cut off.
         let timeout = timeout.map_or(PollTimeout::NONE, |time| PollTimeout::from(time.as_millis() as u16 + 1));
         match poll(&mut events, timeout) {
@@ -200,13 +198,16 @@ impl Relay<'_> {
 
     fn read_input(&mut self) {
         match self.typed.fill(stdin()) {
-            Ok(1..) => self.line_ended = self.typed.ends_line(),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             // Moved to the background: what is typed is for others, until ferrun is back.
             Err(Errno::EIO) if is_in_background() => self.away = Some(Instant::now() + PAUSE),
             // The window was closed.
             Ok(0) | Err(_) if self.raw.is_some() => self.master = None,
-            Ok(0) | Err(_) => self.input = Input::Ended(Instant::now(), None),
+            Ok(0) | Err(_) => {
+                // With no line before it, the program may be about to read single keys: for that a pending VEOF is a NUL.
+                let pause = if self.typed.ends_line() { Duration::ZERO } else { PAUSE };
+                self.input = Input::Ended { next: Instant::now() + pause, reported: None };
+            }
         }
     }
 
@@ -218,34 +219,31 @@ impl Relay<'_> {
         }
     }
 
-    /// When the end of the input is to be told, or perhaps told again: not before all that was typed is on its way.
-    fn when_to_tell(&self) -> Option<Instant> {
+    /// When the end of the input is to be reported, or perhaps reported again: not before all that was typed is on its way.
+    fn when_to_report(&self) -> Option<Instant> {
         match self.input {
-            Input::Ended(when, _) if self.master.is_some() && self.typed.is_empty() => Some(when),
+            Input::Ended { next, .. } if self.master.is_some() && self.typed.is_empty() => Some(next),
             _ => None,
         }
     }
 
-    /// A terminal has no end of input but the key that stands for it (^D). Behind the last line once is enough for whoever
-    /// reads lines; but the next one who does waits for its own, and it is nothing where the mode changes before it is
-    /// read. So when it is read it is told again, but once only to a program that reads single keys, which may take each
-    /// for a command.
-    fn tell_end(&mut self) {
-        let (Input::Ended(when, told), Some(master)) = (&mut self.input, &self.master) else { return };
-        let now = Instant::now();
-        *when = now + AGAIN;
+    /// Reports the end of the input by the only means of a terminal, the key VEOF (^D). Each further reader of lines needs
+    /// its own, as does one whose last line has no end; a reader of single keys gets one only, which it may take for a
+    /// command. None is sent while another is pending, but the first one follows a line at once.
+    fn report_end(&mut self) {
+        let (Input::Ended { next, reported }, Some(master)) = (&mut self.input, &self.master) else { return };
+        *next = Instant::now() + PAUSE;
         let Ok(modes) = tcgetattr(master) else { return };
-        let reads = if modes.local_flags.contains(LocalFlags::ICANON) { Told::Line } else { Told::Key };
-        let behind = told.is_none() && reads == Told::Line;
-        if (*told, reads) == (Some(Told::Key), Told::Key) || (!behind && is_unread(master)) {
-            return;
+        let reader = if modes.local_flags.contains(LocalFlags::ICANON) { Reader::Lines } else { Reader::Keys };
+        let due = match (*reported, reader) {
+            (None, Reader::Lines) => true,
+            (Some(Reader::Keys), Reader::Keys) => false,
+            _ => !is_unread(master),
+        };
+        if due {
+            *reported = Some(reader);
+            self.typed.put(modes.control_chars[SpecialCharacterIndices::VEOF as usize]);
         }
-        (*when, *told) = (now + PAUSE, Some(reads));
-        // The first would only end a line that has begun.
-        let keys = [modes.control_chars[SpecialCharacterIndices::VEOF as usize]; 2];
-        let count = if reads == Told::Line && !self.line_ended { 2 } else { 1 };
-        self.typed.put(&keys[..count]);
-        self.line_ended |= reads == Told::Line;
     }
 
     /// Whether a signal asks for ferrun's own end, now that there is no one to pass it on to.

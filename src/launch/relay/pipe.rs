@@ -27,19 +27,21 @@ impl Pipe {
     /// Takes what is there into the empty buffer. `Ok(0)` is the end, EAGAIN a pause.
     pub(super) fn fill(&mut self, from: impl AsFd) -> nix::Result<usize> {
         let length = read(from, &mut self.bytes)?;
-        (self.start, self.end) = (0, length);
+        if length > 0 {
+            (self.start, self.end) = (0, length);
+        }
         Ok(length)
     }
 
-    /// Puts these few bytes into the empty buffer.
-    pub(super) fn put(&mut self, bytes: &[u8]) {
-        self.bytes[..bytes.len()].copy_from_slice(bytes);
-        (self.start, self.end) = (0, bytes.len());
+    /// Puts one byte into the empty buffer.
+    pub(super) fn put(&mut self, byte: u8) {
+        self.bytes[0] = byte;
+        (self.start, self.end) = (0, 1);
     }
 
-    /// Whether what was taken last ends a line.
+    /// Whether the bytes that came last end a line.
     pub(super) fn ends_line(&self) -> bool {
-        self.end > 0 && self.bytes[self.end - 1] == b'\n'
+        self.bytes[..self.end].ends_with(b"\n")
     }
 
     /// Hands on what the other side takes now.
