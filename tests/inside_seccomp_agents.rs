@@ -14,7 +14,6 @@ use std::time::Duration;
 use common::observe::descriptors;
 use common::running::Running;
 use common::{Bundle, Done, wait_until};
-use ferrun::sys::fd::Received;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 
@@ -241,7 +240,7 @@ fn an_agent_is_given_a_listener_and_nothing_else_of_the_init() {
         let bundle = bundle.set("/hooks/createRuntime", hook);
         let done = bundle.create();
         let received = listener.accept().map(|(stream, _)| ferrun::sys::fd::receive(&stream).unwrap());
-        let received = received.ok().and_then(Received::descriptor);
+        let received = received.ok().flatten();
         if let Some(descriptor) = &received {
             assert!(ferrun::sys::seccomp::is_listener(descriptor), "round {round}: {done:?}");
         }

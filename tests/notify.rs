@@ -40,7 +40,7 @@ impl Manager {
 
     /// The descriptor that comes with a barrier.
     fn barrier(&self) -> OwnedFd {
-        ferrun::sys::fd::receive(&self.0).unwrap().descriptor().unwrap()
+        ferrun::sys::fd::receive(&self.0).unwrap().unwrap()
     }
 
     fn hears_nothing_more(&self) {

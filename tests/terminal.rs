@@ -98,7 +98,7 @@ impl Console {
     fn screen(&self) -> Screen {
         self.socket.set_nonblocking(true).unwrap();
         let (connection, _) = self.socket.accept().expect("ferrun has connected");
-        Screen::new(ferrun::sys::fd::receive(&connection).unwrap().descriptor().unwrap())
+        Screen::new(ferrun::sys::fd::receive(&connection).unwrap().unwrap())
     }
 }
 

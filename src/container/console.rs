@@ -9,7 +9,7 @@ use crate::bundle::Spec;
 use crate::error::{Context, Error, Result};
 use crate::launch::relay;
 use crate::process::terminal::Console;
-use crate::sys::fd::{self, LOST, Received};
+use crate::sys::fd;
 use crate::sys::socket::Reachable;
 
 /// What the init sends the terminal over, and ferrun's own end of that.
@@ -57,9 +57,8 @@ impl Ends {
     pub fn receive(&self) -> Result<Option<OwnedFd>> {
         let Some(socket) = &self.own else { return Ok(None) };
         match fd::receive(socket).what(|| "receive the terminal")? {
-            Received::Descriptor(terminal) => Ok(Some(terminal)),
-            Received::Nothing => Err(Error::new("the container's first process has sent no terminal")),
-            Received::Lost => Err(Error::new(format!("receive the terminal: {LOST}"))),
+            None => Err(Error::new("the container's first process has sent no terminal")),
+            terminal => Ok(terminal),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The socket between parent and init. Its closing is a hint: the init closes its end when it is set up and code of the
 //! image can look, else when it executes the program, or when it dies; the parent's closes when ferrun dies.
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -10,7 +11,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use crate::cgroup::directory::Directory;
 use crate::cgroup::freezer;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::fd::{Received, receive, send_with};
+use crate::sys::fd::{receive, send_with};
 
 const MOUNTED: u8 = b'm';
 const RELEASED: u8 = b'g';
@@ -234,11 +235,11 @@ impl Channel<'_> {
         send_with(&self.socket, &[SOURCE], source).map(drop)
     }
 
-    /// The init takes it. Nothing: the parent is gone.
-    pub fn take_source(&self) -> nix::Result<Received> {
+    /// The init takes it. `None`: the parent is gone.
+    pub fn take_source(&self) -> io::Result<Option<OwnedFd>> {
         loop {
             match receive(&self.socket) {
-                Err(Errno::ECONNRESET) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
                 result => return result,
             }
         }

@@ -36,7 +36,6 @@ use crate::rootfs::root::BindRoot;
 use crate::seccomp::step::Install;
 use crate::sys;
 use crate::sys::child::InChild;
-use crate::sys::fd::{LOST, Received};
 use crate::types::hooks::Kind;
 
 const UNBOUND: &str = "the plan uses the rootfs before it is bound";
@@ -228,15 +227,9 @@ impl<'a> Init<'a> {
         if !self.channel().ask_for_source() {
             sys::program::exit(1);
         }
-        const WHAT: &str = "take the source of a bind";
-        match self.channel().take_source().what(|| WHAT)? {
-            Received::Descriptor(source) => {
-                self.rootfs()?.hand(source);
-                Ok(())
-            }
-            Received::Nothing => sys::program::exit(1),
-            Received::Lost => Err(Error::new(format!("{WHAT}: {LOST}"))),
-        }
+        let source = self.channel().take_source().what(|| "take the source of a bind")?;
+        self.rootfs()?.hand(source.unwrap_or_else(|| sys::program::exit(1)));
+        Ok(())
     }
 
     /// Says that it is time for the parent's hooks.

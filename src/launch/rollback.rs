@@ -2,9 +2,9 @@
 //! have no rights for that any more, and whoever fails may be killed: so it is a process of its own, which outlives ferrun
 //! and init and acts when both are gone. Only a joined mount namespace has one.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use nix::unistd::setsid;
@@ -12,7 +12,7 @@ use nix::unistd::setsid;
 use crate::error::{Context, Error, Result};
 use crate::rootfs;
 use crate::sys::child::{Child, Options};
-use crate::sys::fd::{self, Received};
+use crate::sys::fd;
 use crate::sys::pidfd;
 
 const WHAT: &str = "create the rollback helper for the joined mount namespace";
@@ -79,9 +79,10 @@ fn watch(mounts: &OwnedFd, socket: &OwnedFd) -> bool {
     let mut shown = None;
     loop {
         match fd::receive(socket) {
-            Ok(Received::Descriptor(root)) => shown = Some(root),
-            Ok(Received::Nothing) | Err(Errno::ECONNRESET) => break,
-            Ok(Received::Lost) | Err(_) => return false,
+            Ok(Some(root)) => shown = Some(root),
+            Ok(None) => break,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            Err(_) => return false,
         }
     }
     let withdraw = |root| setns(mounts, CloneFlags::CLONE_NEWNS).and_then(|()| rootfs::withdraw(&root));

@@ -1,5 +1,6 @@
 //! Descriptors by number: those that the caller of ferrun handed over, the standard streams, and all that are open.
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -160,32 +161,13 @@ pub fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: impl AsFd) -> nix:
     count(unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &message, libc::MSG_NOSIGNAL) })
 }
 
-/// What [`receive`] has received.
-#[derive(Debug)]
-pub enum Received {
-    /// A descriptor, which is close-on-exec.
-    Descriptor(OwnedFd),
-    /// Bytes without one, or the end.
-    Nothing,
-    /// One or more that were lost: no more can be open here, or they came with another.
-    Lost,
-}
-
-/// What [`Received::Lost`] means.
-pub const LOST: &str = "more than one descriptor came, or no more can be open (RLIMIT_NOFILE)";
-
-impl Received {
-    /// The descriptor, if one was received.
-    pub fn descriptor(self) -> Option<OwnedFd> {
-        match self {
-            Received::Descriptor(descriptor) => Some(descriptor),
-            Received::Nothing | Received::Lost => None,
-        }
-    }
-}
-
-/// Receives a descriptor that was sent by [`send_with`] with a few bytes, which are dropped: recvmsg(2).
-pub fn receive(socket: impl AsFd) -> nix::Result<Received> {
+/// Receives a descriptor that was sent by [`send_with`] with a few bytes, which are dropped: recvmsg(2). It is
+/// close-on-exec. `None`: there were bytes without one, or the end.
+///
+/// # Errors
+/// Those of recvmsg(2), and one without an errno: a descriptor was lost, since it came with another, or since no more can
+/// be open here.
+pub fn receive(socket: impl AsFd) -> io::Result<Option<OwnedFd>> {
     let mut bytes = [0u8; 16];
     // SAFETY: all-zero is a valid `cmsghdr`, descriptor number and `msghdr`.
     let (mut rights, mut message): (Rights, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -200,7 +182,7 @@ pub fn receive(socket: impl AsFd) -> nix::Result<Received> {
         // SAFETY: `message` and all that it points at outlive the call, which writes within the lengths given.
         match count(unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) }) {
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(errno.into()),
             Ok(_) => break,
         }
     }
@@ -208,9 +190,48 @@ pub fn receive(socket: impl AsFd) -> nix::Result<Received> {
     let came = (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS);
     // SAFETY: the kernel wrote the number of a descriptor that it made for us; there is room for one only.
     let descriptor = came.then(|| unsafe { OwnedFd::from_raw_fd(rights.number) });
-    Ok(match descriptor {
-        _ if message.msg_flags & libc::MSG_CTRUNC != 0 => Received::Lost,
-        Some(descriptor) => Received::Descriptor(descriptor),
-        None => Received::Nothing,
-    })
+    match message.msg_flags & libc::MSG_CTRUNC {
+        0 => Ok(descriptor),
+        _ => Err(io::Error::other("more than one descriptor came, or no more can be open (RLIMIT_NOFILE)")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// Sends two descriptors in one message.
+    fn send_two(socket: &UnixStream) {
+        let length = 2 * size::<RawFd>();
+        // SAFETY: only sizes are computed.
+        let (aligned, exact) = unsafe { (libc::CMSG_SPACE(length), libc::CMSG_LEN(length)) };
+        let mut control = vec![0u64; aligned as usize / 8];
+        let mut byte = 1u8;
+        let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        // SAFETY: all-zero is a valid `msghdr`; `control` is aligned and has room for the header and two numbers.
+        unsafe {
+            let mut message: libc::msghdr = std::mem::zeroed();
+            (message.msg_iov, message.msg_iovlen) = (&mut part, 1);
+            (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), exact as _);
+            let header = libc::CMSG_FIRSTHDR(&message);
+            (*header).cmsg_len = exact as _;
+            ((*header).cmsg_level, (*header).cmsg_type) = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+            libc::CMSG_DATA(header).cast::<[RawFd; 2]>().write_unaligned([socket.as_raw_fd(); 2]);
+            assert_eq!(libc::sendmsg(socket.as_raw_fd(), &message, 0), 1);
+        }
+    }
+
+    #[test]
+    fn a_descriptor_is_received_or_missing_or_lost() {
+        let (own, other) = UnixStream::pair().unwrap();
+        send_with(&other, b"with", &other).unwrap();
+        assert!(receive(&own).unwrap().is_some());
+        send_two(&other);
+        let error = receive(&own).unwrap_err();
+        assert!(error.raw_os_error().is_none() && error.to_string().starts_with("more than one"), "{error}");
+        drop(other);
+        assert!(receive(&own).unwrap().is_none());
+    }
 }
