@@ -8,7 +8,7 @@ use ferrun::sys::allocator::Allocator;
 #[global_allocator]
 #[allow(unsafe_code)]
 // SAFETY: there is one thread but for the helper of src/sys/helper_thread.rs, which allocates nothing; clippy.toml forbids
-// any other. No child shares its memory.
+// any other. No child that shares its memory (posix_spawn(3), until it executes) allocates.
 static ALLOCATOR: Allocator = unsafe { Allocator::new() };
 
 fn main() {

@@ -31,11 +31,6 @@ impl Allocator {
     pub const unsafe fn new() -> Allocator {
         Allocator { blocks: Blocks::new(), arena: Arena::new() }
     }
-
-    /// Bytes that the kernel was asked for beyond the arena.
-    pub fn mapped(&self) -> usize {
-        self.blocks.mapped()
-    }
 }
 
 /// Ends a debug build in which the second thread uses the allocator.
@@ -91,6 +86,9 @@ unsafe impl GlobalAlloc for Allocator {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::{c_int, c_void};
+
+    use super::super::program::PANIC;
     use super::*;
 
     /// Numbers that look random.
@@ -162,7 +160,7 @@ mod tests {
         let mut numbers = Numbers(1);
         let mut mapped_after = |lives: usize| {
             (0..lives).for_each(|_| life(&ALLOCATOR, &mut numbers));
-            ALLOCATOR.mapped()
+            ALLOCATOR.blocks.mapped.get()
         };
         let (first, all) = (mapped_after(5), mapped_after(50));
         assert!(all <= first + (1 << 20), "{first} bytes became {all}");
@@ -178,9 +176,22 @@ mod tests {
             let block = ALLOCATOR.alloc(layout(1));
             block.write(7);
             let grown = ALLOCATOR.realloc(block, layout(1), 64 << 20);
-            assert_eq!((grown.read(), ALLOCATOR.mapped()), (7, 64 << 20));
+            assert_eq!((grown.read(), ALLOCATOR.blocks.mapped.get()), (7, 64 << 20));
             ALLOCATOR.dealloc(grown, layout(64));
         }
-        assert_eq!(ALLOCATOR.mapped(), 0);
+        assert_eq!(ALLOCATOR.blocks.mapped.get(), 0);
+    }
+
+    #[test]
+    #[cfg_attr(not(debug_assertions), ignore)]
+    fn the_helper_thread_ends_the_process_if_it_allocates() {
+        extern "C" fn allocate(_: *mut c_void) -> c_int {
+            // SAFETY: as above.
+            static ALLOCATOR: Allocator = unsafe { Allocator::new() };
+            // SAFETY: the layout is valid.
+            unsafe { ALLOCATOR.alloc(Layout::new::<u8>()) };
+            0
+        }
+        assert_eq!(helper_thread::tests::process_on_the_stack(allocate), PANIC);
     }
 }

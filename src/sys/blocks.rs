@@ -21,17 +21,20 @@ pub(super) struct Blocks {
     rest: Cell<*mut u8>,
     length: Cell<usize>,
     /// Bytes of all pieces and mappings.
-    mapped: Cell<usize>,
+    #[cfg(test)]
+    pub(super) mapped: Cell<usize>,
 }
 
 impl Blocks {
     pub(super) const fn new() -> Blocks {
         let free = [const { Cell::new(null_mut()) }; SIZES];
-        Blocks { free, rest: Cell::new(null_mut()), length: Cell::new(0), mapped: Cell::new(0) }
-    }
-
-    pub(super) fn mapped(&self) -> usize {
-        self.mapped.get()
+        Blocks {
+            free,
+            rest: Cell::new(null_mut()),
+            length: Cell::new(0),
+            #[cfg(test)]
+            mapped: Cell::new(0),
+        }
     }
 
     /// A new block; null if there is no memory.
@@ -91,6 +94,7 @@ impl Blocks {
                 let [old, new] = [layout.size(), size].map(whole_pages);
                 // SAFETY: by the caller's promise.
                 let moved = there(unsafe { libc::mremap(block.cast(), old, new, libc::MREMAP_MAYMOVE) });
+                #[cfg(test)]
                 if !moved.is_null() {
                     self.mapped.set(self.mapped.get() + new - old);
                 }
@@ -107,6 +111,7 @@ impl Blocks {
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: an anonymous private mapping at an address of the kernel's choice aliases nothing.
         let block = there(unsafe { libc::mmap(null_mut(), length, access, kind, -1, 0) });
+        #[cfg(test)]
         if !block.is_null() {
             self.mapped.set(self.mapped.get() + length);
         }
@@ -119,6 +124,7 @@ impl Blocks {
         let length = whole_pages(size);
         // SAFETY: by the caller's promise.
         unsafe { libc::munmap(block.cast(), length) };
+        #[cfg(test)]
         self.mapped.set(self.mapped.get() - length);
     }
 }

@@ -169,3 +169,18 @@ fn end(job: &Job) -> ! {
         std::hint::spin_loop();
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Runs a function in a process that shares this memory, on the stack of the helper thread, and returns its exit status.
+    pub(in crate::sys) fn process_on_the_stack(function: extern "C" fn(*mut c_void) -> c_int) -> i32 {
+        // SAFETY: no other test uses the stack; the function is to make system calls only, as the thread does.
+        let pid = unsafe {
+            let top = MEMORY.0.get().cast::<u8>().add(STACK);
+            libc::clone(function, top.cast(), libc::CLONE_VM | libc::SIGCHLD, std::ptr::null_mut())
+        };
+        program::wait_for(nix::unistd::Pid::from_raw(pid), true).unwrap().unwrap()
+    }
+}
