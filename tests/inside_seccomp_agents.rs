@@ -123,7 +123,7 @@ fn a_listener_that_is_not_there_fails_the_start() {
         let bundle = bundle.set("/linux/seccomp/listenerPath", json!(path));
         for done in [run(&bundle), bundle.create()] {
             let error = done.error();
-            assert!(error.pointer == "/linux/seccomp" && !error.errno.is_empty(), "{path}: {done:?}");
+            assert!(error.pointer == "/linux/seccomp/listenerPath" && !error.errno.is_empty(), "{path}: {done:?}");
             bundle.assert_nothing_left_soon("run");
         }
     }
@@ -208,7 +208,7 @@ fn an_agent_that_takes_nothing_is_not_waited_for_forever() {
         assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
         let _other = waiting.then(|| UnixStream::connect(bundle.dir.join("agent.sock")).unwrap());
         let done = run(&bundle);
-        done.fails("EAGAIN /linux/seccomp");
+        done.fails("EAGAIN /linux/seccomp/listenerPath");
         bundle.assert_nothing_left_soon("run");
     }
 }
