@@ -287,6 +287,11 @@ fn rules_that_are_not_read_as_they_are_written_are_warned_about() {
     let with = |rules: &[Value]| with_profile("SCMP_ACT_ALLOW", &json!(rules));
     // Both match, and the stricter one does not count; or none matches.
     assert_warned(&with(&[rule("LOG", &[(1, "EQ", 2)]), rule("TRAP", &[(0, "EQ", 1)])]), &["syscalls/1"]);
+    assert_warned(&with(&[rule("LOG", &[(1, "EQ", 2)]), rule("KILL_PROCESS", &[(0, "EQ", 1)])]), &["syscalls/1"]);
+    // Seen only with a high word that no rule has, and only among many combinations.
+    assert_warned(&with(&[rule("LOG", &[(0, "NE", 1)]), rule("TRAP", &[(0, "NE", 2)])]), &["syscalls/1"]);
+    let far = [rule("LOG", &[(2, "LE", 1 << 32)]), rule("ERRNO", &[(1, "EQ", 0), (0, "LT", 2)])];
+    assert_warned(&with(&far), &["syscalls/1"]);
     let mixed = [&[(1, "GE", 1), (2, "NE", 0x1_0000_0001)], &[(1, "GT", 2), (2, "GT", 1)]];
     assert_warned(&with(&mixed.map(|args| rule("ERRNO", args))), &["syscalls/0"]);
     assert_warned(&with(&[rule("ERRNO", &[(1, "GT", 5)]), rule("ERRNO", &[(1, "LT", 2)]), rule("TRAP", &[])]), &[]);

@@ -1,5 +1,5 @@
-//! Calls for which a filter does something else than its rules, read plainly: libseccomp loses and mixes rules that
-//! share arguments (docs/decisions.md).
+//! Calls for which a filter has another kind of action than its rules, read plainly: libseccomp loses and mixes rules
+//! that share arguments (docs/decisions.md).
 
 use super::evaluate::{Data, evaluate};
 use super::tree::decides;
@@ -15,8 +15,8 @@ const MOST_COMPARISONS: usize = 1 << 14;
 
 const HINT: &str = "libseccomp does the same; rules that share no argument and never match together do what they say";
 
-/// A warning for each system call of the machine's own architecture with which the filter does otherwise than the
-/// strictest rule that matches, as far as a limited number of tries shows.
+/// A warning for each system call of the machine's own architecture for which the filter has another kind of action than
+/// the strictest rule that matches, as far as a limited number of tries shows.
 pub fn differences(profile: &Profile, program: &[Insn]) -> Vec<Error> {
     let rules = profile.rules.iter().enumerate().filter(|(_, rule)| rule.action != profile.default);
     let (always, rules): (Vec<_>, Vec<_>) = rules.partition(|(_, rule)| rule.conditions.is_empty());

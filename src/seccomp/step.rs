@@ -49,7 +49,7 @@ impl Install {
         verdict(&self.profile, &self.program, name, arguments)
     }
 
-    /// A warning for each system call with which the filter does otherwise than its rules, read plainly.
+    /// A warning for each system call for which the filter has another kind of action than its rules, read plainly.
     pub fn differences(&self) -> Vec<Error> {
         differences(&self.profile, &self.program)
     }

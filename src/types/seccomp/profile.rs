@@ -147,8 +147,8 @@ impl Action {
     }
 
     /// The kernel's order of actions: of several filters' the smallest counts.
-    pub fn precedence(self) -> u32 {
-        self.kind().0.wrapping_sub(Action::KILL_PROCESS.0)
+    pub fn precedence(self) -> i32 {
+        self.kind().0.cast_signed()
     }
 
     /// Which of the actions it is.
