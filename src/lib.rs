@@ -16,7 +16,7 @@
 //! - [`bundle`]: config.json → Spec, with the line of every property.
 //! - [`rootfs`]: the steps on the file tree, all by descriptor.
 //! - [`process`]: the steps on the process itself: namespaces, identity, limits, streams, program.
-//! - [`systemd`]: its client, for cgroups that it creates; D-Bus below it.
+//! - [`systemd`]: the client of systemd's D-Bus interface, for cgroups that it creates; D-Bus below it.
 //! - [`cgroup`]: the steps on cgroups; killing and removing them. `cgroup/devices/` has the device rules, `cgroup/stats/`
 //!   the statistics.
 //! - [`resctrl`]: the step that joins a class of caches and memory bandwidth.

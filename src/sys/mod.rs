@@ -1,4 +1,4 @@
-//! System calls that nix lacks or does too slowly: the only room with `unsafe`.
+//! System calls that nix lacks or does too slowly: the only module with `unsafe`.
 //!
 //! Functions are thin typed wrappers around one call and decide nothing; [`child`] makes the creation of a process safe.
 #![allow(unsafe_code)]
