@@ -1,7 +1,5 @@
 //! What types cannot say of `linux.resources`: ranges, names that become part of a line or of a path.
 
-use std::convert::Infallible;
-
 use super::limits::{self, Asked, Row};
 use super::problems::Problems;
 use super::problems::wrong;
@@ -45,7 +43,7 @@ pub(super) fn find(resources: &Resources, found: &mut Problems) {
     for (index, link) in resources.network.priorities.iter().enumerate() {
         if !is_word(&link.name) {
             let pointer = Pointer::at("/linux/resources/network/priorities/#/name", index);
-            found.error(wrong(pointer, format!("{:?} is no name of a network link", link.name)));
+            found.error(wrong(pointer, format!("{:?} is no name of a network interface", link.name)));
         }
     }
     for name in resources.rdma.keys().filter(|name| !is_word(name)) {
@@ -62,12 +60,9 @@ fn check_row(row: &Row, resources: &Resources, found: &mut Problems) {
         }
     }
     let Some((range, message)) = &row.range else { return };
-    let _: std::result::Result<(), Infallible> = row.each(resources, true, |index, _, value| {
-        if !range.contains(&value) {
-            found.error(wrong(Pointer::at(row.from, index), *message));
-        }
-        Ok(())
-    });
+    for (index, ..) in row.values(resources, true).filter(|(.., value)| !range.contains(value)) {
+        found.error(wrong(Pointer::at(row.from, index), *message));
+    }
 }
 
 /// A key of `unified` is the name of a file.

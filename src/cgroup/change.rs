@@ -121,6 +121,7 @@ fn as_written(file: ReadBack, line: &str, now: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::limits::file_named;
     use crate::cgroup::write::{Otherwise, Write};
     use crate::pointer::Pointer;
     use crate::types::limits::FILE;
@@ -139,32 +140,38 @@ mod tests {
 
     #[test]
     fn what_a_file_says_is_not_always_what_is_written() {
-        let (value, weights, named) = (ReadBack::Value, ReadBack::Weights, ReadBack::Named);
-        for (file, line, now, old) in [
-            (value, "5", "max\n", "max"),
-            (value, "5", "9223372036854771712\n", "9223372036854771712"),
-            (value, "50000 100000", "max 100000\n", "max 100000"),
-            (value, "0", "\n", "\n"),
-            (ReadBack::Field("oom_kill_disable"), "1", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "0"),
-            (weights, "50", "default 100\n8:0 200\n", "100"),
-            (weights, "50", "100\n", "100"),
-            (weights, "8:0 50", "default 100\n8:0 200\n", "8:0 200"),
-            (weights, "8:16 50", "default 100\n8:0 200\n", "8:16 default"),
-            (value, "8:0 rbps=5", "8:0 rbps=1 wbps=max riops=max wiops=2\n", "8:0 rbps=1 wbps=max riops=max wiops=2"),
-            (value, "8:16 rbps=5 wiops=1", "8:0 rbps=1 wbps=max riops=max wiops=2\n", "8:16 rbps=max wiops=max"),
-            (value, "8:0 5", "8:0 7\n", "8:0 7"),
-            (value, "8:0 5", "", "8:0 0"),
-            (weights, "8:0 50", "", "8:0 default"),
-            (named, "lo 5", "lo 0\neth0 3\n", "lo 0"),
+        for (name, line, now, old) in [
+            ("memory.max", "5", "max\n", "max"),
+            ("memory.limit_in_bytes", "5", "9223372036854771712\n", "9223372036854771712"),
+            ("cpu.max", "50000 100000", "max 100000\n", "max 100000"),
+            ("cpuset.cpus", "0", "\n", "\n"),
+            ("memory.oom_control", "1", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "0"),
+            ("io.weight", "50", "default 100\n8:0 200\n", "100"),
+            ("io.bfq.weight", "50", "100\n", "100"),
+            ("io.weight", "8:0 50", "default 100\n8:0 200\n", "8:0 200"),
+            ("io.weight", "8:16 50", "default 100\n8:0 200\n", "8:16 default"),
+            ("io.bfq.weight", "8:16 50", "100\n", "8:16 default"),
             (
-                named,
+                "io.max",
+                "8:0 rbps=5",
+                "8:0 rbps=1 wbps=max riops=max wiops=2\n",
+                "8:0 rbps=1 wbps=max riops=max wiops=2",
+            ),
+            ("io.max", "8:16 rbps=5 wiops=1", "8:0 rbps=1 wbps=max riops=max wiops=2\n", "8:16 rbps=max wiops=max"),
+            ("blkio.throttle.read_bps_device", "8:0 5", "8:0 7\n", "8:0 7"),
+            ("blkio.throttle.read_bps_device", "8:0 5", "", "8:0 0"),
+            ("blkio.bfq.weight_device", "8:0 50", "", "8:0 default"),
+            ("net_prio.ifpriomap", "lo 5", "lo 0\neth0 3\n", "lo 0"),
+            (
+                "rdma.max",
                 "mlx5_1 hca_handle=3",
-                "mlx5_1 hca_handle=max hca_object=9\n",
+                "mlx4_0 hca_handle=2 hca_object=9\nmlx5_1 hca_handle=max hca_object=9\n",
                 "mlx5_1 hca_handle=max hca_object=9",
             ),
-            (ReadBack::Schemata, "MB:0=20", "    L3:0=7ff;1=7ff\n    MB:0=100;1=100\n", "MB:0=100;1=100"),
         ] {
-            assert_eq!(as_written(file, line, now), old, "{file:?}: {line} over {now:?}");
+            assert_eq!(as_written(file_named(name).read_back, line, now), old, "{name}: {line} over {now:?}");
         }
+        let now = "    L3:0=7ff;1=7ff\n    MB:0=100;1=100\n";
+        assert_eq!(as_written(ReadBack::Schemata, "MB:0=20", now), "MB:0=100;1=100");
     }
 }

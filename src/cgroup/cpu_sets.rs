@@ -5,6 +5,7 @@ use std::path::Path;
 use super::limit::Limit;
 use crate::error::{Error, Result};
 use crate::sys::file;
+use crate::types::limits::Unit;
 
 /// Checks a limit of cpuset against what the host lets a cgroup have; any other passes.
 ///
@@ -12,9 +13,9 @@ use crate::sys::file;
 /// Numbers that the kernel would refuse. (Whoever cannot read what there is does not know, and passes it.)
 pub fn check(limit: &Limit) -> Result<()> {
     let write = &limit.write;
-    let (short, possible) = match &*write.name {
-        "cpuset.cpus" => ("CPUs", "/sys/devices/system/cpu/possible"),
-        "cpuset.mems" => ("memory nodes", "/sys/devices/system/node/possible"),
+    let (short, possible) = match write.file.unit {
+        Unit::Set("AllowedCPUs") => ("CPUs", "/sys/devices/system/cpu/possible"),
+        Unit::Set(_) => ("memory nodes", "/sys/devices/system/node/possible"),
         _ => return Ok(()),
     };
     let Some(there) = above(&limit.directory, &write.name).or_else(|| read(possible)) else { return Ok(()) };

@@ -85,7 +85,7 @@ impl Limit {
                 bytes(&own("memory.limit_in_bytes")),
                 bytes(&own("memory.memsw.limit_in_bytes"))
             )),
-            Hint::IfIdle(sentence) if own("cpu.idle") == "1" => error.hint(sentence),
+            Hint::IfIdle if own("cpu.idle") == "1" => error.hint(format!("{name} cannot be set while cpu.idle is 1")),
             Hint::RealTimeAbove => {
                 let of_parent = read(&format!("{above}/{name}"));
                 error.hint(format!("{above} has {of_parent} to give: a cgroup has real-time only out of its parent's"))
@@ -95,7 +95,7 @@ impl Limit {
                 let set = |suffix: &str| Some(read(&format!("{above}/{name}{suffix}"))).filter(|set| !set.is_empty());
                 error.hint(format!("{above} has {}", set("").or_else(|| set(".effective")).unwrap_or_default()))
             }
-            Hint::IfIdle(_) | Hint::PageSizes => error,
+            Hint::IfIdle | Hint::PageSizes => error,
         }
     }
 }

@@ -88,7 +88,6 @@ impl Args for Limits {
                 Kind::Size => arg.allow_hyphen_values(true).value_parser(size),
                 Kind::Signed => arg.allow_hyphen_values(true).value_parser(value_parser!(i64)),
                 Kind::Unsigned => arg.value_parser(value_parser!(u64)),
-                Kind::Small => arg.value_parser(value_parser!(u16)),
                 Kind::Text => arg,
             }
         }))
@@ -112,7 +111,6 @@ impl FromArgMatches for Limits {
             let value = match kind {
                 Kind::Size | Kind::Signed => matches.get_one::<i64>(flag).map(|value| (*value).into()),
                 Kind::Unsigned => matches.get_one::<u64>(flag).map(|value| (*value).into()),
-                Kind::Small => matches.get_one::<u16>(flag).map(|value| (*value).into()),
                 Kind::Text => matches.get_one::<String>(flag).map(|value| value.as_str().into()),
             };
             let mut path = row.from.rsplit('/');

@@ -10,13 +10,14 @@ use super::update_devices::Change;
 use super::update_resctrl;
 use super::update_unit::{self, Told};
 use crate::bundle::check_resources::check;
+use crate::bundle::limits::Version;
 use crate::bundle::resources::Resources;
 use crate::cgroup::change::all_or_none;
 use crate::cgroup::controllers::Controllers;
 use crate::cgroup::limit::Limit;
 use crate::cgroup::write::Write;
 use crate::error::{Context, Error, Result};
-use crate::plan::resources::{For, Version, writes};
+use crate::plan::resources::{For, writes};
 use crate::sys::{file, pidfd};
 
 /// Sets the limits that are given, and leaves the others as they are; gives warnings.
@@ -31,16 +32,16 @@ pub fn update(root: &Root, id: &Id, mut resources: Resources, schemata: &[String
     if state.unit.is_some() {
         update_unit::fill_in(&mut resources, &controllers)?;
     }
-    let mut list = match controllers {
-        Controllers::V1(_) => writes(&resources, Version::V1, For::Update)?,
+    let version = match controllers {
+        Controllers::V1(_) => Version::V1,
         Controllers::V2(directory) => {
             complete(&mut resources, directory)?;
-            writes(&resources, Version::V2, For::Update)?
+            Version::V2
         }
     };
-    let v2 = matches!(controllers, Controllers::V2(_));
+    let mut list = writes(&resources, version, For::Update)?;
     let asks_for_limits = !list.writes.is_empty() || !schemata.is_empty();
-    let mut told = state.unit.as_ref().map(|unit| Told::new(unit, &mut list.writes, v2));
+    let mut told = state.unit.as_ref().map(|unit| Told::new(unit, &mut list.writes, version));
     let mut limits = list.writes.into_iter().map(|write| limit(&controllers, write)).collect::<Result<Vec<Limit>>>()?;
     limits.extend(update_resctrl::limits(&state, schemata)?);
     // Its class was asked for by pid.
@@ -160,11 +161,11 @@ mod tests {
     fn what_systemd_makes_something_else_of_is_written_again() {
         let place = std::env::temp_dir().join(format!("ferrun-update-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
-        let limits = ["io.bfq.weight", "pids.max"].map(|name| {
+        let limits = ["io.bfq.weight", "blkio.weight", "pids.max"].map(|name| {
             std::fs::write(place.join(name), "1").unwrap();
             let from = Pointer::new("/linux/resources/blockIO/weight");
             let (value, otherwise) = ("500".to_owned(), Otherwise::Fail);
-            let write = Write { from, name: name.into(), file: bundle::limits::file(name), value, otherwise };
+            let write = Write { from, name: name.into(), file: bundle::limits::file_named(name), value, otherwise };
             Limit { directory: place.to_str().unwrap().into(), write }
         });
         let systemd = || {
@@ -173,7 +174,7 @@ mod tests {
         };
         apply(&limits, None, Some(systemd)).unwrap();
         let now = limits.each_ref().map(|limit| std::fs::read_to_string(place.join(&*limit.write.name)).unwrap());
-        assert_eq!(now, ["500", "777"]);
+        assert_eq!(now, ["500", "500", "777"]);
         std::fs::remove_dir_all(place).unwrap();
     }
 

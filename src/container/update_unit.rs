@@ -2,6 +2,7 @@
 //! would set the old limits again when it is reloaded.
 
 use super::update::current;
+use crate::bundle::limits::Version;
 use crate::bundle::resources::{Cpu, Resources};
 use crate::cgroup::controllers::Controllers;
 use crate::cgroup::devices::access::DeviceAccess;
@@ -63,16 +64,19 @@ pub struct Told<'a> {
 
 impl<'a> Told<'a> {
     /// The limits that are about to be written; quotas are rounded as systemd keeps them.
-    pub fn new(unit: &'a Unit, writes: &mut [Write], v2: bool) -> Told<'a> {
+    pub fn new(unit: &'a Unit, writes: &mut [Write], version: Version) -> Told<'a> {
         limits::round_quotas(writes);
-        Told { unit, properties: limits::properties(writes, v2, For::Update), meanwhile_frozen: None }
+        Told { unit, properties: limits::properties(writes, version, For::Update), meanwhile_frozen: None }
     }
 
     /// The device rules as well. A list takes the place of the old one only if that is emptied before.
     pub fn devices(&mut self, access: &DeviceAccess, controllers: &Controllers<'a>) {
-        let v2 = matches!(controllers, Controllers::V2(_));
-        self.meanwhile_frozen = if let Controllers::V1(directories) = controllers { Some(directories) } else { None };
-        let ([policy, list], _) = devices::properties(access, v2);
+        let (version, meanwhile_frozen) = match controllers {
+            Controllers::V1(directories) => (Version::V1, Some(*directories)),
+            Controllers::V2(_) => (Version::V2, None),
+        };
+        self.meanwhile_frozen = meanwhile_frozen;
+        let ([policy, list], _) = devices::properties(access, version);
         let none = Property { value: list.value.emptied(), ..list.clone() };
         self.properties.extend([policy, none, list]);
     }

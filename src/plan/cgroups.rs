@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Compiler;
-use super::resources::{self, For, Version, Writes};
+use super::resources::{self, For, Writes};
 use super::systemd::limits;
+use crate::bundle::limits::Version;
 use crate::cgroup::Manager;
 use crate::cgroup::devices::access::{Conflict, DeviceAccess};
 use crate::cgroup::devices::filter;
@@ -16,7 +17,7 @@ use crate::cgroup::layout::{Hierarchy, MOUNT_POINT, is_outside};
 use crate::cgroup::limit::Limit;
 use crate::cgroup::memory;
 use crate::cgroup::owner::GiveCgroup;
-use crate::cgroup::write::{UNIFIED, Write, property};
+use crate::cgroup::write::{Write, property};
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::types::device_rules;
@@ -79,7 +80,7 @@ impl Compiler<'_> {
         if !self.host.cgroups.is_v2() {
             return Ok(());
         }
-        let writes = self.writes_for_v2()?;
+        let writes = self.writes()?;
         self.limits_of_v2(&path, writes)
     }
 
@@ -90,7 +91,7 @@ impl Compiler<'_> {
             Manager::Disabled => Ok(()),
             Manager::Cgroupfs if self.host.cgroups.v1.is_empty() => Ok(()),
             Manager::Cgroupfs => {
-                let writes = self.writes_for_v1()?;
+                let writes = self.writes()?;
                 self.make_v1();
                 self.limits_of_v1(writes)
             }
@@ -100,19 +101,16 @@ impl Compiler<'_> {
 
     /// The unit; then what systemd has no property for, or would not tell if the kernel refused it.
     fn cgroup_by_systemd(&mut self) -> Result<()> {
+        let mut writes = self.writes()?;
+        limits::round_quotas(&mut writes);
+        self.start_unit(&writes)?;
         let unified = self.unified().map(|directory| directory.path.clone());
         match unified.filter(|_| self.host.cgroups.is_v2()) {
             Some(path) => {
-                let mut writes = self.writes_for_v2()?;
-                limits::round_quotas(&mut writes);
-                self.start_unit(&writes)?;
                 self.make_v2(&path);
                 self.limits_of_v2(&path, writes)
             }
             None => {
-                let mut writes = self.writes_for_v1()?;
-                limits::round_quotas(&mut writes);
-                self.start_unit(&writes)?;
                 self.make_v1();
                 self.limits_of_v1(writes)
             }
@@ -126,8 +124,13 @@ impl Compiler<'_> {
         self.parent(Some(FROM), MakeV2 { path: path.clone(), mount_point, controllers });
     }
 
-    fn writes_for_v2(&mut self) -> Result<Vec<Write>> {
-        let list = resources::writes(&self.spec.linux.resources, Version::V2, For::Start)?;
+    /// The version that has the controllers.
+    pub(super) fn version(&self) -> Version {
+        if self.host.cgroups.is_v2() { Version::V2 } else { Version::V1 }
+    }
+
+    fn writes(&mut self) -> Result<Vec<Write>> {
+        let list = resources::writes(&self.spec.linux.resources, self.version(), For::Start)?;
         Ok(self.taken(list))
     }
 
@@ -143,9 +146,7 @@ impl Compiler<'_> {
 
     fn limit(&mut self, directory: Rc<str>, write: Write) {
         if let Some(bytes) = memory::limit(&write) {
-            let unified = Pointer::new("/linux/resources/unified/memory.max");
-            let from = if write.from == UNIFIED { unified } else { write.from };
-            self.plan.deadly.memory = Some((bytes, from));
+            self.plan.deadly.memory = Some((bytes, write.pointer()));
         }
         self.parent(Some(write.from), Box::new(Limit { directory, write }));
     }
@@ -174,11 +175,6 @@ impl Compiler<'_> {
         let own = self.own_v1();
         let directories = own.map(|(hierarchy, own)| (own.path.clone(), hierarchy.has("cpuset"))).collect();
         self.parent(Some(FROM), MakeV1 { directories, name });
-    }
-
-    fn writes_for_v1(&mut self) -> Result<Vec<Write>> {
-        let list = resources::writes(&self.spec.linux.resources, Version::V1, For::Start)?;
-        Ok(self.taken(list))
     }
 
     /// The init's own lane joins otherwise.

@@ -102,7 +102,7 @@ pub struct Plan {
 #[derive(Default)]
 pub struct DeadlyLimits {
     /// The limit on memory, in bytes. Of two the later counts.
-    pub memory: Option<(u64, Pointer)>,
+    pub memory: Option<(u64, String)>,
     /// Those on CPU time, real time and the size of files.
     pub resources: Vec<(Pointer, Rlimit)>,
     /// Whether the init is created in its cgroup, where some kernels kill it (exit_reason.rs).

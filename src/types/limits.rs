@@ -4,7 +4,7 @@
 use nix::errno::Errno;
 
 /// A file of a controller.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct File {
     /// Its name; empty for one that only configs name.
     pub name: &'static str,
@@ -73,8 +73,8 @@ pub enum Hint {
     InUse(&'static str),
     /// Both limits of v1, on memory and on memory and swap together.
     BothLimits,
-    /// A sentence, if the cgroup is idle.
-    IfIdle(&'static str),
+    /// The cgroup is idle, and so has no weight.
+    IfIdle,
     /// The real-time that the cgroup above has.
     RealTimeAbove,
     /// The CPUs or memory nodes that the cgroup above has.

@@ -1,31 +1,27 @@
 //! Values of limits in the words of the kernel's files: config.json has those of cgroup v1, which the specification is
 //! written for.
 
-use super::Value;
+use super::Converted;
 use crate::bundle::resources::{Memory, Resources};
-
-const LIMIT: &str = "/linux/resources/memory/limit";
-
-type Converted = Result<Value, &'static str>;
 
 /// The number as it is.
 pub fn plain(value: i128, _: &Resources) -> Converted {
-    Ok(Value::Is(value.to_string()))
+    Ok(Some(value.to_string()))
 }
 
 /// -1 as v2 and `pids` spell it.
 pub fn or_max(value: i128, _: &Resources) -> Converted {
-    Ok(Value::Is(max(value)))
+    Ok(Some(max(value)))
 }
 
 /// The same; at least 1.
 pub fn one_or_max(value: i128, _: &Resources) -> Converted {
-    Ok(Value::Is(max(if value == 0 { 1 } else { value })))
+    Ok(Some(max(if value == 0 { 1 } else { value })))
 }
 
 /// A rate, of which 0 is without limit.
 pub fn rate(value: i128, _: &Resources) -> Converted {
-    Ok(Value::Is(max(if value == 0 { -1 } else { value })))
+    Ok(Some(max(if value == 0 { -1 } else { value })))
 }
 
 fn max(value: i128) -> String {
@@ -37,7 +33,7 @@ pub fn shares(shares: i128, _: &Resources) -> Converted {
     match shares {
         ..2 => Err("the minimum allowed cpu-shares is 2"),
         262_145.. => Err("the maximum allowed cpu-shares is 262144"),
-        _ => Ok(Value::Is(shares.to_string())),
+        _ => Ok(Some(shares.to_string())),
     }
 }
 
@@ -53,24 +49,24 @@ pub fn weight_of_shares(shares: i128, _: &Resources) -> Converted {
             10f64.powf(exponent).ceil() as u64
         }
     };
-    Ok(Value::Is(weight.to_string()))
+    Ok(Some(weight.to_string()))
 }
 
 /// `cpu.max`: quota and period.
 pub fn cpu_max(_: i128, all: &Resources) -> Converted {
     let quota = all.cpu.quota.filter(|quota| *quota != 0).unwrap_or(-1);
     let period = all.cpu.period.filter(|period| *period != 0).unwrap_or(100_000);
-    Ok(Value::Is(format!("{} {period}", max(quota.into()))))
+    Ok(Some(format!("{} {period}", max(quota.into()))))
 }
 
 /// The same for the period, unless the row of the quota writes it.
 pub fn period_v2(period: i128, all: &Resources) -> Converted {
-    if all.cpu.quota.is_some_and(|quota| quota != 0) { Ok(Value::Elsewhere) } else { cpu_max(period, all) }
+    if all.cpu.quota.is_some_and(|quota| quota != 0) { Ok(None) } else { cpu_max(period, all) }
 }
 
 /// `blkio.weight`, from 10 to 1000, as `io.weight`, from 1 to 10000: linear, as runc and crun have it.
 pub fn io_weight(weight: i128, _: &Resources) -> Converted {
-    Ok(Value::Is((1 + (weight - 10).max(0) * 9999 / 990).to_string()))
+    Ok(Some((1 + (weight - 10).max(0) * 9999 / 990).to_string()))
 }
 
 /// Memory and swap together; without a limit on memory there is none on both, if none is asked for.
@@ -79,25 +75,20 @@ pub fn total(memory: &Memory) -> Option<i64> {
 }
 
 /// Whether nobody asks for a limit on memory and swap but the missing one on memory.
-fn is_implied(all: &Resources) -> bool {
+pub fn is_implied(all: &Resources) -> bool {
     all.memory.swap.is_none_or(|swap| swap == 0)
 }
 
-/// Memory and swap together.
-pub fn total_v1(total: i128, all: &Resources) -> Converted {
-    let value = if is_implied(all) { |text| Value::Implied(LIMIT, text) } else { Value::Is };
-    Ok(value(total.to_string()))
+/// Whether a kernel that counts no swap, and so has no file for it, does what is asked.
+pub fn is_without_swap(all: &Resources) -> bool {
+    let Memory { limit, swap, .. } = all.memory;
+    total(&all.memory) == Some(-1) || swap == limit
 }
 
-/// Swap alone. A kernel that counts no swap has no file for it.
+/// Swap alone.
 pub fn swap_v2(total: i128, all: &Resources) -> Converted {
-    let alone = swap(total, all.memory.limit.filter(|limit| *limit != 0).map(i128::from))?;
-    let value = match alone {
-        _ if is_implied(all) => |text| Value::Implied(LIMIT, text),
-        ..=0 => Value::IfThere,
-        _ => Value::Is,
-    };
-    Ok(value(max(alone)))
+    let memory = all.memory.limit.filter(|limit| *limit != 0);
+    swap(total, memory.map(i128::from)).map(|alone| Some(max(alone)))
 }
 
 /// Memory and swap together as swap alone; -1 is without limit, for memory as well.
@@ -117,7 +108,7 @@ mod tests {
 
     #[test]
     fn weights() {
-        let (none, text) = (Resources::default(), |value: Converted| value.unwrap().text().unwrap());
+        let (none, text) = (Resources::default(), |value: Converted| value.unwrap().unwrap());
         for (shares, weight) in [(2, 1), (1024, 100), (262_144, 10_000), (512, 59), (4096, 303)] {
             assert_eq!(text(weight_of_shares(shares, &none)), weight.to_string(), "{shares}");
         }

@@ -1,6 +1,6 @@
 //! Limits of `linux.resources`: a table with a row for each that is a number or a list of CPUs.
 //!
-//! A new limit is a field in bundle/resources.rs and a row here; what walks the table knows none by name.
+//! A new limit is a field in bundle/resources.rs and a row here; the plan knows none by name.
 
 mod convert;
 mod table;
@@ -15,7 +15,7 @@ pub use table::{HUGE_PAGES, NET_PRIORITY, NO_MARKS, RDMA, TABLE};
 pub struct Row {
     /// The property's pointer; `#` is the index of a device.
     pub from: &'static str,
-    /// What a config asks for.
+    /// The value that a config asks for.
     pub asked: Asked,
     /// The meaning of 0.
     pub zero: Zero,
@@ -29,23 +29,24 @@ pub struct Row {
     pub flag: Option<Flag>,
 }
 
-/// Reads what a config asks for.
+/// Reads the value that a config asks for.
 pub enum Asked {
     /// A number.
     Number(fn(&Resources) -> Option<i128>),
     /// A list of CPUs or memory nodes.
     Set(fn(&Resources) -> &str),
-    /// A number for the device of an index.
+    /// The device of an index, and a number for it.
     Device(fn(&Resources, usize) -> Option<OfDevice>),
 }
 
-/// What is asked for a device.
-pub struct OfDevice {
-    /// Its number.
-    pub number: (u32, u32),
-    /// The value.
-    pub value: Option<i128>,
-}
+/// The number of a device.
+pub type Device = (u32, u32);
+
+/// A device, and what is asked for it.
+pub type OfDevice = (Device, Option<i128>);
+
+/// A value in a file's words; `None`: another row writes it.
+pub type Converted = Result<Option<String>, &'static str>;
 
 /// The meaning of 0, which engines write for "not set".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +57,15 @@ pub enum Zero {
     Initial,
     /// A value like any other.
     Value,
+}
+
+/// The version of cgroups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// A hierarchy for each controller.
+    V1,
+    /// One for all: Documentation/admin-guide/cgroup-v2.rst of the kernel.
+    V2,
 }
 
 /// Where a limit goes in a version of cgroups.
@@ -69,11 +79,14 @@ pub enum On {
 }
 
 /// A file and how a value is written to it.
+#[derive(Clone, Copy)]
 pub struct Place {
     /// The file.
     pub file: File,
     /// The value in the file's words.
-    pub value: fn(i128, &Resources) -> Result<Value, &'static str>,
+    pub value: fn(i128, &Resources) -> Converted,
+    /// Whether a kernel without the file does the same anyway.
+    pub optional: fn(&Resources) -> bool,
     /// The word between a device and the value.
     pub key: &'static str,
     /// The property before whose write this one is.
@@ -82,28 +95,6 @@ pub struct Place {
     pub after: &'static str,
     /// Where it goes on a kernel without the file.
     pub instead: Option<&'static Place>,
-}
-
-/// A value as a file takes it.
-pub enum Value {
-    /// The value.
-    Is(String),
-    /// It is so anyway where there is no such file.
-    IfThere(String),
-    /// The same, and another property asks for it.
-    Implied(&'static str, String),
-    /// Another row writes it.
-    Elsewhere,
-}
-
-impl Value {
-    /// The text, if there is one.
-    pub fn text(self) -> Option<String> {
-        match self {
-            Value::Is(text) | Value::IfThere(text) | Value::Implied(_, text) => Some(text),
-            Value::Elsewhere => None,
-        }
-    }
 }
 
 /// A flag of `update`: the kind of its value, its name, the name of its value, and its purpose (empty: help leaves it
@@ -117,56 +108,71 @@ pub enum Kind {
     Size,
     Signed,
     Unsigned,
-    Small,
     Text,
 }
 
 impl Row {
-    /// The number that is asked for; `update`: of a cgroup in use, for which each is written.
-    pub fn number(&self, resources: &Resources, update: bool) -> Option<i128> {
-        let Asked::Number(asked) = self.asked else { return None };
-        asked(resources).filter(|value| self.is_set(*value, update))
-    }
-
-    /// Whether a number is a value, and not "not set".
-    fn is_set(&self, value: i128, update: bool) -> bool {
-        value != 0 || self.zero == Zero::Value || (self.zero == Zero::Initial && update)
-    }
-
-    /// Calls for each number that is asked for, with the index and the number of its device.
-    pub fn each<E>(
-        &self,
-        resources: &Resources,
-        update: bool,
-        mut call: impl FnMut(usize, Option<(u32, u32)>, i128) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut set = |index, device, value: Option<i128>| {
-            value.filter(|value| self.is_set(*value, update)).map_or(Ok(()), |value| call(index, device, value))
-        };
-        match self.asked {
-            Asked::Number(asked) => set(0, None, asked(resources)),
-            Asked::Set(_) => Ok(()),
-            Asked::Device(asked) => {
-                let mut devices = (0..).map_while(|index| Some((index, asked(resources, index)?)));
-                devices.try_for_each(|(index, device)| set(index, Some(device.number), device.value))
-            }
+    /// Where it goes.
+    pub fn on(&self, version: Version) -> &On {
+        match version {
+            Version::V1 => &self.v1,
+            Version::V2 => &self.v2,
         }
+    }
+
+    /// The numbers that a config asks for, with the index and the number of their device; `update`: of a cgroup in use,
+    /// for which each is written.
+    pub fn values(&self, resources: &Resources, update: bool) -> impl Iterator<Item = (usize, Option<Device>, i128)> {
+        let all = (0..).map_while(move |index| match self.asked {
+            Asked::Number(asked) => (index == 0).then(|| (index, None, asked(resources))),
+            Asked::Device(asked) => asked(resources, index).map(|(device, value)| (index, Some(device), value)),
+            Asked::Set(_) => None,
+        });
+        let is_set = move |value: &i128| match self.zero {
+            Zero::Value => true,
+            Zero::Initial if update => true,
+            Zero::Initial | Zero::Unset => *value != 0,
+        };
+        all.filter_map(move |(index, device, value)| Some((index, device, value.filter(is_set)?)))
     }
 }
 
 /// The row of a property.
-pub fn row(from: &str) -> Option<&'static Row> {
+pub fn row_of(from: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.from == from)
 }
 
 /// The file of a name, which `unified` gives.
-pub fn file(name: &str) -> &'static File {
+pub fn file_named(name: &str) -> &'static File {
     if name.starts_with("hugetlb.") {
         return &HUGE_PAGES;
     }
     let place = |on: &'static On| if let On::File(place) = on { Some(place) } else { None };
     let places = TABLE.iter().flat_map(|row| [place(&row.v1), place(&row.v2)]).flatten();
     let files = places.flat_map(|place| [Some(place), place.instead]).flatten().map(|place| &place.file);
-    let mut files = files.chain(table::UNIFIED_ONLY).chain([&RDMA]);
+    let mut files = files.chain(table::UNIFIED_ONLY).chain([&RDMA, &NET_PRIORITY]);
     files.find(|file| file.name == name).unwrap_or(&OTHER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_whole_and_name_rows() {
+        let count = |from: &str| TABLE.iter().filter(|row| row.from == from).count();
+        for Row { from, asked, range, v1, v2, flag, .. } in TABLE {
+            assert_eq!(count(from), 1, "{from}");
+            assert!(range.as_ref().is_none_or(|(_, message)| !message.is_empty()), "{from}");
+            assert!(flag.is_none() || !matches!(asked, Asked::Device(_)), "{from}");
+            for on in [v1, v2] {
+                match on {
+                    On::File(Place { before, after, .. }) => {
+                        assert!([before, after].iter().all(|other| other.is_empty() || count(other) == 1), "{from}");
+                    }
+                    On::Refused(message) | On::Ignored(message) => assert!(!message.is_empty(), "{from}"),
+                }
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::{Asked, Flag, Kind, OfDevice, On, Place, Row, Zero, convert};
 use crate::bundle::resources::{Resources, ThrottleDevice, WeightDevice};
 use crate::types::limits::{FILE, File, Hint, ReadBack, Unit};
 
-use Kind::{Signed, Size, Small, Text, Unsigned};
+use Kind::{Signed, Size, Text, Unsigned};
 
 /// Every limit that is a number, for a cgroup or for one of its devices, or a list of CPUs.
 pub static TABLE: &[Row] = &[
@@ -19,8 +19,8 @@ pub static TABLE: &[Row] = &[
         .flag(Size, "memory", "SIZE", "Memory; -1: without limit"),
     number("/linux/resources/memory/swap", |all| wide(convert::total(&all.memory)))
         .within(-1..=i128::MAX, BYTES)
-        .v1(Place { value: convert::total_v1, ..to(TOTAL_V1) })
-        .v2(Place { value: convert::swap_v2, before: "/linux/resources/memory/limit", ..to(SWAP_V2) })
+        .v1(Place { optional: convert::is_implied, ..to(TOTAL_V1) })
+        .v2(SWAP_V2)
         .flag(Size, "memory-swap", "SIZE", "Memory and swap together; -1: without limit"),
     number("/linux/resources/memory/reservation", |all| wide(all.memory.reservation))
         .within(-1..=i128::MAX, BYTES)
@@ -62,41 +62,37 @@ pub static TABLE: &[Row] = &[
         .zero(Zero::Initial)
         .v1(to(file("cpu.cfs_burst_us").hints(BURST_OF_QUOTA)))
         .v2(to(file("cpu.max.burst").hints(BURST_OF_QUOTA)))
-        .flag(Unsigned, "cpu-burst", "TIME", "What may be saved up of the quota, in microseconds"),
+        .flag(Unsigned, "cpu-burst", "TIME", "CFS burst in microseconds"),
     number(IDLE, |all| wide(all.cpu.idle))
         .zero(Zero::Initial)
         .within(0..=1, "idle is neither 0 nor 1")
-        .v1(to(CPU_IDLE))
-        .v2(to(CPU_IDLE))
+        .both(to(CPU_IDLE))
         .flag(Signed, "cpu-idle", "0|1", "1: run only when nothing else wants to"),
     number(RUNTIME, |all| wide(all.cpu.realtime_runtime))
         .v1(to(file("cpu.rt_runtime_us").hints(&[(Some(Errno::EINVAL), Hint::RealTimeAbove)])))
-        .not_on_v2(On::Refused("cgroup v2 has no limits of real-time"))
+        .not_on_v2(On::Refused("cgroup v2 has no real-time limits"))
         .flag(Signed, "cpu-rt-runtime", "TIME", "Real-time in such a period, in microseconds"),
     number("/linux/resources/cpu/realtimePeriod", |all| wide(all.cpu.realtime_period))
         .v1(Place { before: RUNTIME, after: RUNTIME, ..to(file("cpu.rt_period_us")) })
-        .not_on_v2(On::Refused("cgroup v2 has no limits of real-time"))
+        .not_on_v2(On::Refused("cgroup v2 has no real-time limits"))
         .flag(Unsigned, "cpu-rt-period", "TIME", "Period of the real-time limit in microseconds"),
     row("/linux/resources/cpu/cpus", Asked::Set(|all| &all.cpu.cpus))
-        .v1(to(set("cpuset.cpus", "AllowedCPUs")))
-        .v2(to(set("cpuset.cpus", "AllowedCPUs")))
-        .flag(Text, "cpuset-cpus", "LIST", "CPUs, such as 0-3,7"),
+        .flag(Text, "cpuset-cpus", "LIST", "CPUs, such as 0-3,7")
+        .both(to(set("cpuset.cpus", "AllowedCPUs"))),
     row("/linux/resources/cpu/mems", Asked::Set(|all| &all.cpu.mems))
-        .v1(to(set("cpuset.mems", "AllowedMemoryNodes")))
-        .v2(to(set("cpuset.mems", "AllowedMemoryNodes")))
-        .flag(Text, "cpuset-mems", "LIST", "Memory nodes"),
+        .flag(Text, "cpuset-mems", "LIST", "Memory nodes")
+        .both(to(set("cpuset.mems", "AllowedMemoryNodes"))),
     // 0 is as good as 1, which systemd can be told, too: the container has its first process in any case.
     number("/linux/resources/pids/limit", |all| wide(all.pids.limit))
         .zero(Zero::Value)
-        .v1(Place { value: convert::one_or_max, ..to(file("pids.max").unit(Unit::Tasks("TasksMax"))) })
-        .v2(Place { value: convert::one_or_max, ..to(file("pids.max").unit(Unit::Tasks("TasksMax"))) })
+        .both(Place { value: convert::one_or_max, ..to(file("pids.max").unit(Unit::Tasks("TasksMax"))) })
         .flag(Signed, "pids-limit", "NUMBER", "Number of processes; -1: without limit"),
     // Kernels have either the weights of the old CFQ or those of BFQ, or none; on v2 those of BFQ or of iocost.
     number("/linux/resources/blockIO/weight", |all| wide(all.block_io.weight))
         .within(10..=1000, WEIGHTS)
         .v1(Place { instead: Some(&to(file("blkio.bfq.weight"))), ..to(CFQ_WEIGHT) })
         .v2(Place { instead: Some(&IO_WEIGHT), ..to(BFQ_WEIGHT) })
-        .flag(Small, "blkio-weight", "WEIGHT", "Weight on disks, from 10 to 1000"),
+        .flag(Unsigned, "blkio-weight", "WEIGHT", "Weight on disks, from 10 to 1000"),
     number("/linux/resources/blockIO/leafWeight", |all| wide(all.block_io.leaf_weight))
         .within(10..=1000, WEIGHTS)
         .v1(to(file("blkio.leaf_weight")))
@@ -156,7 +152,7 @@ pub static RDMA: File = File {
 };
 /// The file of the priorities of traffic, by network interface.
 pub static NET_PRIORITY: File = File {
-    no_device: "the network links are those of ferrun's own namespace: /sys/class/net",
+    no_device: "the network interfaces are those of ferrun's own namespace: /sys/class/net",
     ..file("net_prio.ifpriomap").read_back(ReadBack::Named)
 };
 /// The files of huge pages, by size.
@@ -192,7 +188,12 @@ const TOTAL_V1: File = File {
     ],
     ..file("memory.memsw.limit_in_bytes")
 };
-const SWAP_V2: File = file("memory.swap.max").unit(Unit::Bytes("MemorySwapMax")).hints(NO_SWAP);
+const SWAP_V2: Place = Place {
+    value: convert::swap_v2,
+    optional: convert::is_without_swap,
+    before: "/linux/resources/memory/limit",
+    ..to(file("memory.swap.max").unit(Unit::Bytes("MemorySwapMax")).hints(NO_SWAP))
+};
 const CPU_IDLE: File = File { resets: &["cpu.shares", "cpu.weight"], ..file("cpu.idle").unit(Unit::Idle) };
 const CFQ_WEIGHT: File = File { converted: true, ..file("blkio.weight").unit(Unit::Number("BlockIOWeight")) };
 const BFQ_DEVICE: File = file("blkio.bfq.weight_device").hints(ONLY_BFQ).read_back(ReadBack::Weights);
@@ -204,14 +205,12 @@ static IO_WEIGHT: Place = Place {
     value: convert::io_weight,
     ..to(file("io.weight").unit(Unit::Weight("IOWeight")).read_back(ReadBack::Weights).hints(&[(
         Some(Errno::EOPNOTSUPP),
-        Hint::Say("only disks whose costs the kernel models have weights: io.cost.qos in the root cgroup"),
+        Hint::Say("io.weight needs blk-iocost enabled for the disk (io.cost.qos)"),
     )]))
 };
 
 const fn weight(name: &'static str, unit: &'static str) -> File {
-    const IDLE: Hint = Hint::IfIdle("what is idle has no weight: cpu.idle must be 0");
-    const HINTS: Hints = &[(Some(Errno::EINVAL), IDLE)];
-    file(name).unit(Unit::Number(unit)).hints(HINTS)
+    file(name).unit(Unit::Number(unit)).hints(&[(Some(Errno::EINVAL), Hint::IfIdle)])
 }
 
 const fn time(name: &'static str, unit: Unit) -> File {
@@ -230,10 +229,10 @@ const fn set(name: &'static str, unit: &'static str) -> File {
 
 /// Methods that set a field of a row or a file.
 macro_rules! setters {
-    ($($of:ident.$method:ident($($name:ident: $type:ty),+) => $field:ident: $value:expr;)+) => { $(
+    ($($of:ident.$method:ident($($name:ident: $type:ty),+) => $($field:ident: $value:expr),+;)+) => { $(
         impl $of {
             const fn $method(self, $($name: $type),+) -> $of {
-                $of { $field: $value, ..self }
+                $of { $($field: $value),+, ..self }
             }
         }
     )+ };
@@ -244,6 +243,7 @@ setters! {
     Row.within(range: RangeInclusive<i128>, message: &'static str) => range: Some((range, message));
     Row.v1(place: Place) => v1: On::File(place);
     Row.v2(place: Place) => v2: On::File(place);
+    Row.both(place: Place) => v1: On::File(place), v2: On::File(place);
     Row.not_on_v1(instead: On) => v1: instead;
     Row.not_on_v2(instead: On) => v2: instead;
     Row.flag(kind: Kind, name: &'static str, value: &'static str, help: &'static str) =>
@@ -258,7 +258,7 @@ const fn file(name: &'static str) -> File {
 }
 
 const fn to(file: File) -> Place {
-    Place { file, value: convert::plain, key: "", before: "", after: "", instead: None }
+    Place { file, value: convert::plain, optional: |_| false, key: "", before: "", after: "", instead: None }
 }
 
 /// A row in which everything else is to be given.
@@ -289,9 +289,9 @@ fn wide<T: Into<i128>>(value: Option<T>) -> Option<i128> {
 }
 
 fn of(device: &WeightDevice, weight: Option<u16>) -> OfDevice {
-    OfDevice { number: (device.major, device.minor), value: wide(weight) }
+    ((device.major, device.minor), wide(weight))
 }
 
 fn rate(device: &ThrottleDevice) -> OfDevice {
-    OfDevice { number: (device.major, device.minor), value: Some(device.rate.into()) }
+    ((device.major, device.minor), Some(device.rate.into()))
 }

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Version, Writes};
-use crate::bundle::limits::{HUGE_PAGES, NET_PRIORITY, NO_MARKS, RDMA, file};
+use super::Writes;
+use crate::bundle::limits::{HUGE_PAGES, NET_PRIORITY, NO_MARKS, RDMA, Version, file_named};
 use crate::bundle::resources::Resources;
 use crate::cgroup::write::{Otherwise, UNIFIED, Write};
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ impl Writes {
         }
         for (key, value) in &resources.unified {
             let (name, value, otherwise) = (Cow::Owned(key.clone()), value.clone(), Otherwise::Fail);
-            self.writes.push(Write { from: UNIFIED, name, file: file(key), value, otherwise });
+            self.writes.push(Write { from: UNIFIED, name, file: file_named(key), value, otherwise });
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ mod lists;
 
 use std::borrow::Cow;
 
-use crate::bundle::limits::{Asked, On, Place, Row, TABLE, Value, Zero, row};
+use crate::bundle::limits::{Asked, Device, On, Place, Row, TABLE, Version, Zero, row_of};
 use crate::bundle::resources::Resources;
 use crate::cgroup::write::{Otherwise, Write};
 use crate::error::{Error, Result};
@@ -21,15 +21,6 @@ pub enum For {
     Start,
     /// One that is in use.
     Update,
-}
-
-/// The version of cgroups.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Version {
-    /// A hierarchy for each controller.
-    V1,
-    /// One for all: Documentation/admin-guide/cgroup-v2.rst of the kernel.
-    V2,
 }
 
 /// The writes for a hierarchy, and what is left out.
@@ -62,15 +53,6 @@ pub fn writes(resources: &Resources, version: Version, purpose: For) -> Result<W
     Ok(list)
 }
 
-impl Row {
-    fn on(&self, version: Version) -> &On {
-        match version {
-            Version::V1 => &self.v1,
-            Version::V2 => &self.v2,
-        }
-    }
-}
-
 impl Writes {
     fn is_update(&self) -> bool {
         self.purpose == For::Update
@@ -83,8 +65,9 @@ impl Writes {
                 self.add(Pointer::new(row.from), &place.file, set.to_owned());
             }
         }
-        row.each(resources, self.is_update(), |index, device, value| {
-            self.add_number(row, Pointer::at(row.from, index), value, device, resources)
+        row.values(resources, self.is_update()).try_for_each(|(index, device, value)| {
+            let from = Pointer::at(row.from, index);
+            self.add_number(row, from, value, device, resources).map_err(|error| error.from_property(from))
         })
     }
 
@@ -92,57 +75,44 @@ impl Writes {
         &mut self,
         row: &'static Row,
         from: Pointer,
-        value: i128,
-        device: Option<(u32, u32)>,
+        number: i128,
+        device: Option<Device>,
         resources: &Resources,
     ) -> Result<()> {
-        let refuse = |message| Error::new(message).from_property(from);
         let place = match row.on(self.version) {
             On::File(place) => place,
-            On::Refused(_) if row.zero == Zero::Initial && value == 0 => return Ok(()),
-            On::Refused(message) => return Err(refuse(*message)),
+            On::Refused(_) if row.zero == Zero::Initial && number == 0 => return Ok(()),
+            On::Refused(message) => return Err(Error::new(*message)),
             On::Ignored(message) => {
-                self.warnings.push(refuse(*message));
+                self.warnings.push(Error::new(*message).from_property(from));
                 return Ok(());
             }
         };
-        let of_device = |place: &Place, text: String| match device {
-            Some((major, minor)) => format!("{major}:{minor} {}{text}", place.key),
-            None => text,
+        let line = |place: &Place| {
+            let text = (place.value)(number, resources).map_err(Error::new)?;
+            Ok(text.map(|text| match device {
+                Some((major, minor)) => format!("{major}:{minor} {}{text}", place.key),
+                None => text,
+            }))
         };
-        let converted = (place.value)(value, resources).map_err(refuse)?;
-        let (from, optional) = match converted {
-            Value::Is(_) => (from, false),
-            Value::IfThere(_) => (from, true),
-            Value::Implied(from, _) => (Pointer::new(from), true),
-            Value::Elsewhere => return Ok(()),
-        };
-        let text = of_device(place, converted.text().unwrap_or_default());
+        let Some(value) = line(place)? else { return Ok(()) };
         let otherwise = match place.instead {
-            _ if optional => Otherwise::Skip,
-            Some(instead) => {
-                let text = (instead.value)(value, resources).map_err(refuse)?.text().unwrap_or_default();
-                Otherwise::Instead(&instead.file, of_device(instead, text))
-            }
+            _ if (place.optional)(resources) => Otherwise::Skip,
+            Some(instead) => Otherwise::Instead(&instead.file, line(instead)?.unwrap_or_default()),
             None => self.after(place.after, resources).unwrap_or(Otherwise::Fail),
         };
-        let before = Some(place.before).filter(|before| !before.is_empty()).map(Pointer::new);
-        let before = before.and_then(|before| self.writes.iter().position(|write| write.from == before));
-        let write = Write { from, name: Cow::Borrowed(place.file.name), file: &place.file, value: text, otherwise };
+        let before = self.writes.iter().position(|write| write.from == Pointer::new(place.before));
+        let write = Write { from, name: Cow::Borrowed(place.file.name), file: &place.file, value, otherwise };
         self.writes.insert(before.unwrap_or(self.writes.len()), write);
         Ok(())
     }
 
-    /// The write of another property, if that is asked for as well.
+    /// The write of another property, if a config asks for that as well.
     fn after(&self, property: &str, resources: &Resources) -> Option<Otherwise> {
-        if property.is_empty() {
-            return None;
-        }
-        let row = row(property)?;
-        let (value, On::File(place)) = (row.number(resources, self.is_update())?, row.on(self.version)) else {
-            return None;
-        };
-        Some(Otherwise::After(&place.file, (place.value)(value, resources).ok()?.text()?))
+        let row = row_of(property)?;
+        let On::File(place) = row.on(self.version) else { return None };
+        let (_, _, number) = row.values(resources, self.is_update()).next()?;
+        Some(Otherwise::After(&place.file, (place.value)(number, resources).ok()??))
     }
 
     fn add(&mut self, from: Pointer, file: &'static File, value: String) -> &mut Write {
@@ -156,11 +126,13 @@ impl Writes {
 mod tests {
     use super::*;
 
-    /// What is written for a config, as `file value`, and a leading `?` for what may be missing.
+    /// The writes for a config, as `file value`; a leading `?`: the file may be missing.
     pub fn lines(list: &Writes) -> Vec<String> {
-        let line = |write: &Write| {
-            let mark = if write.otherwise == Otherwise::Skip { "?" } else { "" };
-            format!("{mark}{} {}", write.name, write.value)
+        let line = |Write { name, value, otherwise, .. }: &Write| match otherwise {
+            Otherwise::Fail => format!("{name} {value}"),
+            Otherwise::Skip => format!("?{name} {value}"),
+            Otherwise::Instead(file, instead) => format!("{name} {value} or {} {instead}", file.name),
+            Otherwise::After(file, first) => format!("{name} {value} after {} {first}", file.name),
         };
         list.writes.iter().map(line).collect()
     }
@@ -182,27 +154,27 @@ mod tests {
         (r#"{"memory":{"limit":100}}"#, &["memory.limit_in_bytes 100"], &["memory.max 100"]),
         (
             r#"{"memory":{"limit":100,"swap":300}}"#,
-            &["memory.limit_in_bytes 100", "memory.memsw.limit_in_bytes 300"],
+            &["memory.limit_in_bytes 100 after memory.memsw.limit_in_bytes 300", "memory.memsw.limit_in_bytes 300"],
             &["memory.swap.max 200", "memory.max 100"],
         ),
         (
             r#"{"memory":{"limit":100,"swap":100}}"#,
-            &["memory.limit_in_bytes 100", "memory.memsw.limit_in_bytes 100"],
+            &["memory.limit_in_bytes 100 after memory.memsw.limit_in_bytes 100", "memory.memsw.limit_in_bytes 100"],
             &["?memory.swap.max 0", "memory.max 100"],
         ),
         (
             r#"{"memory":{"limit":100,"swap":-1}}"#,
-            &["memory.limit_in_bytes 100", "memory.memsw.limit_in_bytes -1"],
+            &["memory.limit_in_bytes 100 after memory.memsw.limit_in_bytes -1", "memory.memsw.limit_in_bytes -1"],
             &["?memory.swap.max max", "memory.max 100"],
         ),
         (
             r#"{"memory":{"limit":-1}}"#,
-            &["memory.limit_in_bytes -1", "?memory.memsw.limit_in_bytes -1"],
+            &["memory.limit_in_bytes -1 after memory.memsw.limit_in_bytes -1", "?memory.memsw.limit_in_bytes -1"],
             &["?memory.swap.max max", "memory.max max"],
         ),
         (
             r#"{"memory":{"limit":-1,"swap":50}}"#,
-            &["memory.limit_in_bytes -1", "memory.memsw.limit_in_bytes 50"],
+            &["memory.limit_in_bytes -1 after memory.memsw.limit_in_bytes 50", "memory.memsw.limit_in_bytes 50"],
             &["memory.swap.max 50", "memory.max max"],
         ),
         (r#"{"memory":{"swap":50}}"#, &["memory.memsw.limit_in_bytes 50"], &["/linux/resources/memory/swap"]),
@@ -224,13 +196,26 @@ mod tests {
         (r#"{"cpu":{"period":50000}}"#, &["cpu.cfs_period_us 50000"], &["cpu.max max 50000"]),
         (
             r#"{"cpu":{"quota":20000,"period":50000,"burst":1000}}"#,
-            &["cpu.cfs_period_us 50000", "cpu.cfs_quota_us 20000", "cpu.cfs_burst_us 1000"],
-            &["cpu.max 20000 50000", "cpu.max.burst 1000"],
+            &[
+                "cpu.cfs_period_us 50000 after cpu.cfs_quota_us 20000",
+                "cpu.cfs_quota_us 20000 after cpu.cfs_burst_us 1000",
+                "cpu.cfs_burst_us 1000",
+            ],
+            &["cpu.max 20000 50000 after cpu.max.burst 1000", "cpu.max.burst 1000"],
         ),
-        (r#"{"cpu":{"shares":512,"idle":1}}"#, &["cpu.shares 512", "cpu.idle 1"], &["cpu.weight 59", "cpu.idle 1"]),
+        (
+            r#"{"cpu":{"period":50000,"burst":1000}}"#,
+            &["cpu.cfs_period_us 50000", "cpu.cfs_burst_us 1000"],
+            &["cpu.max max 50000 after cpu.max.burst 1000", "cpu.max.burst 1000"],
+        ),
+        (
+            r#"{"cpu":{"shares":512,"idle":1}}"#,
+            &["cpu.shares 512 after cpu.idle 1", "cpu.idle 1"],
+            &["cpu.weight 59 after cpu.idle 1", "cpu.idle 1"],
+        ),
         (
             r#"{"cpu":{"realtimeRuntime":10,"realtimePeriod":20}}"#,
-            &["cpu.rt_period_us 20", "cpu.rt_runtime_us 10"],
+            &["cpu.rt_period_us 20 after cpu.rt_runtime_us 10", "cpu.rt_runtime_us 10"],
             &["/linux/resources/cpu/realtimeRuntime"],
         ),
         (
@@ -241,12 +226,16 @@ mod tests {
         (r#"{"pids":{"limit":10}}"#, &["pids.max 10"], &["pids.max 10"]),
         (r#"{"pids":{"limit":0}}"#, &["pids.max 1"], &["pids.max 1"]),
         (r#"{"pids":{"limit":-1}}"#, &["pids.max max"], &["pids.max max"]),
-        (r#"{"blockIO":{"weight":10}}"#, &["blkio.weight 10"], &["io.bfq.weight 10"]),
+        (
+            r#"{"blockIO":{"weight":10}}"#,
+            &["blkio.weight 10 or blkio.bfq.weight 10"],
+            &["io.bfq.weight 10 or io.weight 1"],
+        ),
         (r#"{"blockIO":{"leafWeight":10}}"#, &["blkio.leaf_weight 10"], &["/linux/resources/blockIO/leafWeight"]),
         (
             r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0},{"major":8,"minor":16,"weight":500}]}}"#,
-            &["blkio.weight_device 8:16 500"],
-            &["io.bfq.weight 8:16 500"],
+            &["blkio.weight_device 8:16 500 or blkio.bfq.weight_device 8:16 500"],
+            &["io.bfq.weight 8:16 500 or io.weight 8:16 4950"],
         ),
         (
             r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0,"leafWeight":10}]}}"#,

@@ -1,6 +1,7 @@
 //! `linux.resources.devices` as DevicePolicy and DeviceAllow. Systemd makes a filter of its own of them, and
 //! makes it anew when it is reloaded: were it narrower than the config's rules, devices would be gone then.
 
+use crate::bundle::limits::Version;
 use crate::cgroup::devices::access::DeviceAccess;
 use crate::systemd::dbus::value::Value;
 use crate::systemd::property::Property;
@@ -12,11 +13,11 @@ use crate::types::device_rules::{Kind, Rule};
 /// other rules are left to ferrun's own filter, which systemd does not touch: it is told to filter nothing.
 /// On v1, where both write the same file, it is told what can be said of them, so that nothing more is
 /// allowed when it writes.
-pub fn properties(access: &DeviceAccess, v2: bool) -> ([Property; 2], bool) {
+pub fn properties(access: &DeviceAccess, version: Version) -> ([Property; 2], bool) {
     let allowed: Vec<Option<Value>> = access.exceptions.iter().map(entry).collect();
     let all = !access.allow_by_default && allowed.iter().all(Option::is_some);
     let anything = access.allow_by_default && access.exceptions.is_empty();
-    let (policy, entries) = match (all, anything || v2) {
+    let (policy, entries) = match (all, anything || version == Version::V2) {
         (false, true) => ("auto", Vec::new()),
         _ if access.allow_by_default => ("strict", Vec::new()),
         _ => ("strict", allowed.into_iter().flatten().collect()),
@@ -47,8 +48,8 @@ mod tests {
     use super::*;
     use crate::types::device_rules::Access;
 
-    fn told(rules: &[Rule], v2: bool) -> (String, bool) {
-        let (properties, narrower) = properties(&DeviceAccess::from_rules(rules).unwrap(), v2);
+    fn told(rules: &[Rule], version: Version) -> (String, bool) {
+        let (properties, narrower) = properties(&DeviceAccess::from_rules(rules).unwrap(), version);
         (properties.map(|property| property.to_string()).join(" "), narrower)
     }
 
@@ -65,8 +66,8 @@ mod tests {
             rule(true, Kind::Char, Some(136), None),
         ];
         let all = "DevicePolicy=strict DeviceAllow=/dev/char/1:3:rwm char-136:rwm block-*:m";
-        for v2 in [true, false] {
-            let (text, narrower) = told(&rules, v2);
+        for version in [Version::V2, Version::V1] {
+            let (text, narrower) = told(&rules, version);
             let mut words: Vec<&str> = text.split(' ').collect();
             words[1] = words[1].trim_start_matches("DeviceAllow=");
             let mut expected: Vec<&str> = all.split(' ').collect();
@@ -79,8 +80,8 @@ mod tests {
 
     #[test]
     fn everything_is_allowed_without_a_list() {
-        for v2 in [true, false] {
-            let (text, narrower) = told(&[rule(true, Kind::All, None, None)], v2);
+        for version in [Version::V2, Version::V1] {
+            let (text, narrower) = told(&[rule(true, Kind::All, None, None)], version);
             assert_eq!((&*text, narrower), ("DevicePolicy=auto DeviceAllow=", false));
         }
     }
@@ -88,13 +89,13 @@ mod tests {
     #[test]
     fn what_systemd_cannot_say_never_allows_more() {
         let but_one = [rule(true, Kind::All, None, None), rule(false, Kind::Block, Some(8), Some(0))];
-        assert_eq!(told(&but_one, true), ("DevicePolicy=auto DeviceAllow=".into(), false));
-        assert_eq!(told(&but_one, false), ("DevicePolicy=strict DeviceAllow=".into(), true));
+        assert_eq!(told(&but_one, Version::V2), ("DevicePolicy=auto DeviceAllow=".into(), false));
+        assert_eq!(told(&but_one, Version::V1), ("DevicePolicy=strict DeviceAllow=".into(), true));
         let of_any_driver = [rule(true, Kind::Char, None, Some(3)), rule(true, Kind::Char, Some(1), Some(5))];
-        assert_eq!(told(&of_any_driver, true), ("DevicePolicy=auto DeviceAllow=".into(), false));
-        let (text, narrower) = told(&of_any_driver, false);
+        assert_eq!(told(&of_any_driver, Version::V2), ("DevicePolicy=auto DeviceAllow=".into(), false));
+        let (text, narrower) = told(&of_any_driver, Version::V1);
         assert!(text.contains("DevicePolicy=strict") && text.contains("/dev/char/1:5:rwm") && narrower, "{text}");
         let hole = [rule(true, Kind::Char, Some(1), None), rule(false, Kind::Char, Some(1), Some(5))];
-        assert_eq!(told(&hole, true), ("DevicePolicy=auto DeviceAllow=".into(), false));
+        assert_eq!(told(&hole, Version::V2), ("DevicePolicy=auto DeviceAllow=".into(), false));
     }
 }

@@ -1,6 +1,7 @@
 //! What is written to files of the cgroup → properties of the unit. Systemd has its own idea of these files:
 //! what it is not told of, it sets back when it touches the cgroup for some other reason.
 
+use crate::bundle::limits::Version;
 use crate::cgroup::write::{Otherwise, Write};
 use crate::plan::resources::For;
 use crate::systemd::dbus::value::Value;
@@ -9,22 +10,23 @@ use crate::types::limits::Unit;
 
 /// The kernel's period where none is set, in µs.
 const PERIOD: u64 = 100_000;
+const PERIOD_NAME: &str = "CPUQuotaPeriodUSec";
 /// Systemd keeps a quota as whole percents of a CPU: so many µs of a second are one.
 const PERCENT: u64 = 10_000;
 const SECOND: u64 = 1_000_000;
 
 /// The properties that say the same as the writes, each once: of two writes to a file the later counts, as
 /// it does for the kernel.
-pub fn properties(writes: &[Write], v2: bool, purpose: For) -> Vec<Property> {
+pub fn properties(writes: &[Write], version: Version, purpose: For) -> Vec<Property> {
     let mut all = Vec::new();
-    let period = number(writes, "cpu.cfs_period_us");
+    let period = v1_period(writes);
     for write in writes {
         for (name, value) in named(write.file.unit, write.value.trim(), period, &write.otherwise) {
             let (recent, take) = match (name, &value) {
                 // Taken for a unit that is not started yet, and refused for any other.
                 ("OOMPolicy", _) => (true, purpose == For::Start),
                 // On v1 it would be shares.
-                ("CPUWeight", Value::U64(0)) => (true, v2),
+                ("CPUWeight", Value::U64(0)) => (true, version == Version::V2),
                 _ => (false, true),
             };
             if !take {
@@ -45,7 +47,7 @@ pub fn put(all: &mut Vec<Property>, property: Property) {
 /// Quotas that systemd would round are rounded already when they are written, so that the value that the
 /// kernel has is not another when systemd writes it again: up, so that nothing gets less than it asks for.
 pub fn round_quotas(writes: &mut [Write]) {
-    let period = number(writes, "cpu.cfs_period_us").unwrap_or(PERIOD);
+    let period = v1_period(writes).unwrap_or(PERIOD);
     for write in writes {
         let rounded = match write.file.unit {
             Unit::Quota => write.value.parse().ok().map(|quota| rounded(quota, period).to_string()),
@@ -58,8 +60,9 @@ pub fn round_quotas(writes: &mut [Write]) {
     }
 }
 
-fn number(writes: &[Write], file: &str) -> Option<u64> {
-    writes.iter().rev().find(|write| write.name == file)?.value.parse().ok()
+/// The period that goes with [`Unit::Quota`].
+fn v1_period(writes: &[Write]) -> Option<u64> {
+    writes.iter().find(|write| write.file.unit == Unit::Number(PERIOD_NAME))?.value.parse().ok()
 }
 
 fn per_second(quota: u64, period: u64) -> u64 {
@@ -113,7 +116,7 @@ fn named(unit: Unit, value: &str, v1_period: Option<u64>, otherwise: &Otherwise)
 
 fn quota_of(quota: Option<u64>, period: Option<u64>) -> Vec<(&'static str, Value)> {
     let quota = quota.map_or(u64::MAX, |quota| per_second(quota, period.unwrap_or(PERIOD)));
-    let period = period.map(|period| ("CPUQuotaPeriodUSec", Value::U64(period)));
+    let period = period.map(|period| (PERIOD_NAME, Value::U64(period)));
     period.into_iter().chain([("CPUQuotaPerSecUSec", Value::U64(quota))]).collect()
 }
 
@@ -145,16 +148,15 @@ fn bits(list: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::bundle::resources::Resources;
-    use crate::plan::resources::{Version, writes};
+    use crate::plan::resources::writes;
 
     /// The properties for a config, and what is written all the same.
-    fn told(config: &str, is_v2: bool) -> (String, String) {
+    fn told(config: &str, version: Version) -> (String, String) {
         let resources: Resources = serde_json::from_str(config).unwrap();
-        let version = if is_v2 { Version::V2 } else { Version::V1 };
         let mut writes = writes(&resources, version, For::Start).unwrap().writes;
         round_quotas(&mut writes);
         let written: Vec<String> = writes.iter().map(|write| format!("{}={}", write.name, write.value)).collect();
-        let told: Vec<String> = properties(&writes, is_v2, For::Start).iter().map(Property::to_string).collect();
+        let told: Vec<String> = properties(&writes, version, For::Start).iter().map(Property::to_string).collect();
         (told.join(" "), written.join(" "))
     }
 
@@ -193,7 +195,7 @@ mod tests {
             // The kernel may say what is wrong with these.
             (r#"{"unified":{"memory.max":"1G","cpu.max":"1 2 3","cpuset.cpus":"0-2:1/2","hugetlb.2MB.max":"0"}}"#, ""),
         ] {
-            assert_eq!(told(config, true).0, expected, "{config}");
+            assert_eq!(told(config, Version::V2).0, expected, "{config}");
         }
     }
 
@@ -213,7 +215,7 @@ mod tests {
                 "AllowedCPUs=02 TasksMax=5 BlockIOWeight=500",
             ),
         ] {
-            assert_eq!(told(config, false).0, expected, "{config}");
+            assert_eq!(told(config, Version::V1).0, expected, "{config}");
         }
     }
 
@@ -233,12 +235,12 @@ mod tests {
             ),
             (r#"{"cpu":{"quota":-1}}"#, "cpu.cfs_quota_us=-1", "cpu.max=max 100000"),
         ] {
-            assert_eq!(told(config, false).1, on_v1, "{config}");
-            assert_eq!(told(config, true).1, on_v2, "{config}");
+            assert_eq!(told(config, Version::V1).1, on_v1, "{config}");
+            assert_eq!(told(config, Version::V2).1, on_v2, "{config}");
         }
         let unified = r#"{"unified":{"cpu.max":"33333 100000"}}"#;
         let kept = "CPUQuotaPeriodUSec=100000 CPUQuotaPerSecUSec=340000";
-        assert_eq!(told(unified, true), (kept.into(), "cpu.max=34000 100000".into()));
+        assert_eq!(told(unified, Version::V2), (kept.into(), "cpu.max=34000 100000".into()));
     }
 
     #[test]
@@ -246,16 +248,17 @@ mod tests {
         let resources: Resources =
             serde_json::from_str(r#"{"cpu":{"idle":1},"pids":{"limit":1},"unified":{"memory.oom.group":"0"}}"#)
                 .unwrap();
-        let all = properties(&writes(&resources, Version::V2, For::Start).unwrap().writes, true, For::Start);
+        let all = properties(&writes(&resources, Version::V2, For::Start).unwrap().writes, Version::V2, For::Start);
         let recent: Vec<(&str, bool)> = all.iter().map(|one| (&*one.name, one.recent)).collect();
         assert_eq!(recent, [("CPUWeight", true), ("TasksMax", false), ("OOMPolicy", true)]);
         assert_eq!(all[2].from.as_deref(), Some("/linux/resources/unified/memory.oom.group"));
     }
+
     #[test]
     fn a_unit_that_runs_is_not_told_what_it_takes_at_its_start_only() {
         let unified = r#"{"unified":{"memory.oom.group":"1","memory.high":"4096"}}"#;
         let writes = writes(&serde_json::from_str(unified).unwrap(), Version::V2, For::Update).unwrap().writes;
-        let told: Vec<String> = properties(&writes, true, For::Update).iter().map(Property::to_string).collect();
+        let told: Vec<String> = properties(&writes, Version::V2, For::Update).iter().map(Property::to_string).collect();
         assert_eq!(told, ["MemoryHigh=4096"]);
     }
 }

@@ -9,6 +9,7 @@ pub mod names;
 use super::Compiler;
 use super::cgroups::{DEVICES, FROM};
 use super::resources::For;
+use crate::bundle::limits::Version;
 use crate::cgroup::Manager;
 use crate::cgroup::write::Write;
 use crate::error::Result;
@@ -46,7 +47,7 @@ impl Compiler<'_> {
 
     /// What every container's unit is; what annotations make of that; the limits, which have the last word.
     fn properties(&mut self, names: &Names, writes: &[Write]) -> Result<Vec<Property>> {
-        let v2 = self.host.cgroups.is_v2();
+        let version = self.version();
         let yes = |name| Property::new(name, Value::Bool(true));
         let text = |name, text: &str| Property::new(name, Value::text(text));
         let mut all = vec![
@@ -58,16 +59,18 @@ impl Compiler<'_> {
             text("CollectMode", "inactive-or-failed"),
             yes("MemoryAccounting"),
             yes("CPUAccounting"),
-            yes(if v2 { "IOAccounting" } else { "BlockIOAccounting" }),
+            yes(if version == Version::V2 { "IOAccounting" } else { "BlockIOAccounting" }),
             yes("TasksAccounting"),
         ];
-        let (devices, narrower) = devices::properties(&self.device_access()?, v2);
+        let (devices, narrower) = devices::properties(&self.device_access()?, version);
         if narrower {
             self.warn(DEVICES, "systemd has no words for these rules: after a daemon-reload it denies more".into());
         }
         let devices = devices.map(|property| property.from(DEVICES));
         let others = annotations::properties(&self.spec.annotations)?.into_iter().chain(devices);
-        others.chain(limits::properties(writes, v2, For::Start)).for_each(|property| limits::put(&mut all, property));
+        others
+            .chain(limits::properties(writes, version, For::Start))
+            .for_each(|property| limits::put(&mut all, property));
         Ok(all)
     }
 }
