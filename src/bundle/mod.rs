@@ -8,6 +8,7 @@ pub mod collect_errors;
 pub mod default;
 pub mod demo;
 pub mod device;
+pub mod exec_process;
 pub mod hooks;
 mod idmap;
 pub mod intel_rdt;
@@ -69,6 +70,14 @@ pub struct Bundle {
 pub fn load(dir: &Path) -> Result<Bundle> {
     let (directory, absolute) = open(dir).what(|| format!("bundle {dir:?}"))?;
     let text = read_config(&directory, || absolute.join("config.json"))?;
+    of_text(absolute, text)
+}
+
+/// The same of a text that was read before.
+///
+/// # Errors
+/// Those of the text.
+pub fn of_text(absolute: PathBuf, text: Vec<u8>) -> Result<Bundle> {
     text::start_noting();
     let spec = read(&text).map_err(Misread::into_error)?;
     let has_unknown = text::has_passed_over();
@@ -85,7 +94,7 @@ pub fn load(dir: &Path) -> Result<Bundle> {
 }
 
 /// The longest config.json that is read, in bytes.
-const LONGEST: usize = 16 << 20;
+pub const LONGEST: usize = 16 << 20;
 
 /// Reads the config.json of a bundle, which may be a link to one.
 fn read_config(directory: impl AsFd, path: impl Fn() -> PathBuf) -> Result<Vec<u8>> {

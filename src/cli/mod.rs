@@ -13,6 +13,7 @@ mod demo;
 mod descriptors;
 mod duration;
 mod events;
+mod exec;
 mod explain;
 mod features;
 mod globals;
@@ -82,6 +83,7 @@ const COMMANDS: &[Entry] = &[
     entry::<create::Create>(),
     entry::<start::Start>(),
     entry::<run::Run>(),
+    entry::<exec::Exec>(),
     entry::<state::State>(),
     entry::<kill::Kill>(),
     entry::<delete::Delete>(),

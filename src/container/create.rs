@@ -10,6 +10,7 @@ use super::boot::BootId;
 use super::console::Ends;
 use super::delete::undo;
 use super::hooks::state_for;
+use super::kept_config;
 use super::pid_file;
 use super::request::{Mode, Planned, Request, rootfs};
 use super::seccomp_agent;
@@ -94,7 +95,8 @@ pub(super) fn create_process(planned: &Planned, interrupt: Option<&Interrupt>) -
         state.cgroup.iter_mut().for_each(|directory| directory.existed = false);
     }
     let probed = probed.map_err(|error| error.from_property("/linux/cgroupsPath"));
-    if let Err(error) = class.and(probed).and_then(|()| record.state(&state)) {
+    let kept = || kept_config::keep(&record.directory, bundle);
+    if let Err(error) = class.and(probed).and_then(|()| record.state(&state)).and_then(|()| kept()) {
         record.withdraw();
         return Err(error);
     }
@@ -184,6 +186,7 @@ fn launch(
         trace: planned.trace.as_ref(),
         fault: request.fault,
         interrupt,
+        target: None,
     };
     let launched = launch.run()?;
     let finish = || {

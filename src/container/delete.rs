@@ -9,6 +9,7 @@ use super::boot::Boot;
 use super::directory::{Purpose, StateDirectory};
 use super::hooks::{self, Warn};
 use super::id::Id;
+use super::kept_config;
 use super::newer_format;
 use super::state::{self, Root, State};
 use super::status::{Status, status};
@@ -149,6 +150,7 @@ fn remove_directory(directory: &StateDirectory, id: &Id) -> Result<bool> {
         Err(errno) => Err(errno).what(|| format!("remove {name} of container {id}")),
     };
     let was_there = remove(state::CREATED)? || remove(state::CREATING)?;
+    remove(kept_config::FILE)?;
     // Nearly always that was all.
     let mut removed = directory.remove_itself();
     if removed.is_err_and(|errno| errno != Errno::ENOENT) {

@@ -171,8 +171,16 @@ impl StateDirectory {
     /// # Errors
     /// To act: a file that another user owns or can write to.
     pub fn read(&self, name: &str) -> Result<Option<Regular>> {
+        self.read_up_to(name, LONGEST)
+    }
+
+    /// The same for a file that may have so many bytes.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::read`].
+    pub fn read_up_to(&self, name: &str, longest: usize) -> Result<Option<Regular>> {
         let what = || format!("read {:?}", self.path.join(name));
-        match regular::read(&self.own, name, OFlag::O_NOFOLLOW, LONGEST) {
+        match regular::read(&self.own, name, OFlag::O_NOFOLLOW, longest) {
             Err(Unreadable::Kernel(Errno::ENOENT)) => Ok(None),
             Ok(regular) if self.purpose == Purpose::Act && !is_trusted(regular.stat.st_uid) => {
                 Err(Error::new(format!("{}: user {} owns it", what(), regular.stat.st_uid)))

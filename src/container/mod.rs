@@ -2,6 +2,7 @@
 
 pub use self::create::create;
 pub use self::delete::delete;
+pub use self::exec::exec;
 pub use self::kill::kill;
 pub use self::pause::{pause, resume};
 pub use self::processes::processes as ps;
@@ -16,9 +17,11 @@ pub mod create;
 pub mod delete;
 pub mod directory;
 pub mod events;
+pub mod exec;
 pub mod hooks;
 pub mod id;
 pub mod init_identity;
+mod kept_config;
 pub mod kill;
 pub mod list;
 mod newer_format;

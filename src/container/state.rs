@@ -20,6 +20,7 @@ use super::boot::{Boot, BootId};
 use super::directory::{self, Purpose, StateDirectory};
 use super::id::Id;
 pub use super::init_identity::Init;
+use super::kept_config;
 use super::state_format;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::layout::{self, Layout};
@@ -36,8 +37,16 @@ pub(super) const CREATED: &str = "state.json";
 pub const DEVICES: &str = "devices.json";
 
 /// Everything that can be in a state directory.
-pub const FILES: &[&str] =
-    &[CREATED, CREATING, DEVICES, exec_fifo::FIFO, start_page::FILE, FAILURE_OF_FORMAT_1, notify::SOCKET];
+pub const FILES: &[&str] = &[
+    CREATED,
+    CREATING,
+    kept_config::FILE,
+    DEVICES,
+    exec_fifo::FIFO,
+    start_page::FILE,
+    FAILURE_OF_FORMAT_1,
+    notify::SOCKET,
+];
 
 /// What format 1 has for the report of a program that could not be executed.
 const FAILURE_OF_FORMAT_1: &str = "exec.error";
@@ -285,6 +294,7 @@ impl Record {
 
     /// Gives the id back, before anything else is there.
     pub fn withdraw(&self) {
+        let _ = self.directory.remove(kept_config::FILE);
         let _ = self.directory.remove(CREATING).and_then(|()| self.directory.remove_itself());
     }
 

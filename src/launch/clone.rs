@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
+use nix::unistd::Pid;
 
 use super::Process;
 use crate::error::{Context, Error, Result};
@@ -17,7 +18,7 @@ use crate::sys::namespace::NEWTIME;
 use crate::sys::program::is_dumpable;
 use crate::types::namespaces::NamespaceKind;
 
-const WHAT: &str = "make the container's first process";
+pub(super) const WHAT: &str = "make the container's first process";
 
 /// Creates the init, which is ferrun's own child in any case and runs `main`.
 ///
@@ -28,10 +29,7 @@ pub(super) fn create_init(
     own: &[RawFd],
     main: impl FnOnce(InChild) -> i32,
 ) -> Result<Process> {
-    let directory = match &step.cgroup {
-        Some(path) => Some(File::open(&**path).what(|| format!("open cgroup {path}"))?),
-        None => None,
-    };
+    let directory = open_cgroup(step)?;
     let cgroup = directory.as_ref().map(AsFd::as_fd);
     let way_back = WayBack::remember(step)?;
     let init = match step.between {
@@ -41,8 +39,34 @@ pub(super) fn create_init(
             .and_then(|()| Child::create(&as_init(step.flags, cgroup), main).map_err(|errno| failed(step, errno))),
     };
     let back = way_back.go();
-    let (pid, fd) = init.and_then(|init| back.map(|()| init))?.into_parts();
-    Ok(Process { pid, fd })
+    init.and_then(|init| back.map(|()| init)).map(Process::from)
+}
+
+/// Creates the process that goes on in another one, [`adopt`]ed then.
+pub(super) fn create_first(step: &Clone, main: impl FnOnce(InChild) -> i32) -> Result<Process> {
+    let directory = open_cgroup(step)?;
+    let cgroup = directory.as_ref().map(AsFd::as_fd);
+    let options = as_init(CloneFlags::empty(), cgroup);
+    Child::create(&options, main).map(Process::from).map_err(|errno| failed(step, errno))
+}
+
+/// A child that another one has created as its sibling.
+pub(super) fn adopt(pid: Pid) -> Result<Process> {
+    Child::adopt(pid).map(Process::from).what(|| WHAT)
+}
+
+impl From<Child> for Process {
+    fn from(child: Child) -> Process {
+        let (pid, fd) = child.into_parts();
+        Process { pid, fd }
+    }
+}
+
+fn open_cgroup(step: &Clone) -> Result<Option<File>> {
+    match &step.cgroup {
+        Some(path) => File::open(&**path).what(|| format!("open cgroup {path}")).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn as_init(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> Options {

@@ -16,7 +16,9 @@ use nix::errno::Errno;
 use super::start_page::{Phase, StartPage};
 use crate::error::{Context, Error, Result};
 use crate::process::identity::Capabilities;
-use crate::seccomp::own_calls::{CLOSE_LISTENER, DROP_CAPABILITY, END_THREAD, OwnCall, WAIT_FOR_START, WAKE};
+use crate::seccomp::own_calls::{
+    CLOSE_LISTENER, CONTROL_TERMINAL, CROSS, DROP_CAPABILITY, END_THREAD, OWN_SESSION, OwnCall, WAIT_FOR_START, WAKE,
+};
 use crate::seccomp::step::Install;
 use crate::sys::helper_thread::{self, Job};
 use crate::sys::shared;
@@ -36,6 +38,8 @@ pub struct Confine<'a> {
     pub waits: bool,
     /// Whether code of the image can look before the program is executed: hooks, neighbours in a pid namespace.
     pub looked_at: bool,
+    /// Whether another process is created under the filter, which makes a session of its own.
+    pub crosses: bool,
 }
 
 impl Confine<'_> {
@@ -46,6 +50,10 @@ impl Confine<'_> {
     /// Those of [`Install::run`] and capset(2); EAGAIN: no room for a helper thread, without which code of the image would
     /// run beside an init that has no filter yet.
     pub fn run(&self) -> Result<bool> {
+        if let Some(filter) = self.filter.filter(|filter| self.crosses && !allows_crossing(filter)) {
+            // What is created is without rights all the same, but for that to install it.
+            return if filter.listener.is_none() { Ok(false) } else { Err(from_profile(no_crossing())) };
+        }
         let is_confined = match self.filter {
             Some(filter) if !self.is_allowed(filter) => self.with_helper(filter)?,
             Some(filter) => self.alone(filter).map(|()| true)?,
@@ -134,6 +142,15 @@ impl Confine<'_> {
             page.wait_while(Phase::Waiting, None);
         }
     }
+}
+
+/// Whether a filter allows what a process does in the container's pid namespace before its program.
+fn allows_crossing(filter: &Install) -> bool {
+    [&CROSS, &OWN_SESSION, &CONTROL_TERMINAL].into_iter().all(|call| call.choice(filter).is_some())
+}
+
+fn no_crossing() -> Error {
+    Error::new("the profile has a listener and denies clone, setsid or ioctl, without which no process can be added")
 }
 
 /// Whether close(2) does no harm under the filter: its agent may be asked.

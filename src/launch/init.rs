@@ -26,7 +26,7 @@ use crate::process::exec::{Prepared, WorkingDirectory};
 use crate::process::home::Home;
 use crate::process::hook::Hook;
 use crate::process::identity::{Capabilities, User};
-use crate::process::join::{Enter, Opened};
+use crate::process::join::{Enter, EnterContainer, Opened};
 use crate::process::limits::Rlimit;
 use crate::process::start_hook::StartHook;
 use crate::process::terminal::Terminal;
@@ -35,7 +35,7 @@ use crate::rootfs::mount::Mount;
 use crate::rootfs::root::BindRoot;
 use crate::seccomp::step::Install;
 use crate::sys;
-use crate::sys::child::InChild;
+use crate::sys::child::{InChild, PidCell};
 use crate::types::hooks::Kind;
 
 const UNBOUND: &str = "the plan uses the rootfs before it is bound";
@@ -65,13 +65,15 @@ struct Init<'a> {
     filter: Option<&'a Install>,
     /// Whether the filter is still to be installed, as the last thing of all.
     unfiltered: bool,
+    /// Where the pid of the process is written that it goes on in.
+    cell: Option<&'a PidCell>,
 }
 
 /// Runs the init's lane. Never returns: it becomes the program, or leaves on the start page what failed and ends.
 ///
 /// Its first act is to let go of what is not its own: of all that ferrun or its caller has open but for `own`, and of what
 /// they do with signals.
-pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i32]) -> ! {
+pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i32], cell: Option<&PidCell>) -> ! {
     let launch = parent.launch;
     let closed = child.close_all_but(own, ()).what(|| "close what is not the init's");
     sys::program::default_signals();
@@ -96,6 +98,7 @@ pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i
         capabilities: None,
         filter: None,
         unfiltered: false,
+        cell,
     };
     if let Err(error) = closed {
         init.fail(&error);
@@ -140,6 +143,28 @@ init_lane!(dispatch);
 impl<'a> Init<'a> {
     fn enter(&self, namespaces: &Enter) -> Result<()> {
         namespaces.run(&self.opened.borrow())
+    }
+
+    fn enter_container(&mut self, namespaces: &EnterContainer) -> Result<()> {
+        let Some(target) = self.launch.target else {
+            return Err(Error::new("the plan enters a container that is not given"));
+        };
+        namespaces.run(&target.init, &target.root)?;
+        self.rootfs = Some(Rootfs::of_this_process()?);
+        Ok(())
+    }
+
+    /// Goes on in a process that is in the container's pid namespace.
+    fn cross(&self) -> Result<()> {
+        let Some(cell) = self.cell else {
+            return Err(Error::new("the plan goes on in a process that nobody waits for"));
+        };
+        let crossed = self.child.go_on_in_sibling(cell);
+        crossed.what(|| "create a process in the container's pid namespace").map_err(|error| match error.code() {
+            Errno::EAGAIN => error.hint("pids.max, or RLIMIT_NPROC of its user, leaves room for no process"),
+            Errno::ENOMEM => error.hint("the container's first process has ended"),
+            _ => error,
+        })
     }
 
     fn bind_root(&mut self, root: &BindRoot) -> Result<()> {
@@ -319,7 +344,9 @@ impl<'a> Init<'a> {
         }
         signals::unblock_all().what(|| "set the signal mask")?;
         self.close_all_but_the_one()?;
-        if !self.is_watched() {
+        if let Some(cell) = self.cell {
+            cell.hide().what(|| "hide the place of the pid")?;
+        } else if !self.is_watched() {
             return Ok(());
         }
         let confine = Confine {
@@ -328,6 +355,7 @@ impl<'a> Init<'a> {
             page: self.page,
             waits: self.launch.waits_for_start(),
             looked_at: !self.launch.plan.start_hooks.is_empty() || self.launch.plan.joins_pid_namespace,
+            crosses: self.launch.plan.crosses,
         };
         self.unfiltered = !confine.run()? && self.filter.is_some();
         Ok(())

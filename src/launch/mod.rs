@@ -63,6 +63,16 @@ pub struct Launch<'a> {
     pub fault: Option<Fault>,
     /// What ends the start before the program runs.
     pub interrupt: Option<&'a Interrupt>,
+    /// The container that the process is a further one of.
+    pub target: Option<&'a Target>,
+}
+
+/// A running container, by descriptors.
+pub struct Target {
+    /// Its init.
+    pub init: OwnedFd,
+    /// The init's root directory.
+    pub root: OwnedFd,
 }
 
 /// The records of a container and those who wait for it, as far as the lanes need them.

@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::channel::{self, Channel, FromInit};
 use super::fault::Fault;
@@ -13,7 +13,7 @@ use super::rollback::Rollback;
 use super::start_page::Phase;
 use super::watch::{Ended, Watch, has_executed};
 use super::{Launch, Launched, Process, bind_sources, clone, exit_reason, init, undo};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::ParentAction;
 use crate::plan::parent_lane::parent_lane;
 use crate::plan::step::{Clone, PARENT};
@@ -21,6 +21,7 @@ use crate::pointer::Pointer;
 use crate::process::hook::Hook;
 use crate::process::join::{Open, Opened};
 use crate::rootfs::source::OpenSources;
+use crate::sys::child::PidCell;
 use crate::sys::seccomp;
 use crate::types::namespaces::NamespaceKind;
 
@@ -107,14 +108,53 @@ impl Parent<'_> {
         self.begin_rollback()?;
         let (ours, theirs) = channel::pair(launch.interrupt.map(AsFd::as_fd), &launch.plan.cgroup)?;
         let own = self.descriptors_of_init(&theirs);
-        let init = |child| init::main(child, self, theirs, &own);
-        let born = clone::create_init(step, &self.opened.borrow(), &own, init)?;
+        let born = match step.crosses {
+            true => self.create_crossing(step, theirs, &own)?,
+            false => {
+                let init = |child| init::main(child, self, theirs, &own, None);
+                clone::create_init(step, &self.opened.borrow(), &own, init)?
+            }
+        };
         let process = self.process.get_or_init(|| born);
         self.channel.get_or_init(|| ours.watching(process.fd.as_fd()));
         // Only the init has it now.
         drop(launch.means.outlet.take());
         launch.plan.nodes.iter().for_each(|store| store.close());
         Ok(())
+    }
+
+    /// Creates the process that prepares everything, and waits for its end. The one that it goes on in is ferrun's child.
+    fn create_crossing(&self, step: &Clone, theirs: Channel<'static>, own: &[i32]) -> Result<Process> {
+        let cell = PidCell::new().what(|| clone::WHAT)?;
+        let first = clone::create_first(step, |child| init::main(child, self, theirs, own, Some(&cell)))?;
+        let ended = self.await_end(&first);
+        if ended.is_err() {
+            first.kill_and_reap(&self.launch.plan.cgroup);
+        }
+        let crossed = cell.pid().map(clone::adopt).transpose()?;
+        match (ended, crossed) {
+            (Ok(()), Some(process)) => first.wait().map(|_| process),
+            (Ok(()), None) => Err(self.failure(&first)),
+            (Err(error), crossed) => {
+                crossed.iter().for_each(|process| process.kill_and_reap(&self.launch.plan.cgroup));
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until a process has ended, unless something asks for ferrun's own end.
+    fn await_end(&self, process: &Process) -> Result<()> {
+        let interrupt = self.launch.interrupt.map(AsFd::as_fd);
+        let mut events =
+            [process.fd.as_fd(), interrupt.unwrap_or(process.fd.as_fd())].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        loop {
+            match poll(&mut events, PollTimeout::NONE) {
+                Ok(_) if events[0].any().unwrap_or(true) => return Ok(()),
+                Ok(_) => return Err(Error::new(clone::WHAT).of_kind(ErrorKind::Interrupted)),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).what(|| clone::WHAT),
+            }
+        }
     }
 
     fn open_sources(&self, step: &OpenSources) -> Result<()> {
@@ -142,6 +182,7 @@ impl Parent<'_> {
         own.extend(console.iter().map(|console| console.socket.as_fd()));
         own.extend(self.rollback.get().map(AsFd::as_fd));
         own.extend(launch.trace.map(AsFd::as_fd));
+        own.extend(launch.target.iter().flat_map(|target| [target.init.as_fd(), target.root.as_fd()]));
         own.extend(launch.plan.maps.iter().filter_map(|namespace| namespace.descriptor()));
         let nodes = launch.plan.nodes.as_ref().and_then(|store| store.descriptor());
         let numbers = (0..3 + launch.plan.preserved).chain(own.iter().map(AsRawFd::as_raw_fd)).chain(nodes).collect();

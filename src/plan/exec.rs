@@ -1,42 +1,95 @@
-//! `exec`: a further process of a running container. It joins what the init created: the steps are those of a start
-//! without namespaces, mounts and hooks of its own.
+//! `exec`: a further process of a running container. Two processes do it: the first enters all of the container but its pid
+//! namespace, becomes the user and puts on the filter; only then a second one, which is the program's, is created in the
+//! pid namespace. Whoever is there never sees one that has rights, or a descriptor of the host's.
+
+use std::rc::Rc;
+
+use nix::sched::CloneFlags;
 
 use super::Compiler;
-use super::step::{AwaitReady, Release, Wait};
-use crate::process::affinity::AllCpus;
-use crate::process::session::Isolate;
+use super::step::{AwaitReady, Clone, Cross};
+use crate::cgroup::directory::Directory;
+use crate::cgroup::join::Join;
+use crate::pointer::Pointer;
+use crate::process::affinity::{AllCpus, Cpus};
+use crate::process::join::EnterContainer;
+use crate::process::limits::OomScoreAdj;
+use crate::process::session::{Hide, Session};
+
+/// The running container, as it is now.
+pub struct Target {
+    /// Its namespaces, all but those that ferrun is in as well.
+    pub namespaces: CloneFlags,
+    /// Its cgroups on this host: those that the process is to be in.
+    pub cgroup: Vec<Directory>,
+}
 
 impl Compiler<'_> {
-    pub(super) fn compile_exec(&mut self) {
+    pub(super) fn compile_exec(&mut self, target: &Target) {
         self.plan.mapped = self.mapped();
         self.plan.preserved = i32::try_from(self.options.preserved).unwrap_or(i32::MAX - 3);
         self.plan.user_on_host = self.user_on_host();
-        self.directories = self.directories();
-        self.open_namespaces();
-        self.clone();
-        self.parent(None, Release);
+        self.plan.joins_pid_namespace = true;
+        self.plan.crosses = true;
+        self.plan.cgroup.clone_from(&target.cgroup);
+        let [unified, v1] = self.by_hierarchy(&target.cgroup);
+        self.give_streams();
+        let cgroup = unified.into_iter().next();
+        let (flags, enter) = (CloneFlags::empty(), CloneFlags::empty());
+        self.parent(None, Clone { flags, cgroup, enter, between: false, new_time: false, crosses: true });
         self.parent(None, AwaitReady);
-        self.init(None, Isolate);
-        self.oom_score_adj();
-        self.init(None, Wait);
-        self.join_cgroup();
-        self.init(None, AllCpus);
-        if !self.has_user_namespace() {
-            // Else it is created in all of them.
-            self.enter();
-            self.enter_mount();
+        self.init(None, Hide);
+        let process = self.spec.process.as_deref();
+        if let Some(score) = process.and_then(|process| process.oom_score_adj) {
+            self.init(Some(Pointer::new("/process/oomScoreAdj")), OomScoreAdj(score));
         }
+        self.cpus(v1);
+        self.init(None, EnterContainer(target.namespaces));
+        if target.namespaces.contains(CloneFlags::CLONE_NEWUSER) {
+            self.become_root();
+        }
+        self.terminal();
         self.working_directory();
         let filter = self.restrict();
         self.ready(filter);
+        self.init(None, Cross);
+        let terminal = process.is_some_and(|process| process.terminal);
+        self.init(None, Session { terminal });
         self.execute();
+    }
+
+    /// The paths in the v2 hierarchy, and those in hierarchies of v1.
+    fn by_hierarchy(&self, cgroup: &[Directory]) -> [Vec<Rc<str>>; 2] {
+        let layout = &self.host.cgroups;
+        let is_v1 = |path: &str| layout.find(path).is_ok_and(|(found, _)| layout.v1.iter().any(|one| one == found));
+        let (v1, unified) = cgroup.iter().map(|directory| directory.path.clone()).partition(|path| is_v1(path));
+        [unified, v1]
+    }
+
+    /// The CPUs before the process is in the cgroups of v1, and after.
+    fn cpus(&mut self, v1: Vec<Rc<str>>) {
+        const FROM: Pointer = Pointer::new("/process/execCPUAffinity");
+        let affinity = self.spec.process.as_deref().and_then(|process| process.exec_cpu_affinity.as_ref());
+        if let Some(initial) = affinity.map(|affinity| &affinity.initial).filter(|cpus| !cpus.is_empty()) {
+            self.init(Some(FROM), Cpus(initial.clone()));
+        }
+        if !v1.is_empty() {
+            self.init(None, Join { directories: v1 });
+        }
+        match affinity {
+            None => self.init(None, AllCpus),
+            Some(affinity) if !affinity.last.is_empty() => self.init(Some(FROM), Cpus(affinity.last.clone())),
+            Some(_) => {}
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::sched::CloneFlags;
     use serde_json::json;
 
+    use super::Target;
     use crate::bundle::{Bundle, default};
     use crate::cgroup::layout::Layout;
     use crate::plan::{Action, Host, Options, Step, compile_exec};
@@ -48,21 +101,17 @@ mod tests {
     #[test]
     fn it_joins_and_is_restricted_and_creates_nothing() {
         let mut config = default::config();
-        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
-            namespace["path"] = json!("/proc/1/ns/pid");
-        }
         config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
         let spec = serde_json::from_value(config).unwrap();
         let bundle = Bundle { dir: "/bundle".into(), text: Vec::new(), spec, warnings: Vec::new(), has_unknown: false };
         let cgroups = Layout::default();
         let host = Host { cgroups, permitted: u64::MAX, apparmor: false, selinux: false, resctrl: None };
-        let plan = compile_exec(&bundle, &host, &Options::default()).unwrap();
-        let mut parent = vec!["open"; bundle.spec.linux.namespaces.len()];
-        parent.extend(["clone", "release", "wait"]);
-        assert_eq!(verbs(&plan.parent), parent);
+        let target = Target { namespaces: CloneFlags::CLONE_NEWPID, cgroup: Vec::new() };
+        let plan = compile_exec(&bundle, &host, &Options::default(), &target).unwrap();
+        assert_eq!(verbs(&plan.parent), ["clone", "wait"]);
         let init = [
-            "session", "wait", "cpus", "join", "join", "cwd", "stdio", "env", "limit", "caps", "user", "caps", "privs",
-            "umask", "seccomp", "ready", "exec",
+            "session", "cpus", "join", "cwd", "stdio", "env", "limit", "caps", "user", "caps", "privs", "umask",
+            "seccomp", "ready", "cross", "session", "exec",
         ];
         assert_eq!(verbs(&plan.init), init);
         assert!(plan.cgroup.is_empty() && plan.later.is_empty() && plan.start_hooks.is_empty());

@@ -37,7 +37,7 @@ impl Compiler<'_> {
         let side = |length: u64| u16::try_from(length).ok().filter(|length| *length != 0);
         let size = process.console_size;
         let size = size.and_then(|size| Some(Size { rows: side(size.height)?, columns: side(size.width)? }));
-        self.init(Some(Pointer::new("/process/terminal")), Terminal { size });
+        self.init(Some(Pointer::new("/process/terminal")), Terminal { size, further: self.plan.crosses });
     }
 
     /// The working directory, made before the root becomes read-only.

@@ -3,19 +3,19 @@
 use std::rc::Rc;
 
 use super::notify::NotifyMount;
-use super::step::{Mounted, Ready, Wait, actions};
+use super::step::{Cross, Mounted, Ready, Wait, actions};
 use crate::cgroup::join::Join;
-use crate::process::affinity::AllCpus;
+use crate::process::affinity::{AllCpus, Cpus};
 use crate::process::exec::{MakeWorkingDirectory, Program, Umask, WorkingDirectory};
 use crate::process::home::Home;
 use crate::process::hook::Hook;
 use crate::process::identity::{BoundingSet, Capabilities, NoNewPrivileges, User};
-use crate::process::join::Enter;
+use crate::process::join::{Enter, EnterContainer};
 use crate::process::label::{ExecLabel, KeyLabel};
 use crate::process::limits::{OomScoreAdj, Rlimit};
 use crate::process::namespaces::{DomainName, Hostname, Loopback, Unshare};
 use crate::process::scheduling::{IoPriority, MemoryPolicy, Personality, Scheduler};
-use crate::process::session::{Isolate, Keyring};
+use crate::process::session::{Hide, Isolate, Keyring, Session};
 use crate::process::stdio::Stdio;
 use crate::process::sysctl::Sysctl;
 use crate::process::terminal::Terminal;
@@ -36,6 +36,16 @@ macro_rules! init_lane {
         $with! { InitAction:
             /// A session of its own, hidden from others.
             Isolate(Isolate) = "session", |step, init| step.run();
+            /// Hidden from others, for a process that another one goes on in.
+            Hide(Hide) = "session", |step, init| step.run();
+            /// A session of its own, at the end.
+            Session(Session) = "session", |step, init| step.run();
+            /// A running container, but for its processes.
+            EnterContainer(EnterContainer) = "join", |step, init| init.enter_container(step);
+            /// The processes of a running container.
+            Cross(Cross) = "cross", |step, init| init.cross();
+            /// The CPUs of a further process.
+            Cpus(Cpus) = "cpus", |step, init| step.run();
             /// The label of the session keyring.
             KeyLabel(KeyLabel) = "label", |step, init| step.run();
             /// A session keyring of its own.

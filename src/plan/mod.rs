@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+pub use exec::Target;
 pub use host::Host;
 pub use init_lane::InitAction;
 pub use parent_lane::ParentAction;
@@ -78,6 +79,8 @@ pub struct Plan {
     pub user_on_host: Option<u32>,
     /// Whether the init is in the pid namespace of others.
     pub joins_pid_namespace: bool,
+    /// Whether it goes on in another process, which enters that: [`step::Cross`].
+    pub crosses: bool,
     /// How many descriptors after the standard streams the program has of the caller's.
     pub preserved: i32,
     /// Who answers the calls that the filter asks about.
@@ -163,14 +166,13 @@ pub fn compile_all(bundle: &Bundle, host: &Host, options: &Options) -> (Plan, Ve
     (compiler.plan, compiler.errors)
 }
 
-/// Compiles a further process of a running container: its bundle's spec has that process, and joins the namespaces of the
-/// container's init.
+/// Compiles a further process of a running container: that of the spec.
 ///
 /// # Errors
 /// As [`compile`].
-pub fn compile_exec(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan> {
+pub fn compile_exec(bundle: &Bundle, host: &Host, options: &Options, target: &Target) -> Result<Plan> {
     let mut compiler = Compiler::new(bundle, host, options);
-    compiler.compile_exec();
+    compiler.compile_exec(target);
     compiler.errors.into_iter().next().map_or(Ok(compiler.plan), Err)
 }
 

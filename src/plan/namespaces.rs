@@ -106,7 +106,7 @@ impl Compiler<'_> {
         let cgroup = self.v2_directory().map(|directory| directory.path.clone());
         self.plan.deadly.created_in_cgroup = cgroup.is_some();
         let new_time = self.new_namespaces().contains(NEWTIME);
-        self.parent(Some(FROM), Clone { flags: self.at_clone(), cgroup, enter, between, new_time });
+        self.parent(Some(FROM), Clone { flags: self.at_clone(), cgroup, enter, between, new_time, crosses: false });
     }
 
     /// The links of the host, moved last of all: what fails before costs none.

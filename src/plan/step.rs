@@ -74,6 +74,8 @@ pub struct Clone {
     pub between: bool,
     /// Whether ferrun's own next children would be in the new time namespace, too.
     pub new_time: bool,
+    /// Whether the process goes on in another one: [`Cross`].
+    pub crosses: bool,
 }
 
 impl fmt::Display for Clone {
@@ -105,6 +107,8 @@ words! {
     Record = "record the init",
     /// The parent's word: that the init is on record and its cgroups are there; then that the hooks have run.
     Release = "the init",
+    /// The last clone of a further process: what comes after is done in the container's pid namespace.
+    Cross = "into the pid namespace",
     /// Until the init has made the mounts or says what failed.
     AwaitMounts = "until the mounts are made",
     /// The mounts are made, and the host's tree is still there.

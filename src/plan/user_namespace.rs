@@ -93,12 +93,16 @@ impl Compiler<'_> {
             }
         }
         self.oom_score_adj();
-        let uid = self.spec.process.as_ref().and_then(|process| self.spec.linux.uid_mappings.on_host(process.user.uid));
-        let terminal = self.spec.process.as_ref().is_some_and(|process| process.terminal);
-        if let Some(uid) = uid.filter(|_| !terminal) {
+        self.give_streams();
+        Ok(())
+    }
+
+    /// The streams of a process in a user namespace, unless it has a terminal.
+    pub(super) fn give_streams(&mut self) {
+        let Some(process) = self.spec.process.as_ref().filter(|process| !process.terminal) else { return };
+        if let (true, Some(uid)) = (self.has_user_namespace(), self.spec.linux.uid_mappings.on_host(process.user.uid)) {
             self.parent(None, GiveStreams { uid });
         }
-        Ok(())
     }
 
     /// That a joined user namespace is as the config says, if it says anything.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::{Context, Result};
 use crate::sys::sched;
+use crate::types::cpu_list::CpuList;
 
 /// Lets the process use all CPUs that its cgroup has, whatever the caller of ferrun was bound to: sched_setaffinity(2).
 #[derive(PartialEq)]
@@ -19,5 +20,22 @@ impl AllCpus {
 impl fmt::Display for AllCpus {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("all CPUs of the cgroup")
+    }
+}
+
+/// Lets the process use some CPUs: `process.execCPUAffinity`.
+#[derive(PartialEq)]
+pub struct Cpus(pub CpuList);
+
+impl Cpus {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        sched::use_cpus(&self.0.mask()).what(|| format!("use CPUs {}", self.0))
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "CPUs {}", self.0)
     }
 }

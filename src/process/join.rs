@@ -10,6 +10,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, fstat, stat};
+use nix::unistd::{chroot, fchdir};
 
 use crate::error::{Context, Error, Result};
 use crate::pointer::Pointer;
@@ -149,6 +150,31 @@ impl Enter {
         others.into_iter().chain(user).try_for_each(Opened::enter)?;
         // New credentials make a process dumpable where the host says so (fs.suid_dumpable).
         if has_user { prctl::set_dumpable(false).what(|| "stay undumpable") } else { Ok(()) }
+    }
+}
+
+/// Enters a running container by the descriptor of its init: setns(2), Linux 5.8. The pid namespace is that of children.
+#[derive(PartialEq)]
+pub struct EnterContainer(pub CloneFlags);
+
+impl EnterContainer {
+    /// Runs the step. From then on the root directory is the init's, of which `root` is a handle: where the container has
+    /// no mount namespace of its own, or was not pivoted into, it is another than its mount namespace's.
+    pub fn run(&self, init: &OwnedFd, root: &OwnedFd) -> Result<()> {
+        let entered = setns(init, self.0).what(|| format!("enter the container's {} namespaces", names(self.0)));
+        entered.map_err(|error| match error.code() {
+            Errno::EPERM => error.hint("that needs CAP_SYS_ADMIN in the user namespaces that own them"),
+            _ => error,
+        })?;
+        fchdir(root).and_then(|()| chroot(".")).what(|| "enter the container's root")?;
+        // New credentials make a process dumpable where the host says so (fs.suid_dumpable).
+        prctl::set_dumpable(false).what(|| "stay undumpable")
+    }
+}
+
+impl fmt::Display for EnterContainer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&names(self.0))
     }
 }
 

@@ -31,6 +31,47 @@ impl fmt::Display for Isolate {
     }
 }
 
+/// The same for a process that another one goes on in, which then makes the session: [`Session`].
+#[derive(PartialEq)]
+pub struct Hide;
+
+impl Hide {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        prctl::set_dumpable(false).what(|| "make the process undumpable")?;
+        umask(Mode::empty());
+        Ok(())
+    }
+}
+
+impl fmt::Display for Hide {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("undumpable, umask 0")
+    }
+}
+
+/// Makes the process the leader of a session of its own, whose terminal its standard input is if it has one of its own.
+#[derive(PartialEq)]
+pub struct Session {
+    /// Whether it has.
+    pub terminal: bool,
+}
+
+impl Session {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        setsid().what(|| "setsid")?;
+        let control = || sys::terminal::take_control(std::io::stdin()).what(|| "make the terminal the controlling one");
+        if self.terminal { control() } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(if self.terminal { "own session, with the terminal" } else { "own session" })
+    }
+}
+
 /// Leaves the caller's session keyring for a new one. It has no name: by its name another process could
 /// have made it before, with keys of its own in it.
 #[derive(PartialEq)]

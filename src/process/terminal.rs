@@ -31,6 +31,8 @@ pub struct Console {
 pub struct Terminal {
     /// What the config says.
     pub size: Option<Size>,
+    /// For a further process: /dev/console stays the init's, and the session is made later.
+    pub further: bool,
 }
 
 impl Terminal {
@@ -45,8 +47,10 @@ impl Terminal {
             modes.output_flags.remove(OutputFlags::ONLCR);
             tcsetattr(&slave, SetArg::TCSANOW, &modes).what(|| "set the modes of the terminal")?;
         }
-        mount_console(rootfs, &slave)?;
-        terminal::take_control(&slave).what(|| "make the terminal the controlling one")?;
+        if !self.further {
+            mount_console(rootfs, &slave)?;
+            terminal::take_control(&slave).what(|| "make the terminal the controlling one")?;
+        }
         for stream in Stream::ALL {
             fd::duplicate(&slave, stream).what(|| "make the terminal a standard stream")?;
         }
@@ -56,7 +60,10 @@ impl Terminal {
 
 impl fmt::Display for Terminal {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("of /dev/pts: streams, /dev/console, controlling")?;
+        f.write_str(match self.further {
+            true => "of /dev/pts: streams",
+            false => "of /dev/pts: streams, /dev/console, controlling",
+        })?;
         match self.size {
             Some(Size { rows, columns }) => write!(f, ", {columns}x{rows}"),
             None => Ok(()),

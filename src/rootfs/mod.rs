@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
@@ -37,7 +37,8 @@ use nix::unistd::fchdir;
 use self::dev::Dev;
 use self::kernel_views::FullView;
 use self::mount::attach;
-use crate::error::Result;
+use crate::error::{Context, Result};
+use crate::sys::fd::CWD;
 use crate::sys::release::is_at_least;
 
 /// The mode of a directory that is made: there is no umask.
@@ -90,6 +91,15 @@ impl Rootfs {
             dev: Dev::default(),
             full_views: OnceCell::new(),
         }
+    }
+
+    /// The tree that this process has as its root directory: a running container's.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn of_this_process() -> Result<Rootfs> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        openat(CWD, c"/", flags, Mode::empty()).map(Rootfs::new).what(|| "open the container's root")
     }
 
     /// The root directory.

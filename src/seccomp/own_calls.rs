@@ -16,6 +16,8 @@ const CLOEXEC: u64 = libc::O_CLOEXEC as u64;
 const MFD_CLOEXEC: u64 = libc::MFD_CLOEXEC as u64;
 const P_PID: u64 = libc::P_PID as u64;
 const WEXITED: u64 = libc::WEXITED as u64;
+const CROSSING: u64 = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
+const TIOCSCTTY: u64 = libc::TIOCSCTTY;
 const FUTEX_WAIT: u64 = libc::FUTEX_WAIT as u64;
 const FUTEX_WAKE: u64 = libc::FUTEX_WAKE as u64;
 
@@ -48,6 +50,8 @@ pub enum When {
     Listener,
     /// Made with startContainer hooks.
     Hooks,
+    /// Made by `exec`, and by no start.
+    Exec,
     /// Made with startContainer hooks and descriptors for the program besides the standard streams.
     HooksAndDescriptors,
 }
@@ -129,6 +133,12 @@ calls! {
     WRITE_STATE = Hooks, HOOKS, ["write" &[DESCRIPTOR, ADDRESS, 512], "pwrite64" &[DESCRIPTOR, ADDRESS, 512, 0]];
     /// Leads the standard streams of a hook.
     STREAMS = Hooks, HOOKS, [DUP2 &[DESCRIPTOR, 0], "dup3" &[DESCRIPTOR, 0, 0]];
+    /// Creates the process of `exec` in the container's pid namespace. Where it is denied, the filter is installed after it.
+    CROSS = Exec, None, ["clone" &[CROSSING, 0, ADDRESS]];
+    /// Makes the session of that process.
+    OWN_SESSION = Exec, None, ["setsid" &[]];
+    /// Takes its terminal.
+    CONTROL_TERMINAL = Exec, None, ["ioctl" &[0, TIOCSCTTY, 0]];
     /// Closes the program's descriptors in a hook.
     CLOSE_DESCRIPTORS = HooksAndDescriptors, HOOKS, ["close" &[DESCRIPTOR]];
 }
@@ -168,6 +178,7 @@ impl When {
             When::HelperThread => helper(),
             When::Listener => filter.listener.is_some(),
             When::Hooks => start.hooks,
+            When::Exec => false,
             When::HooksAndDescriptors => start.hooks && start.descriptors,
         }
     }

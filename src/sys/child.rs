@@ -18,7 +18,7 @@ use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::unistd::{Pid, pipe2, read, write};
 
-use super::clone::{Side, clone, clone3};
+use super::clone::{Side, clone, clone_sibling, clone3};
 use super::namespace::NEWTIME;
 use super::shared::SharedMemory;
 use super::{fd, pidfd, program, uninterrupted};
@@ -52,6 +52,14 @@ impl PidCell {
     /// Those of mmap(2).
     pub fn new() -> nix::Result<PidCell> {
         SharedMemory::anonymous(size_of::<u32>()).map(PidCell)
+    }
+
+    /// Keeps it from what this process creates from now on.
+    ///
+    /// # Errors
+    /// Those of madvise(2).
+    pub fn hide(&self) -> nix::Result<()> {
+        self.0.keep_from_children()
     }
 
     /// The pid, once there is one.
@@ -246,6 +254,19 @@ impl InChild {
         // SAFETY: the parent's owners are in frames to which this process never returns; its own were just forgotten. What
         // the closure still reaches of either, it must not use.
         unsafe { fd::close_all_but(keep) }
+    }
+
+    /// Goes on in a sibling, in the pid namespace that this process's children are created in, and ends the process that
+    /// calls this. `pid_to` must have been hidden before ([`PidCell::hide`]).
+    ///
+    /// # Errors
+    /// Those of clone(2), and what a filter answers: then there is no sibling.
+    pub fn go_on_in_sibling(&self, pid_to: &PidCell) -> nix::Result<()> {
+        // SAFETY: the caller ends at once, so that what the sibling has of its memory exists once.
+        match unsafe { clone_sibling(pid_to.0.word(0)) }? {
+            None => Ok(()),
+            Some(_) => program::exit(0),
+        }
     }
 
     /// Closes a descriptor that ferrun was executed with, and that it keeps by its number alone: close(2).

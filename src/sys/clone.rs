@@ -93,3 +93,18 @@ pub(super) unsafe fn clone() -> nix::Result<Option<Pid>> {
     let pid = int(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
     Ok((pid != 0).then(|| Pid::from_raw(pid)))
 }
+
+/// Forks by clone(2) with CLONE_PARENT: what is created is the caller's sibling. Returns `None` there, its pid in the caller,
+/// in whose memory the kernel itself writes that to `pid_to`.
+///
+/// # Errors
+/// Those of clone(2), and what a filter answers.
+///
+/// # Safety
+/// As [`clone3`].
+pub(super) unsafe fn clone_sibling(pid_to: &AtomicU32) -> nix::Result<Option<Pid>> {
+    let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID;
+    // SAFETY: as above; the word outlives the call.
+    let pid = int(unsafe { libc::syscall(libc::SYS_clone, flags, 0, pid_to.as_ptr(), 0, 0) })?;
+    Ok((pid != 0).then(|| Pid::from_raw(pid)))
+}

@@ -49,6 +49,13 @@ pub fn set_memory_policy(mode: u32, nodes: &[libc::c_ulong]) -> nix::Result<()> 
     check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, words, bits) }).map(drop)
 }
 
+/// Lets the calling thread run on some CPUs, bit N of the words standing for CPU N: sched_setaffinity(2). EINVAL: its
+/// cpuset has none of them.
+pub fn use_cpus(cpus: &[libc::c_ulong]) -> nix::Result<()> {
+    // SAFETY: the kernel reads at most as many bytes as it is told that there are.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr()) }).map(drop)
+}
+
 /// Lets the calling thread run on every CPU that its cpuset has: sched_setaffinity(2).
 pub fn use_all_cpus() -> nix::Result<()> {
     // More than any kernel is built for; it reads no more than it has (NR_CPUS of x86_64: 8192).

@@ -1,5 +1,7 @@
 //! Lists of CPUs and memory nodes, as cpuset(7) writes them: `0-3,7`.
 
+use std::fmt;
+
 /// No machine has that many: a mask up to any number that can be written would take all memory.
 const HIGHEST: u32 = 65_535;
 
@@ -45,6 +47,16 @@ impl CpuList {
             "" => Ok(CpuList::default()),
             _ => text.split(',').map(range).collect::<Result<_, _>>().map(CpuList),
         }
+    }
+}
+
+impl fmt::Display for CpuList {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for (index, (first, last)) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            if first == last { write!(f, "{first}") } else { write!(f, "{first}-{last}") }?;
+        }
+        Ok(())
     }
 }
 
