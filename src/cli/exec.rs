@@ -37,7 +37,7 @@ pub struct Exec {
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
     /// User and group, as numbers
-    #[arg(short, long, value_name = "UID[:GID]")]
+    #[arg(short, long, value_name = "UID[:GID]", allow_hyphen_values = true)]
     user: Option<String>,
     /// Further groups
     #[arg(short = 'g', long, value_name = "GID", allow_hyphen_values = true)]
@@ -76,6 +76,8 @@ impl Command for Exec {
     const NAME: &'static str = "exec";
     const ABOUT: &'static str = "Run a further process in a container";
     const SEALED: bool = true;
+    // As runc's: no other than a program's own.
+    const FAILED: i32 = 255;
 
     fn run(self, globals: &Globals) -> Result<i32> {
         let listening = descriptors::keep(self.preserve_fds)?;

@@ -58,6 +58,8 @@ trait Command: Args {
     const ABOUT: &'static str;
     /// Whether a container can reach the binary while it runs, and must not be able to change it.
     const SEALED: bool = false;
+    /// The exit status where it fails.
+    const FAILED: i32 = 1;
     /// Does it; gives the exit status.
     fn run(self, globals: &Globals) -> Result<i32>;
 }
@@ -66,6 +68,7 @@ trait Command: Args {
 struct Entry {
     name: &'static str,
     sealed: bool,
+    failed: i32,
     parser: fn() -> Parser,
     run: fn(&mut clap::ArgMatches, &Globals) -> std::result::Result<Result<i32>, clap::Error>,
 }
@@ -74,6 +77,7 @@ const fn entry<C: Command>() -> Entry {
     Entry {
         name: C::NAME,
         sealed: C::SEALED,
+        failed: C::FAILED,
         parser: || C::augment_args(Parser::new(C::NAME)).about(C::ABOUT),
         run: |matches, globals| Ok(C::from_arg_matches_mut(matches)?.run(globals)),
     }
@@ -164,7 +168,10 @@ fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
     };
     match (entry.run)(&mut ManuallyDrop::new(own), &globals) {
         Ok(Ok(status)) => status,
-        Ok(Err(error)) => report::failure(&needing_root(error), &globals),
+        Ok(Err(error)) => {
+            report::failure(&needing_root(error), &globals);
+            entry.failed
+        }
         Err(error) => usage(&error, known),
     }
 }
