@@ -35,6 +35,10 @@ pub enum ErrorKind {
     Hook,
     /// The init died without a report.
     Died,
+    /// The cgroup hands controllers down: on v2 it can have no processes.
+    HandsDown,
+    /// Something killed the process, perhaps as it was born into its cgroup.
+    Killed,
     /// The parent is to end itself, as `--fault` asks.
     Fault,
 }

@@ -298,3 +298,26 @@ fn it_enters_containers_of_every_shape() {
         end(&bundle);
     }
 }
+
+/// Some kernels (Linux 6.18) kill what is created from a cgroup in which all was killed once into another one.
+#[test]
+fn it_runs_from_a_cgroup_in_which_all_was_killed_once() {
+    need_root!();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let Some(v2) = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4))
+    else {
+        return common::skip("this host has no cgroup v2");
+    };
+    let bundle = running();
+    let own = std::path::Path::new(v2).join(format!("ferrun-{}-caller", bundle.id));
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("cgroup.kill"), "1").unwrap();
+    let mut command = std::process::Command::new("sh");
+    let script = "echo $$ >$1/cgroup.procs; shift; exec \"$@\"";
+    command.args(["-c", script, "sh"]).arg(&own).arg(common::ferrun_binary()).arg("--root").arg(bundle.state_root());
+    let done = common::bounded(command.args(["exec", &bundle.id, "cat", "/proc/self/cgroup"]));
+    fs::remove_dir(own).unwrap();
+    assert_eq!(done.status, 0, "{done:?}");
+    assert!(done.stdout.lines().all(|line| line.ends_with(":/")), "{done:?}");
+    end(&bundle);
+}

@@ -13,8 +13,26 @@ use crate::sys::file;
 /// kernel takes no global lock and waits for no grace period (docs/decisions.md has the figures).
 #[derive(PartialEq)]
 pub struct Join {
-    /// The directory in each hierarchy.
+    /// The directory in each hierarchy of v1.
     pub directories: Vec<Rc<str>>,
+}
+
+/// The same on v2, where the process cannot be created in its cgroup.
+#[derive(PartialEq)]
+pub struct Move(pub Rc<str>);
+
+impl Move {
+    /// Runs the step in the process itself.
+    pub fn run(&self) -> Result<()> {
+        let path = format!("{}/cgroup.procs", self.0);
+        file::write(path.as_str(), b"0").what(|| format!("join cgroup {path}"))
+    }
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "move to {}", self.0)
+    }
 }
 
 impl Join {

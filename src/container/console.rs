@@ -53,6 +53,15 @@ impl Ends {
         }
     }
 
+    /// What the init sends it over, for one of several tries.
+    pub fn for_init(&self) -> Result<Option<Console>> {
+        let copy = |console: &Console| {
+            let socket = console.socket.try_clone().what(|| "copy the console socket")?;
+            Ok(Console { socket, ..*console })
+        };
+        self.init.as_ref().map(copy).transpose()
+    }
+
     /// The terminal's other side, if it is ferrun's; once the init has sent it.
     pub fn receive(&self) -> Result<Option<OwnedFd>> {
         let Some(socket) = &self.own else { return Ok(None) };

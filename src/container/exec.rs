@@ -18,7 +18,10 @@ use super::state::{Root, State};
 use super::status::{Status, status};
 use super::{kept_config, pid_file, seccomp_agent};
 use crate::bundle::Bundle;
-use crate::error::{Context, Error, Result};
+use crate::cgroup::current;
+use crate::cgroup::directory::Directory;
+use crate::cgroup::layout::Layout;
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::launch::signals::{self, Interrupt};
 use crate::launch::start_page::StartPage;
 use crate::launch::{self, GoesOn, Launch, Means, Process, exit_reason, relay};
@@ -61,14 +64,14 @@ pub fn exec(request: &Request) -> Result<i32> {
     let init = running_init(request, &state)?;
     let mut bundle = kept_config::read(&state)?;
     (request.process)(&mut bundle)?;
-    let (target, plan) = plan(request, &state, &bundle, init)?;
-    plan.warnings.iter().for_each(request.warn);
+    let mut console = Ends::new(&bundle.spec, request.console_socket.as_deref(), request.detach)?;
+    let container = Container::look(request, &state, init)?;
     if request.detach {
-        return run(request, &state, &bundle, &plan, &target, None).map(|_| 0);
+        return container.run(&bundle, &mut console, None).map(|_| 0);
     }
     let held = signals::hold()?;
     let interrupt = Interrupt::new()?;
-    let (process, terminal) = run(request, &state, &bundle, &plan, &target, Some(&interrupt))?;
+    let (process, terminal, plan) = container.run(&bundle, &mut console, Some(&interrupt))?;
     let status = match terminal {
         Some(terminal) => relay::until_exit(&held, &process, terminal, None),
         None => signals::pass_on_until_exit(&held, &process, None),
@@ -94,25 +97,113 @@ fn running_init(request: &Request, state: &State) -> Result<(Pid, OwnedFd)> {
     }
 }
 
-fn plan(
-    request: &Request,
-    state: &State,
-    bundle: &Bundle,
-    (pid, init): (Pid, OwnedFd),
-) -> Result<(launch::Target, Plan)> {
-    let namespaces = namespaces(pid)?;
-    let path = format!("/proc/{pid}/root");
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let root = openat(CWD, path.as_str(), flags, Mode::empty()).what(|| format!("open {path}"))?;
-    // All that was looked up by the pid was its own if it still lives.
-    if !lives(&init)? {
-        return Err(Error::state(format!("container not running: {}", request.id)));
+/// The container as it is now.
+struct Container<'a> {
+    request: &'a Request<'a>,
+    state: &'a State,
+    pid: Pid,
+    target: launch::Target,
+    namespaces: CloneFlags,
+}
+
+impl<'a> Container<'a> {
+    fn look(request: &'a Request, state: &'a State, (pid, init): (Pid, OwnedFd)) -> Result<Container<'a>> {
+        let namespaces = namespaces(pid)?;
+        let path = format!("/proc/{pid}/root");
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = openat(CWD, path.as_str(), flags, Mode::empty()).what(|| format!("open {path}"))?;
+        let container = Container { request, state, pid, target: launch::Target { init, root }, namespaces };
+        container.check()?;
+        Ok(container)
     }
-    let [listening, preserved] = request.descriptors;
-    let options = Options { id: state.id.clone(), listening, preserved, ..Options::default() };
-    let target = Target { namespaces, cgroup: state.cgroup.clone() };
-    let plan = compile_exec(bundle, &Host::for_spec(&bundle.spec)?, &options, &target)?;
-    Ok((launch::Target { init, root }, plan))
+
+    /// That what was looked up by the init's pid was the init's: it still lives.
+    fn check(&self) -> Result<()> {
+        let mut exited = [PollFd::new(self.target.init.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut exited, PollTimeout::ZERO).what(|| "look whether the container's init lives")? {
+            0 => Ok(()),
+            _ => Err(Error::state(format!("container not running: {}", self.request.id))),
+        }
+    }
+
+    /// Runs the process; in the foreground gives the other side of its terminal as well.
+    fn run(
+        &self,
+        bundle: &Bundle,
+        console: &mut Ends,
+        interrupt: Option<&Interrupt>,
+    ) -> Result<(Process, Option<OwnedFd>, Plan)> {
+        let mut target = Target { namespaces: self.namespaces, cgroup: self.state.cgroup.clone(), moves: false };
+        let mut tries = 0..3;
+        loop {
+            let plan = self.plan(bundle, &target)?;
+            let error = match self.launch(&plan, console, interrupt) {
+                Ok((process, terminal)) => {
+                    plan.warnings.iter().for_each(self.request.warn);
+                    return Ok((process, terminal, plan));
+                }
+                Err(error) => bundle.locate(error),
+            };
+            match error.kind {
+                _ if tries.next().is_none() => return Err(error),
+                ErrorKind::Killed if !target.moves => target.moves = true,
+                // The container has cgroups of its own below, and its init is in one of them.
+                ErrorKind::HandsDown => target.cgroup = self.current_cgroup()?,
+                _ => return Err(error),
+            }
+            self.check()?;
+        }
+    }
+
+    fn plan(&self, bundle: &Bundle, target: &Target) -> Result<Plan> {
+        let [listening, preserved] = self.request.descriptors;
+        let options = Options { id: self.state.id.clone(), listening, preserved, ..Options::default() };
+        compile_exec(bundle, &Host::for_spec(&bundle.spec)?, &options, target).map_err(|error| bundle.locate(error))
+    }
+
+    /// The directories, with that in which the init is now in the place of the v2 one.
+    fn current_cgroup(&self) -> Result<Vec<Directory>> {
+        let layout = Layout::probe()?;
+        let current = current::of(self.pid, &layout)?.unified;
+        self.check()?;
+        let is_v2 = |path: &str| layout.unified.as_ref().is_some_and(|v2| v2.relative(path).is_some());
+        let mut all = self.state.cgroup.clone();
+        for directory in all.iter_mut().filter(|directory| is_v2(&directory.path)) {
+            directory.path = current.as_deref().unwrap_or(&directory.path).into();
+        }
+        Ok(all)
+    }
+
+    fn launch(
+        &self,
+        plan: &Plan,
+        console: &mut Ends,
+        interrupt: Option<&Interrupt>,
+    ) -> Result<(Process, Option<OwnedFd>)> {
+        let page = StartPage::unnamed(true)?;
+        let launch = Launch {
+            plan,
+            container: &Running(self.state),
+            means: Means { page, outlet: None.into(), goes_on: Some(GoesOn::default()) },
+            console: console.for_init()?.into(),
+            trace: None,
+            fault: None,
+            interrupt,
+            target: Some(&self.target),
+        };
+        let launched = launch.run()?;
+        let finish = || {
+            let terminal = console.receive()?;
+            if let Some(path) = &self.request.pid_file {
+                pid_file::write(path, launched.process.pid.as_raw())?;
+            }
+            Ok(terminal)
+        };
+        match finish() {
+            Ok(terminal) => Ok((launched.keep(), terminal)),
+            Err(error) => Err(launched.undo(error)),
+        }
+    }
 }
 
 /// The kinds of namespaces to enter: all, but that nobody can enter the user namespace that he is in.
@@ -128,46 +219,6 @@ fn namespaces(init: Pid) -> Result<CloneFlags> {
         |path: String| stat(path.as_str()).what(|| format!("look at {path}")).map(|file| (file.st_dev, file.st_ino));
     let own = look(NamespaceKind::User.file("self"))?;
     Ok(if look(NamespaceKind::User.file(init))? == own { all } else { all | CloneFlags::CLONE_NEWUSER })
-}
-
-fn lives(process: &OwnedFd) -> Result<bool> {
-    let mut exited = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    poll(&mut exited, PollTimeout::ZERO).map(|count| count == 0).what(|| "look whether the container's init lives")
-}
-
-/// Launches the process; gives in the foreground the other side of its terminal as well.
-fn run(
-    request: &Request,
-    state: &State,
-    bundle: &Bundle,
-    plan: &Plan,
-    target: &launch::Target,
-    interrupt: Option<&Interrupt>,
-) -> Result<(Process, Option<OwnedFd>)> {
-    let mut console = Ends::new(&bundle.spec, request.console_socket.as_deref(), request.detach)?;
-    let page = StartPage::unnamed(true)?;
-    let launch = Launch {
-        plan,
-        container: &Running(state),
-        means: Means { page, outlet: None.into(), goes_on: Some(GoesOn::default()) },
-        console: console.init.take().into(),
-        trace: None,
-        fault: None,
-        interrupt,
-        target: Some(target),
-    };
-    let launched = launch.run()?;
-    let finish = || {
-        let terminal = console.receive()?;
-        if let Some(path) = &request.pid_file {
-            pid_file::write(path, launched.process.pid.as_raw())?;
-        }
-        Ok(terminal)
-    };
-    match finish() {
-        Ok(terminal) => Ok((launched.keep(), terminal)),
-        Err(error) => Err(launched.undo(error)),
-    }
 }
 
 /// A container that runs already.

@@ -9,7 +9,7 @@ use nix::sys::prctl;
 use nix::unistd::Pid;
 
 use super::Process;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::step::Clone;
 use crate::process::child;
 use crate::process::join::{Enter, Opened};
@@ -84,7 +84,8 @@ fn failed(step: &Clone, errno: Errno) -> Error {
             "a cgroup above the container's has processes and hands controllers down (cgroup.type: domain threaded)",
         ),
         Errno::EBUSY if step.cgroup.is_some() => {
-            error.hint("the container's cgroup hands controllers down: it can have no processes")
+            let hint = "the container's cgroup hands controllers down: it can have no processes";
+            error.of_kind(ErrorKind::HandsDown).hint(hint)
         }
         _ => error,
     }

@@ -28,7 +28,10 @@ pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
     if !plan.cgroup.iter().any(|directory| was_out_of_memory(&directory.path)) {
         let message = format!("the container's first process died while it was set up (status {status})");
         let error = Error::new(message).of_kind(ErrorKind::Died);
-        return if status == KILLED && plan.deadly.created_in_cgroup { error.hint(HINT) } else { error };
+        return match status == KILLED && plan.deadly.created_in_cgroup {
+            true => error.of_kind(ErrorKind::Killed).hint(HINT),
+            false => error,
+        };
     }
     match &plan.deadly.memory {
         Some((bytes, pointer)) => Error::new(format!(

@@ -9,7 +9,7 @@ use nix::sched::CloneFlags;
 use super::Compiler;
 use super::step::{AwaitReady, Clone, Cross};
 use crate::cgroup::directory::Directory;
-use crate::cgroup::join::Join;
+use crate::cgroup::join::{Join, Move};
 use crate::pointer::Pointer;
 use crate::process::affinity::{AllCpus, Cpus};
 use crate::process::join::EnterContainer;
@@ -22,6 +22,8 @@ pub struct Target {
     pub namespaces: CloneFlags,
     /// Its cgroups on this host: those that the process is to be in.
     pub cgroup: Vec<Directory>,
+    /// Whether the process moves to that of v2, in which some kernels kill what is created.
+    pub moves: bool,
 }
 
 impl Compiler<'_> {
@@ -34,7 +36,9 @@ impl Compiler<'_> {
         self.plan.cgroup.clone_from(&target.cgroup);
         let [unified, v1] = self.by_hierarchy(&target.cgroup);
         self.give_streams();
-        let cgroup = unified.into_iter().next();
+        let unified = unified.into_iter().next();
+        let (cgroup, moved) = if target.moves { (None, unified) } else { (unified, None) };
+        self.plan.deadly.created_in_cgroup = cgroup.is_some();
         let (flags, enter) = (CloneFlags::empty(), CloneFlags::empty());
         self.parent(None, Clone { flags, cgroup, enter, between: false, new_time: false, crosses: true });
         self.parent(None, AwaitReady);
@@ -43,6 +47,7 @@ impl Compiler<'_> {
         if let Some(score) = process.and_then(|process| process.oom_score_adj) {
             self.init(Some(Pointer::new("/process/oomScoreAdj")), OomScoreAdj(score));
         }
+        moved.into_iter().for_each(|path| self.init(None, Move(path)));
         self.cpus(v1);
         self.init(None, EnterContainer(target.namespaces));
         if target.namespaces.contains(CloneFlags::CLONE_NEWUSER) {
@@ -106,7 +111,7 @@ mod tests {
         let bundle = Bundle { dir: "/bundle".into(), text: Vec::new(), spec, warnings: Vec::new(), has_unknown: false };
         let cgroups = Layout::default();
         let host = Host { cgroups, permitted: u64::MAX, apparmor: false, selinux: false, resctrl: None };
-        let target = Target { namespaces: CloneFlags::CLONE_NEWPID, cgroup: Vec::new() };
+        let target = Target { namespaces: CloneFlags::CLONE_NEWPID, cgroup: Vec::new(), moves: false };
         let plan = compile_exec(&bundle, &host, &Options::default(), &target).unwrap();
         assert_eq!(verbs(&plan.parent), ["clone", "wait"]);
         let init = [

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::notify::NotifyMount;
 use super::step::{Cross, Mounted, Ready, Wait, actions};
-use crate::cgroup::join::Join;
+use crate::cgroup::join::{Join, Move};
 use crate::process::affinity::{AllCpus, Cpus};
 use crate::process::exec::{MakeWorkingDirectory, Program, Umask, WorkingDirectory};
 use crate::process::home::Home;
@@ -88,6 +88,8 @@ macro_rules! init_lane {
             Hook(Box<Hook>) = "hooks", |step, init| init.hook(step);
             /// Enters the v1 cgroups.
             Join(Join) = "cgroup", |step, init| step.run();
+            /// Moves to the v2 cgroup.
+            Move(Move) = "cgroup", |step, init| step.run();
             /// The CPUs.
             Affinity(AllCpus) = "cpus", |step, init| step.run();
             /// Leaves the host's tree.
