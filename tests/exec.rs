@@ -110,7 +110,7 @@ fn flags_describe_the_process() {
 fn what_cannot_be_is_refused_and_leaves_nothing() {
     need_root!();
     let bundle = running();
-    for user in ["-1", "4294967295", "4294967296", "root:", ":0", "1x", ""] {
+    for user in ["-1", "4294967295", "4294967296", "0:", ":0", "1x", "", "nobody", "0:nobody"] {
         let done = exec_with(&bundle, &["--user", user], &["id"]);
         assert_eq!(done.status, 255, "{user}: {done:?}");
     }
@@ -319,5 +319,38 @@ fn it_runs_from_a_cgroup_in_which_all_was_killed_once() {
     fs::remove_dir(own).unwrap();
     assert_eq!(done.status, 0, "{done:?}");
     assert!(done.stdout.lines().all(|line| line.ends_with(":/")), "{done:?}");
+    end(&bundle);
+}
+
+#[test]
+fn users_and_groups_may_be_names_that_the_container_knows() {
+    need_root!();
+    let bundle = running();
+    let etc = bundle.rootfs().join("etc");
+    fs::create_dir_all(&etc).unwrap();
+    let long = "x".repeat(100_000);
+    let passwd = format!("bad\n{long}\nme:x:-7:8:::\nme:x:77:88:::\nhuge:x:4294967295:1::/:\nlast:x:4294967296:1::/:");
+    fs::write(etc.join("passwd"), [passwd.as_bytes(), b"\n\xff\xfe:x:1:1\n"].concat()).unwrap();
+    fs::write(etc.join("group"), "a:x:5:you,me\nb:x:6:you\nc:x:88:me\nd:x:9:me").unwrap();
+    let id = |user: &str| {
+        let status = says(&bundle, &["--user", user], "cat /proc/self/status");
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        [line("Uid:"), line("Gid:"), line("Groups:")].map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(id("me"), ["77 77 77 77", "88 88 88 88", "5 9"]);
+    assert_eq!(id("me:b"), ["77 77 77 77", "6 6 6 6", "5 9"]);
+    assert_eq!(id("3:b"), ["3 3 3 3", "6 6 6 6", ""]);
+    for user in ["huge", "last", "bad", "you", "me:nosuch"] {
+        let done = exec_with(&bundle, &["--user", user], &["true"]);
+        assert!(done.status == 255 && done.stderr.contains("unable to find"), "{user}: {done:?}");
+    }
+    // Files of the kernel, fifos and links out of the container are not read.
+    for target in ["/proc/kmsg", "/fifo", "/../../../../etc/passwd", "/etc/passwd"] {
+        fs::remove_file(etc.join("passwd")).unwrap();
+        std::os::unix::fs::symlink(target, etc.join("passwd")).unwrap();
+        nix::unistd::mkfifo(&bundle.rootfs().join("fifo"), nix::sys::stat::Mode::S_IRUSR).ok();
+        let done = exec_with(&bundle, &["--user", "daemon"], &["true"]);
+        assert_eq!(done.status, 255, "{target}: {done:?}");
+    }
     end(&bundle);
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -166,13 +167,28 @@ pub fn remove(directories: &[Directory], kill: bool) -> Result<()> {
     results.into_iter().collect()
 }
 
+/// How long an `exec` may take to find out that there is no container any more.
+const LEAVING: Duration = Duration::from_millis(500);
+
+/// Whether there are no processes, after a while: those that would have run a further process end by themselves.
+fn becomes_free(directory: &[Directory]) -> Result<bool> {
+    let begin = Instant::now();
+    while has_members(directory)? {
+        if begin.elapsed() > LEAVING {
+            return Ok(false);
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Ok(true)
+}
+
 fn remove_one(directory: &Directory, kill: bool) -> Result<()> {
     match directory.remove() {
         Err(error) if matches!(error.code(), Errno::EBUSY | Errno::ENOTEMPTY) => {
             let own = std::slice::from_ref(directory);
             if kill {
                 kill_and_wait(own)?;
-            } else if has_members(own)? {
+            } else if !becomes_free(own)? {
                 // Somebody else's, and so are the cgroups below.
                 return Err(error);
             } else {

@@ -16,6 +16,8 @@ use crate::container::exec;
 use crate::container::exec::Request;
 use crate::container::id::Id;
 use crate::error::{Context, Error, Result};
+use crate::process::accounts;
+use crate::rootfs::Rootfs;
 use crate::types::capabilities::named;
 
 /// Runs a further process in a container.
@@ -36,8 +38,8 @@ pub struct Exec {
     /// Unix socket that gets the terminal of a detached process
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
-    /// User and group, as numbers
-    #[arg(short, long, value_name = "UID[:GID]", allow_hyphen_values = true)]
+    /// User and group, as numbers or as names that the container knows
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
     user: Option<String>,
     /// Further groups
     #[arg(short = 'g', long, value_name = "GID", allow_hyphen_values = true)]
@@ -82,7 +84,7 @@ impl Command for Exec {
     fn run(self, globals: &Globals) -> Result<i32> {
         let listening = descriptors::keep(self.preserve_fds)?;
         let (id, args) = self.words.split_first().ok_or_else(|| Error::new("exec needs a container's id"))?;
-        let process = |bundle: &mut Bundle| match &self.process {
+        let process = |bundle: &mut Bundle, rootfs: &Rootfs| match &self.process {
             Some(path) => {
                 let name = path.display().to_string();
                 let text = match path.to_str() {
@@ -91,7 +93,7 @@ impl Command for Exec {
                 };
                 replace_process(bundle, &text, &name)
             }
-            None => self.change(bundle, args),
+            None => self.change(bundle, rootfs, args),
         };
         exec(&Request {
             root: &globals.root()?,
@@ -109,7 +111,7 @@ impl Command for Exec {
 
 impl Exec {
     /// Makes the process of the container's own.
-    fn change(&self, bundle: &mut Bundle, args: &[OsString]) -> Result<()> {
+    fn change(&self, bundle: &mut Bundle, rootfs: &Rootfs, args: &[OsString]) -> Result<()> {
         if args.is_empty() {
             return Err(Error::new("args must not be empty").hint("give a program behind the id, or --process"));
         }
@@ -133,7 +135,7 @@ impl Exec {
             }
         }
         if let Some(user) = &self.user {
-            become_user(&mut process.user, user)?;
+            become_user(&mut process.user, rootfs, user)?;
         }
         for gid in &self.additional_gids {
             process.user.additional_gids.push(number(gid, "group")?);
@@ -148,14 +150,27 @@ fn text(word: &OsString) -> Result<Text> {
     CString::new(bytes).map(Text).map_err(|_| Error::new(format!("{word:?} has a byte that is zero")))
 }
 
-/// `UID` or `UID:GID`; without a group that stays.
-fn become_user(user: &mut User, text: &str) -> Result<()> {
-    let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
-    user.uid = number(uid, "user")?;
-    if let Some(gid) = gid {
-        user.gid = number(gid, "group")?;
+/// `USER` or `USER:GROUP`. Without a group a number leaves that as it is, while a name comes with all its groups.
+fn become_user(own: &mut User, rootfs: &Rootfs, text: &str) -> Result<()> {
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    match is_name(user) {
+        true => {
+            let account = accounts::user(rootfs, user)?;
+            (own.uid, own.gid, own.additional_gids) = (account.uid, account.gid, account.groups);
+        }
+        false => own.uid = number(user, "user")?,
+    }
+    match group {
+        Some(group) if is_name(group) => own.gid = accounts::group(rootfs, group)?,
+        Some(group) => own.gid = number(group, "group")?,
+        None => {}
     }
     Ok(())
+}
+
+/// Whether a text is to be looked up: names of users begin with a letter (useradd(8)).
+fn is_name(text: &str) -> bool {
+    text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
 }
 
 /// An id as the kernel has them: the largest number stands for none there.

@@ -26,6 +26,7 @@ use crate::launch::signals::{self, Interrupt};
 use crate::launch::start_page::StartPage;
 use crate::launch::{self, GoesOn, Launch, Means, Process, exit_reason, relay};
 use crate::plan::{Host, Options, Plan, Target, compile_exec};
+use crate::rootfs::Rootfs;
 use crate::sys::fd::CWD;
 use crate::sys::namespace::NEWTIME;
 use crate::types::hooks::Kind;
@@ -38,8 +39,8 @@ pub struct Request<'a> {
     pub root: &'a Root,
     /// The container.
     pub id: Id,
-    /// Makes the process out of the container's own.
-    pub process: &'a dyn Fn(&mut Bundle) -> Result<()>,
+    /// Makes the process out of the container's own; the tree is the container's.
+    pub process: &'a dyn Fn(&mut Bundle, &Rootfs) -> Result<()>,
     /// Return once the program runs.
     pub detach: bool,
     /// Where to write its pid.
@@ -62,10 +63,11 @@ pub fn exec(request: &Request) -> Result<i32> {
     let _statuses = keep_statuses()?;
     let state = request.root.load(&request.id, Purpose::Act)?;
     let init = running_init(request, &state)?;
-    let mut bundle = kept_config::read(&state)?;
-    (request.process)(&mut bundle)?;
-    let mut console = Ends::new(&bundle.spec, request.console_socket.as_deref(), request.detach)?;
     let container = Container::look(request, &state, init)?;
+    let mut bundle = kept_config::read(&state)?;
+    let root = container.target.root.try_clone().what(|| "copy the handle of the container's root")?;
+    (request.process)(&mut bundle, &Rootfs::new(root))?;
+    let mut console = Ends::new(&bundle.spec, request.console_socket.as_deref(), request.detach)?;
     if request.detach {
         return container.run(&bundle, &mut console, None).map(|_| 0);
     }

@@ -1,5 +1,6 @@
 //! The steps that make a process what config.json says: namespaces, identity, limits, streams, program.
 
+pub mod accounts;
 pub mod affinity;
 pub mod child;
 mod diagnose;
