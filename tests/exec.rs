@@ -354,3 +354,50 @@ fn users_and_groups_may_be_names_that_the_container_knows() {
     }
     end(&bundle);
 }
+
+#[test]
+fn it_can_be_in_cgroups_below_the_containers() {
+    need_root!();
+    let bundle = running();
+    let cgroups = bundle.cgroups();
+    for directory in &cgroups {
+        fs::create_dir(directory.join("below")).unwrap();
+        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|file| directory.join(file).exists()) {
+            let _ = fs::copy(directory.join(file), directory.join("below").join(file));
+        }
+    }
+    let done = exec_with(&bundle, &["--cgroup", "/below"], &["cat", "/proc/self/cgroup"]);
+    assert!(done.status == 0 && done.stdout.lines().filter(|line| line.ends_with("/below")).count() >= 1, "{done:?}");
+    let done = exec_with(&bundle, &["--cgroup", "../../.."], &["cat", "/proc/self/cgroup"]);
+    assert!(done.status == 0 && done.stdout.lines().all(|line| line.ends_with(":/")), "{done:?}");
+    for wrong in ["nosuch", "nosuch:below"] {
+        let done = exec_with(&bundle, &["--cgroup", wrong], &["true"]);
+        assert_eq!(done.status, 255, "{wrong}: {done:?}");
+    }
+    end(&bundle);
+}
+
+#[test]
+fn who_asks_for_it_gets_the_descriptor() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let path = bundle.dir.join("pidfd.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let pid_of_received = || {
+        let (socket, _) = listener.accept().unwrap();
+        let ferrun::sys::fd::Received::Descriptor(pidfd) = ferrun::sys::fd::receive(&socket).unwrap() else {
+            panic!("no descriptor");
+        };
+        let number = std::os::fd::AsRawFd::as_raw_fd(&pidfd);
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
+        info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().to_owned()
+    };
+    let socket = path.to_str().unwrap();
+    assert_eq!(bundle.create_with(&["--pidfd-socket", socket]).status, 0);
+    assert_eq!(pid_of_received(), bundle.state()["pid"].to_string());
+    let file = bundle.dir.join("pid");
+    let flags = ["--detach", "--pidfd-socket", socket, "--pid-file", file.to_str().unwrap()];
+    assert_eq!(exec_with(&bundle, &flags, &["sleep", "1000"]).status, 0);
+    assert_eq!(pid_of_received(), fs::read_to_string(file).unwrap());
+    end(&bundle);
+}

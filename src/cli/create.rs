@@ -25,6 +25,9 @@ pub struct Flags {
     /// Unix socket that gets the terminal (process.terminal) of a detached container
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Unix socket that gets the descriptor of the container's first process (pidfd_open(2))
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// File that gets the pid of the container's first process
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -66,6 +69,7 @@ impl Flags {
             options,
             pid_file: self.pid_file,
             console_socket: self.console_socket,
+            pidfd_socket: self.pidfd_socket,
             trace: self.trace,
             fault: self.fault,
             notify: notify::wanted(),

@@ -65,6 +65,12 @@ pub struct Exec {
     /// Pass that many descriptors after the standard streams to it
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=65535))]
     preserve_fds: u32,
+    /// Cgroup below the container's, which is there already; CONTROLLER:PATH in one hierarchy of cgroup v1
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<String>,
+    /// Unix socket that gets the descriptor of the process (pidfd_open(2))
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Also in a paused container, where it waits until that is resumed
     #[arg(long)]
     ignore_paused: bool,
@@ -103,6 +109,8 @@ impl Command for Exec {
             pid_file: self.pid_file.clone(),
             console_socket: self.console_socket.clone(),
             descriptors: [listening, self.preserve_fds],
+            cgroup: self.cgroup.clone(),
+            pidfd_socket: self.pidfd_socket.clone(),
             ignore_paused: self.ignore_paused,
             warn: &|warning| report::warning(warning, globals),
         })

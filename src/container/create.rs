@@ -12,6 +12,7 @@ use super::delete::undo;
 use super::hooks::state_for;
 use super::kept_config;
 use super::pid_file;
+use super::pidfd_socket;
 use super::request::{Mode, Planned, Request, rootfs};
 use super::seccomp_agent;
 use super::state::{Init, Record, State};
@@ -192,6 +193,9 @@ fn launch(
     let finish = || {
         let terminal = console.receive()?;
         lanes.record.complete()?;
+        if let Some(path) = &request.pidfd_socket {
+            pidfd_socket::send(path, &launched.process.fd)?;
+        }
         // The last that can fail: a file that is left would name a process that is gone.
         if let Some(path) = &request.pid_file {
             pid_file::write(path, launched.process.pid.as_raw())?;

@@ -16,7 +16,8 @@ use super::hooks::Warn;
 use super::id::Id;
 use super::state::{Root, State};
 use super::status::{Status, status};
-use super::{kept_config, pid_file, seccomp_agent};
+use super::sub_cgroups::sub_cgroups;
+use super::{kept_config, pid_file, pidfd_socket, seccomp_agent};
 use crate::bundle::Bundle;
 use crate::cgroup::current;
 use crate::cgroup::directory::Directory;
@@ -49,6 +50,10 @@ pub struct Request<'a> {
     pub console_socket: Option<PathBuf>,
     /// How many descriptors after the standard streams it gets: those of a service manager, and further ones.
     pub descriptors: [u32; 2],
+    /// Cgroups below the container's: [`sub_cgroups`].
+    pub cgroup: Vec<String>,
+    /// The socket that gets its descriptor.
+    pub pidfd_socket: Option<PathBuf>,
     /// Also in a paused container, where it waits.
     pub ignore_paused: bool,
     /// Where warnings go.
@@ -135,7 +140,12 @@ impl<'a> Container<'a> {
         console: &mut Ends,
         interrupt: Option<&Interrupt>,
     ) -> Result<(Process, Option<OwnedFd>, Plan)> {
-        let mut target = Target { namespaces: self.namespaces, cgroup: self.state.cgroup.clone(), moves: false };
+        let given = &self.request.cgroup;
+        let cgroup = match given.is_empty() {
+            true => self.state.cgroup.clone(),
+            false => sub_cgroups(&self.state.cgroup, given, &Layout::probe()?)?,
+        };
+        let mut target = Target { namespaces: self.namespaces, cgroup, moves: false };
         let mut tries = 0..3;
         loop {
             let plan = self.plan(bundle, &target)?;
@@ -150,7 +160,7 @@ impl<'a> Container<'a> {
                 _ if tries.next().is_none() => return Err(error),
                 ErrorKind::Killed if !target.moves => target.moves = true,
                 // The container has cgroups of its own below, and its init is in one of them.
-                ErrorKind::HandsDown => target.cgroup = self.current_cgroup()?,
+                ErrorKind::HandsDown if given.is_empty() => target.cgroup = self.current_cgroup()?,
                 _ => return Err(error),
             }
             self.check()?;
@@ -196,6 +206,9 @@ impl<'a> Container<'a> {
         let launched = launch.run()?;
         let finish = || {
             let terminal = console.receive()?;
+            if let Some(path) = &self.request.pidfd_socket {
+                pidfd_socket::send(path, &launched.process.fd)?;
+            }
             if let Some(path) = &self.request.pid_file {
                 pid_file::write(path, launched.process.pid.as_raw())?;
             }

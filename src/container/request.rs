@@ -51,6 +51,8 @@ pub struct Request<'a> {
     pub pid_file: Option<PathBuf>,
     /// The socket that gets its terminal.
     pub console_socket: Option<PathBuf>,
+    /// The socket that gets the init's descriptor.
+    pub pidfd_socket: Option<PathBuf>,
     /// Where each step's time is written.
     pub trace: Option<PathBuf>,
     /// A failure that a test asks for.
@@ -75,7 +77,8 @@ pub struct Planned<'a> {
 impl<'a> Request<'a> {
     /// A container as its config has it, with nothing else asked for.
     pub fn new(root: &'a Root, id: Id, bundle: &'a Path, mode: Mode, warn: Warn<'a>) -> Request<'a> {
-        let (options, pid_file, console_socket, trace, fault, notify) = Default::default();
+        let (options, pid_file, console_socket, pidfd_socket) = Default::default();
+        let (trace, fault, notify) = Default::default();
         let hears_warnings = true;
         Request {
             root,
@@ -85,6 +88,7 @@ impl<'a> Request<'a> {
             options,
             pid_file,
             console_socket,
+            pidfd_socket,
             trace,
             fault,
             notify,
