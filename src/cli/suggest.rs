@@ -22,7 +22,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Commands of other runtimes that ferrun does not have yet.
-const NOT_YET: &[&str] = &["checkpoint", "exec", "restore"];
+const NOT_YET: &[&str] = &["checkpoint", "restore"];
 
 /// The error for a command that does not exist.
 pub fn command(word: &str) -> Error {
