@@ -17,7 +17,7 @@ const MFD_CLOEXEC: u64 = libc::MFD_CLOEXEC as u64;
 const P_PID: u64 = libc::P_PID as u64;
 const WEXITED: u64 = libc::WEXITED as u64;
 const CROSSING: u64 = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
-const TIOCSCTTY: u64 = libc::TIOCSCTTY;
+const TIOCSCTTY: u64 = libc::TIOCSCTTY as _;
 const FUTEX_WAIT: u64 = libc::FUTEX_WAIT as u64;
 const FUTEX_WAKE: u64 = libc::FUTEX_WAKE as u64;
 
