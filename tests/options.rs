@@ -193,7 +193,8 @@ fn an_option_that_there_is_not_is_named() {
 
 #[test]
 fn a_command_that_there_is_not_has_a_hint() {
-    for (word, meant) in [("strat", "start"), ("Run", "run"), ("rm", "delete"), ("checkpoint", ""), ("frobnicate", "")] {
+    for (word, meant) in [("strat", "start"), ("Run", "run"), ("rm", "delete"), ("checkpoint", ""), ("frobnicate", "")]
+    {
         let done = ferrun(&[word]);
         let error = Report::error(&done.stderr).unwrap();
         sentences::compare(&error);

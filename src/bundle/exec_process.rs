@@ -1,30 +1,27 @@
 //! The process of `exec`: from a file, or the container's own with some changes.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::problems::Problems;
 use super::process::Process;
-use super::{Bundle, check, read_object, within};
+use super::{Bundle, Misread, check, read_object, spec::Spec};
 use crate::error::Result;
-
-/// The lists of a process that mean something else when they are absent than when they are empty.
-#[derive(Deserialize)]
-struct Given {
-    rlimits: Option<IgnoredAny>,
-}
 
 /// Puts the process that a text describes in the place of the container's. Where it is silent, it has what that one has, as
 /// by runc: labels, capabilities, limits, scores and priorities, and the file mode mask.
 ///
 /// # Errors
-/// A text that is no process, or one that the container could not have; pointers begin at the process.
+/// A text that is no process, or one that the container could not have.
 pub fn replace_process(bundle: &mut Bundle, text: &[u8], name: &str) -> Result<()> {
-    let mut process: Process = read_object(text, name).map_err(super::Misread::into_error)?;
-    let given: Given = serde_json::from_slice(text).unwrap_or(Given { rlimits: None });
+    // As a part of a config it is read by what reads those, and its lines and pointers are right.
+    bundle.text = [b"{\"ociVersion\":\"1.0.0\",\"process\":", text, b"}"].concat();
+    let spec: Spec = read_object(&bundle.text, name).map_err(Misread::into_error)?;
+    let mut process = spec.process.map_or_else(Process::default, |process| *process);
     let own = bundle.spec.process.take().map_or_else(Process::default, |own| *own);
     process.capabilities = process.capabilities.or(own.capabilities);
-    if given.rlimits.is_none() {
+    // An empty list of limits is none, while one that is absent says nothing.
+    let value: Option<Value> = serde_json::from_slice(text).ok();
+    if value.is_some_and(|value| value.get("rlimits").is_none_or(Value::is_null)) {
         process.rlimits = own.rlimits;
     }
     for (label, own) in
@@ -40,7 +37,7 @@ pub fn replace_process(bundle: &mut Bundle, text: &[u8], name: &str) -> Result<(
     process.exec_cpu_affinity = process.exec_cpu_affinity.or(own.exec_cpu_affinity);
     process.user.umask = process.user.umask.or(own.user.umask);
     bundle.spec.process = Some(Box::new(process));
-    check_process(bundle).map_err(|error| within("/process", error, text, name))
+    check_process(bundle)
 }
 
 /// Checks the process, once it is changed.
