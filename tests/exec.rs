@@ -385,9 +385,7 @@ fn who_asks_for_it_gets_the_descriptor() {
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let pid_of_received = || {
         let (socket, _) = listener.accept().unwrap();
-        let ferrun::sys::fd::Received::Descriptor(pidfd) = ferrun::sys::fd::receive(&socket).unwrap() else {
-            panic!("no descriptor");
-        };
+        let pidfd = ferrun::sys::fd::receive(&socket).unwrap().expect("a descriptor");
         let number = std::os::fd::AsRawFd::as_raw_fd(&pidfd);
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
         info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().to_owned()
