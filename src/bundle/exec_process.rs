@@ -15,6 +15,7 @@ use crate::error::Result;
 pub fn replace_process(bundle: &mut Bundle, text: &[u8], name: &str) -> Result<()> {
     // As a part of a config it is read by what reads those, and its lines and pointers are right.
     bundle.text = [b"{\"ociVersion\":\"1.0.0\",\"process\":", text, b"}"].concat();
+    bundle.name = name.to_owned().into();
     let spec: Spec = read_object(&bundle.text, name).map_err(Misread::into_error)?;
     let mut process = spec.process.map_or_else(Process::default, |process| *process);
     let own = bundle.spec.process.take().map_or_else(Process::default, |own| *own);

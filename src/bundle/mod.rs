@@ -31,6 +31,7 @@ pub mod sysctl;
 pub mod text;
 pub mod unknown;
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,8 @@ pub struct Bundle {
     pub dir: PathBuf,
     /// The text of config.json, for the lines of errors and `explain`.
     pub text: Vec<u8>,
+    /// What errors call the text.
+    pub name: Cow<'static, str>,
     /// What the text says.
     pub spec: Spec,
     /// What is odd but no reason to refuse it.
@@ -81,7 +84,7 @@ pub fn of_text(absolute: PathBuf, text: Vec<u8>) -> Result<Bundle> {
     text::start_noting();
     let spec = read(&text).map_err(Misread::into_error)?;
     let has_unknown = text::has_passed_over();
-    let mut bundle = Bundle { dir: absolute, text, spec, warnings: Vec::new(), has_unknown };
+    let mut bundle = Bundle { dir: absolute, text, name: CONFIG.into(), spec, warnings: Vec::new(), has_unknown };
     let mut found = Problems::default();
     check::check(&bundle.spec, &mut found);
     match found.errors.into_iter().next() {
@@ -93,6 +96,8 @@ pub fn of_text(absolute: PathBuf, text: Vec<u8>) -> Result<Bundle> {
     }
 }
 
+/// The file of a bundle.
+pub const CONFIG: &str = "config.json";
 /// The longest config.json that is read, in bytes.
 pub const LONGEST: usize = 16 << 20;
 
@@ -279,9 +284,9 @@ fn not_json(name: &str, line: usize, column: usize, said: &str) -> Error {
 }
 
 /// Adds the line, if it is not known.
-fn locate(error: &mut Error, positions: &Positions) {
+fn locate(error: &mut Error, positions: &Positions, name: &str) {
     if let (Some(pointer), None) = (&error.pointer, &error.place) {
-        error.place = positions.line(pointer).map(|line| format!("config.json:{line}").into());
+        error.place = positions.line(pointer).map(|line| format!("{name}:{line}").into());
     }
 }
 
@@ -289,7 +294,7 @@ impl Bundle {
     /// Adds to an error the line on which its property stands.
     pub fn locate(&self, mut error: Error) -> Error {
         if error.pointer.is_some() && error.place.is_none() {
-            locate(&mut error, &Positions::new(&self.text));
+            locate(&mut error, &Positions::new(&self.text), &self.name);
         }
         error
     }
@@ -306,7 +311,7 @@ impl Bundle {
     pub fn locate_all(&self, mut errors: Vec<Error>) -> Vec<Error> {
         if !errors.is_empty() {
             let positions = Positions::new(&self.text);
-            errors.iter_mut().for_each(|error| locate(error, &positions));
+            errors.iter_mut().for_each(|error| locate(error, &positions, &self.name));
         }
         errors
     }

@@ -1,6 +1,6 @@
 //! What the checks of a config.json find.
 
-use super::Positions;
+use super::{CONFIG, Positions};
 use crate::error::Error;
 
 /// After so many errors, or warnings, `check` does not report the rest.
@@ -45,7 +45,7 @@ impl Problems {
     pub fn locate(&mut self, text: &[u8]) {
         let positions = Positions::new(text);
         for problems in [&mut self.errors, &mut self.warnings] {
-            problems.iter_mut().for_each(|problem| super::locate(problem, &positions));
+            problems.iter_mut().for_each(|problem| super::locate(problem, &positions, CONFIG));
             let offset = |problem: &Error| problem.pointer.as_deref().and_then(|pointer| positions.offset(pointer));
             problems.sort_by_cached_key(offset);
         }

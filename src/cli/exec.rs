@@ -198,6 +198,8 @@ impl Exec {
         if args.is_empty() {
             return Err(Error::new("args must not be empty").hint("give a program behind the id, or --process"));
         }
+        // The command line has no lines.
+        bundle.text.clear();
         let process = bundle
             .spec
             .process

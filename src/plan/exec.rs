@@ -95,7 +95,7 @@ mod tests {
     use serde_json::json;
 
     use super::Target;
-    use crate::bundle::{Bundle, default};
+    use crate::bundle::{Bundle, CONFIG, default};
     use crate::cgroup::layout::Layout;
     use crate::plan::{Action, Host, Options, Step, compile_exec};
 
@@ -108,7 +108,14 @@ mod tests {
         let mut config = default::config();
         config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
         let spec = serde_json::from_value(config).unwrap();
-        let bundle = Bundle { dir: "/bundle".into(), text: Vec::new(), spec, warnings: Vec::new(), has_unknown: false };
+        let bundle = Bundle {
+            dir: "/bundle".into(),
+            text: Vec::new(),
+            name: CONFIG.into(),
+            spec,
+            warnings: Vec::new(),
+            has_unknown: false,
+        };
         let cgroups = Layout::default();
         let host = Host { cgroups, permitted: u64::MAX, apparmor: false, selinux: false, resctrl: None };
         let target = Target { namespaces: CloneFlags::CLONE_NEWPID, cgroup: Vec::new(), moves: false };
