@@ -230,8 +230,12 @@ fn who_is_in_the_container_sees_nothing_of_ferrun() {
 #[test]
 fn it_is_under_the_containers_filter() {
     need_root!();
-    for denied in [&["mkdirat", "mkdir"][..], &["mkdirat", "mkdir", "clone"], &["mkdirat", "mkdir", "setsid", "capset"]]
-    {
+    for denied in [
+        &["mkdirat", "mkdir"][..],
+        &["mkdirat", "mkdir", "clone"],
+        &["mkdirat", "mkdir", "setsid", "capset"],
+        &["mkdirat", "mkdir", "capset"],
+    ] {
         let bundle = start(Bundle::new(&["sleep", "1000"]).with(|config| {
             let rules = json!([{ "names": denied, "action": "SCMP_ACT_ERRNO" }]);
             config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules });
@@ -397,5 +401,26 @@ fn who_asks_for_it_gets_the_descriptor() {
     let flags = ["--detach", "--pidfd-socket", socket, "--pid-file", file.to_str().unwrap()];
     assert_eq!(exec_with(&bundle, &flags, &["sleep", "1000"]).status, 0);
     assert_eq!(pid_of_received(), fs::read_to_string(file).unwrap());
+    end(&bundle);
+}
+
+#[test]
+fn the_callers_keys_are_not_its_own() {
+    need_root!();
+    let bundle = start(Bundle::new(&["sleep", "1000"]).set("/linux/maskedPaths", json!([])));
+    let name = format!("key-{}", bundle.id);
+    let (own, key) = (std::ffi::CString::new(name.clone()).unwrap(), c"user");
+    // SAFETY: the strings end with a NUL and outlive the calls; the session is that of this thread and what it starts.
+    let added = unsafe {
+        let joined = libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>());
+        assert!(joined > 0);
+        let session = libc::KEY_SPEC_SESSION_KEYRING;
+        libc::syscall(libc::SYS_add_key, key.as_ptr(), own.as_ptr(), c"secret".as_ptr(), 6, session)
+    };
+    assert!(added > 0);
+    assert!(fs::read_to_string("/proc/keys").unwrap().contains(&name));
+    // Of another user it is seen by those alone who possess it.
+    let keys = says(&bundle, &["--user", "1000:1000"], "cat /proc/keys");
+    assert!(!keys.contains(&name), "{keys}");
     end(&bundle);
 }

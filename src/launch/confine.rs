@@ -50,7 +50,9 @@ impl Confine<'_> {
     /// Those of [`Install::run`] and capset(2); EAGAIN: no room for a helper thread, without which code of the image would
     /// run beside an init that has no filter yet.
     pub fn run(&self) -> Result<bool> {
-        if let Some(filter) = self.filter.filter(|filter| self.crosses && !allows_crossing(filter)) {
+        // No thread can be created while the children's pid namespace is another than one's own.
+        let is_possible = |filter: &Install| allows_crossing(filter) && self.is_allowed(filter);
+        if let Some(filter) = self.filter.filter(|filter| self.crosses && !is_possible(filter)) {
             // What is created is without rights all the same, but for that to install it.
             return if filter.listener.is_none() { Ok(false) } else { Err(from_profile(no_crossing())) };
         }
@@ -150,7 +152,9 @@ fn allows_crossing(filter: &Install) -> bool {
 }
 
 fn no_crossing() -> Error {
-    Error::new("the profile has a listener and denies clone, setsid or ioctl, without which no process can be added")
+    Error::new(
+        "the profile has a listener and denies clone, setsid, ioctl or capset, without which no process can be added",
+    )
 }
 
 /// Whether close(2) does no harm under the filter: its agent may be asked.

@@ -161,7 +161,10 @@ impl<'a> Init<'a> {
         };
         let crossed = self.child.go_on_in_sibling(cell);
         crossed.what(|| "create a process in the container's pid namespace").map_err(|error| match error.code() {
-            Errno::EAGAIN => error.hint("pids.max, or RLIMIT_NPROC of its user, leaves room for no process"),
+            Errno::EAGAIN => error.hint(
+                "pids.max, or RLIMIT_NPROC of its user, leaves room for no process; or its policy is SCHED_DEADLINE, which a process \
+                 passes on to no other",
+            ),
             Errno::ENOMEM => error.hint("the container's first process has ended"),
             _ => error,
         })

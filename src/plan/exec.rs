@@ -53,6 +53,7 @@ impl Compiler<'_> {
         if target.namespaces.contains(CloneFlags::CLONE_NEWUSER) {
             self.become_root();
         }
+        self.keyring();
         self.terminal();
         self.working_directory();
         let filter = self.restrict();
@@ -122,8 +123,8 @@ mod tests {
         let plan = compile_exec(&bundle, &host, &Options::default(), &target).unwrap();
         assert_eq!(verbs(&plan.parent), ["clone", "wait"]);
         let init = [
-            "session", "cpus", "join", "terminal", "cwd", "stdio", "env", "limit", "caps", "user", "caps", "privs",
-            "umask", "seccomp", "ready", "cross", "session", "exec",
+            "session", "cpus", "join", "keyring", "terminal", "cwd", "stdio", "env", "limit", "caps", "user", "caps",
+            "privs", "umask", "seccomp", "ready", "cross", "session", "exec",
         ];
         assert_eq!(verbs(&plan.init), init);
         assert!(plan.cgroup.is_empty() && plan.later.is_empty() && plan.start_hooks.is_empty());
