@@ -6,10 +6,7 @@
 use ferrun::sys::allocator::Allocator;
 
 #[global_allocator]
-#[allow(unsafe_code)]
-// SAFETY: there is one thread but for the helper of src/sys/helper_thread.rs, which allocates nothing; clippy.toml forbids
-// any other. No child that shares its memory (posix_spawn(3), until it executes) allocates.
-static ALLOCATOR: Allocator = unsafe { Allocator::new() };
+static ALLOCATOR: Allocator = Allocator::new();
 
 fn main() {
     let status = ferrun::cli::main();

@@ -30,8 +30,7 @@ const FIRST: usize = 20;
 const OPEN: usize = 50;
 
 #[global_allocator]
-// SAFETY: this program has one thread.
-static COUNTING: Counting = Counting(unsafe { Allocator::new() });
+static COUNTING: Counting = Counting(Allocator::new());
 
 /// Bytes that are handed out.
 static LIVE: AtomicIsize = AtomicIsize::new(0);

@@ -6,6 +6,7 @@
 //! lasts does not grow.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::arena::Arena;
 use super::blocks::Blocks;
@@ -15,28 +16,37 @@ use super::program::{end_saying, end_without_memory};
 /// The allocator: all zero at first, so that it takes no room in the binary.
 #[repr(C)] // what changes most beside the arena's first page
 pub struct Allocator {
+    /// The one thread, by the address of [`HERE`]; 0 before the first call.
+    owner: AtomicUsize,
     blocks: Blocks,
     arena: Arena,
 }
 
-// SAFETY: by the promise of `new` one thread uses it.
+thread_local! {
+    /// A byte of each thread's own, for its address.
+    static HERE: u8 = const { 0 };
+}
+
+// SAFETY: `check_thread` comes before every use, and ends the process in any thread but the first. The helper thread has
+// the first one's storage: it allocates nothing (helper_thread.rs). Whoever shares memory by vfork(2) holds the first up.
 unsafe impl Sync for Allocator {}
 
 impl Allocator {
-    /// An allocator with its arena still untouched.
-    ///
-    /// # Safety
-    /// As the global allocator: no more than one thread of the process allocates or frees. A child has a copy of its
-    /// own, unless it shares memory with its parent (CLONE_VM).
-    pub const unsafe fn new() -> Allocator {
-        Allocator { blocks: Blocks::new(), arena: Arena::new() }
+    /// An allocator with its arena still untouched, for the thread that uses it first. A child has a copy of its own.
+    #[allow(clippy::new_without_default)] // used as a static
+    pub const fn new() -> Allocator {
+        Allocator { owner: AtomicUsize::new(0), blocks: Blocks::new(), arena: Arena::new() }
     }
-}
 
-/// Ends a debug build in which the second thread uses the allocator.
-fn check_thread() {
-    if cfg!(debug_assertions) && helper_thread::is_current() {
-        end_saying("ferrun: the helper thread uses the allocator");
+    /// Ends the process in any thread but the first.
+    fn check_thread(&self) {
+        let here = HERE.with(|here| std::ptr::from_ref(here).addr());
+        if self.owner.load(Relaxed) != here && self.owner.compare_exchange(0, here, Relaxed, Relaxed).is_err() {
+            end_saying("ferrun: a second thread uses the allocator");
+        }
+        if cfg!(debug_assertions) && helper_thread::is_current() {
+            end_saying("ferrun: the helper thread uses the allocator");
+        }
     }
 }
 
@@ -44,7 +54,7 @@ fn check_thread() {
 // until they are given back, by one thread after the other's call.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        check_thread();
+        self.check_thread();
         let block = self.arena.take(layout);
         if !block.is_null() {
             return block;
@@ -55,7 +65,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        check_thread();
+        self.check_thread();
         if self.arena.has(block) {
             self.arena.give_back(block, layout.size());
         } else {
@@ -65,7 +75,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        check_thread();
+        self.check_thread();
         // SAFETY: by the caller's promise the new layout is valid; a block that is not the arena's is of `blocks`.
         // The two blocks of a move are disjoint, and both hold what is copied.
         unsafe {
@@ -155,8 +165,7 @@ mod tests {
 
     #[test]
     fn a_process_that_lasts_does_not_grow() {
-        // SAFETY: this thread alone uses it.
-        static ALLOCATOR: Allocator = unsafe { Allocator::new() };
+        static ALLOCATOR: Allocator = Allocator::new();
         let mut numbers = Numbers(1);
         let mut mapped_after = |lives: usize| {
             (0..lives).for_each(|_| life(&ALLOCATOR, &mut numbers));
@@ -168,8 +177,7 @@ mod tests {
 
     #[test]
     fn a_large_block_goes_back_to_the_kernel_and_grows_without_being_copied() {
-        // SAFETY: as above.
-        static ALLOCATOR: Allocator = unsafe { Allocator::new() };
+        static ALLOCATOR: Allocator = Allocator::new();
         let layout = |mib: usize| Layout::from_size_align(mib << 20, 8).unwrap();
         // SAFETY: layouts are valid, and blocks are used within their sizes.
         unsafe {
@@ -186,12 +194,31 @@ mod tests {
     #[cfg_attr(not(debug_assertions), ignore)]
     fn the_helper_thread_ends_the_process_if_it_allocates() {
         extern "C" fn allocate(_: *mut c_void) -> c_int {
-            // SAFETY: as above.
-            static ALLOCATOR: Allocator = unsafe { Allocator::new() };
+            static ALLOCATOR: Allocator = Allocator::new();
             // SAFETY: the layout is valid.
             unsafe { ALLOCATOR.alloc(Layout::new::<u8>()) };
             0
         }
         assert_eq!(helper_thread::tests::process_on_the_stack(allocate), PANIC);
+    }
+
+    /// The test runs itself once more, for the process that ends.
+    #[test]
+    fn a_second_thread_ends_the_process() {
+        static ALLOCATOR: Allocator = Allocator::new();
+        const AGAIN: &str = "FERRUN_SECOND_THREAD";
+        // SAFETY: the layout is valid.
+        let allocate = || assert!(!unsafe { ALLOCATOR.alloc(Layout::new::<u8>()) }.is_null());
+        if std::env::var_os(AGAIN).is_some() {
+            allocate();
+            allocate();
+            std::thread::spawn(allocate).join().unwrap();
+            return;
+        }
+        let name = concat!(module_path!(), "::a_second_thread_ends_the_process").split_once("::").unwrap().1;
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--exact", name, "--nocapture"]).env(AGAIN, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(PANIC) && said.contains("a second thread uses the allocator"), "{said}");
     }
 }
