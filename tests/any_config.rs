@@ -449,14 +449,7 @@ impl Cases {
                 prop_assert!(!found.errors.is_empty(), "check does not tell {error:?}");
                 found.errors.iter().chain([&error]).try_for_each(|error| has_place(error, document))?;
                 if let Some((spec, _)) = rest {
-                    let bundle = bundle::Bundle {
-                        dir: self.dir.clone(),
-                        text,
-                        name: bundle::CONFIG.into(),
-                        spec,
-                        warnings: Vec::new(),
-                        has_unknown: false,
-                    };
+                    let bundle = bundle::Bundle { text, ..bundle::Bundle::of_spec(self.dir.clone(), spec) };
                     self.hosts.iter().for_each(|host| drop(plan::compile_all(&bundle, host, &options)));
                 }
             }

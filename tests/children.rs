@@ -26,6 +26,7 @@ fn children() {
     has_no_report_when_it_dies();
     shares_no_memory();
     has_its_pid_written_by_the_kernel();
+    goes_on_in_a_sibling_that_does_not_have_the_place_of_its_pid();
     returns_a_result();
     reports_its_end_without_a_result();
 }
@@ -105,6 +106,26 @@ fn has_its_pid_written_by_the_kernel() {
 
 fn run<T: Serialize + DeserializeOwned>(work: impl FnOnce(InChild) -> Result<T>) -> Result<T> {
     child::run(&Options::default(), "the worker", |errno| Error::os("create it", errno), work)
+}
+
+fn goes_on_in_a_sibling_that_does_not_have_the_place_of_its_pid() {
+    let cell = PidCell::new().unwrap();
+    let own = std::process::id();
+    let first = Child::create(&Options::default(), |child| {
+        let before = mappings();
+        cell.hide().unwrap();
+        child.go_on_in_sibling(&cell).unwrap();
+        // Ferrun's own child, and without the shared page.
+        let is_sibling = getppid().as_raw().unsigned_abs() == own;
+        if is_sibling && mappings() == before - 1 { 7 } else { 8 }
+    });
+    assert_eq!(first.unwrap().wait(), Ok(Ok(0)));
+    assert_eq!(Child::adopt(cell.pid().unwrap()).unwrap().wait(), Ok(Ok(7)));
+}
+
+/// The shared anonymous mappings of this process.
+fn mappings() -> usize {
+    std::fs::read_to_string("/proc/self/maps").unwrap().matches("/dev/zero (deleted)").count()
 }
 
 fn returns_a_result() {

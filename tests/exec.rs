@@ -410,13 +410,11 @@ fn the_callers_keys_are_not_its_own() {
     let bundle = start(Bundle::new(&["sleep", "1000"]).set("/linux/maskedPaths", json!([])));
     let name = format!("key-{}", bundle.id);
     let (own, key) = (std::ffi::CString::new(name.clone()).unwrap(), c"user");
-    // SAFETY: the strings end with a NUL and outlive the calls; the session is that of this thread and what it starts.
-    let added = unsafe {
-        let joined = libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>());
-        assert!(joined > 0);
-        let session = libc::KEY_SPEC_SESSION_KEYRING;
-        libc::syscall(libc::SYS_add_key, key.as_ptr(), own.as_ptr(), c"secret".as_ptr(), 6, session)
-    };
+    // Of this thread, and of what it starts.
+    ferrun::sys::keyring::new_session().unwrap();
+    let session = libc::KEY_SPEC_SESSION_KEYRING;
+    // SAFETY: the strings end with a NUL and outlive the call.
+    let added = unsafe { libc::syscall(libc::SYS_add_key, key.as_ptr(), own.as_ptr(), c"secret".as_ptr(), 6, session) };
     assert!(added > 0);
     assert!(fs::read_to_string("/proc/keys").unwrap().contains(&name));
     // Of another user it is seen by those alone who possess it.

@@ -126,9 +126,10 @@ fn check_user(process: &Process, found: &mut Problems) {
 }
 
 fn check_rlimits(process: &Process, found: &mut Problems) {
-    for (index, limit) in process.rlimits.iter().enumerate() {
+    let limits = process.rlimits.as_deref().unwrap_or_default();
+    for (index, limit) in limits.iter().enumerate() {
         let pointer = Pointer::at("/process/rlimits/#", index);
-        if process.rlimits[..index].iter().any(|earlier| earlier.kind == limit.kind) {
+        if limits[..index].iter().any(|earlier| earlier.kind == limit.kind) {
             let kind = format!("{:?}", limit.kind).to_uppercase();
             found.error(wrong(pointer, format!("RLIMIT_{kind} is listed twice in rlimits")));
         }

@@ -1,7 +1,5 @@
 //! The process of `exec`: from a file, or the container's own with some changes.
 
-use serde_json::Value;
-
 use super::problems::Problems;
 use super::process::Process;
 use super::{Bundle, Misread, check, read_object, spec::Spec};
@@ -21,10 +19,7 @@ pub fn replace_process(bundle: &mut Bundle, text: &[u8], name: &str) -> Result<(
     let own = bundle.spec.process.take().map_or_else(Process::default, |own| *own);
     process.capabilities = process.capabilities.or(own.capabilities);
     // An empty list of limits is none, while one that is absent says nothing.
-    let value: Option<Value> = serde_json::from_slice(text).ok();
-    if value.is_some_and(|value| value.get("rlimits").is_none_or(Value::is_null)) {
-        process.rlimits = own.rlimits;
-    }
+    process.rlimits = process.rlimits.or(own.rlimits);
     for (label, own) in
         [(&mut process.apparmor_profile, own.apparmor_profile), (&mut process.selinux_label, own.selinux_label)]
     {

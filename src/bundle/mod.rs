@@ -84,7 +84,7 @@ pub fn of_text(absolute: PathBuf, text: Vec<u8>) -> Result<Bundle> {
     text::start_noting();
     let spec = read(&text).map_err(Misread::into_error)?;
     let has_unknown = text::has_passed_over();
-    let mut bundle = Bundle { dir: absolute, text, name: CONFIG.into(), spec, warnings: Vec::new(), has_unknown };
+    let mut bundle = Bundle { text, has_unknown, ..Bundle::of_spec(absolute, spec) };
     let mut found = Problems::default();
     check::check(&bundle.spec, &mut found);
     match found.errors.into_iter().next() {
@@ -131,8 +131,19 @@ pub fn read_named(path: &Path) -> Result<Vec<u8>> {
     read_stream(file).what(what)
 }
 
+/// The same, where `-` names standard input.
+///
+/// # Errors
+/// As [`read_named`].
+pub fn read_named_or_input(path: &Path) -> Result<Vec<u8>> {
+    match path.as_os_str() == "-" {
+        true => read_stream(std::io::stdin()).what(|| "read standard input"),
+        false => read_named(path),
+    }
+}
+
 /// Reads an open file, up to the same length.
-pub fn read_stream(file: impl AsFd) -> std::result::Result<Vec<u8>, Unreadable> {
+fn read_stream(file: impl AsFd) -> std::result::Result<Vec<u8>, Unreadable> {
     file::read_open(file, LONGEST)?.ok_or(Unreadable::LongerThan(LONGEST))
 }
 
@@ -291,6 +302,11 @@ fn locate(error: &mut Error, positions: &Positions, name: &str) {
 }
 
 impl Bundle {
+    /// A bundle of a spec alone, whose text nobody looks at.
+    pub fn of_spec(dir: PathBuf, spec: Spec) -> Bundle {
+        Bundle { dir, text: Vec::new(), name: CONFIG.into(), spec, warnings: Vec::new(), has_unknown: false }
+    }
+
     /// Adds to an error the line on which its property stands.
     pub fn locate(&self, mut error: Error) -> Error {
         if error.pointer.is_some() && error.place.is_none() {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::scheduling::{ExecCpuAffinity, IoPriority, Scheduler};
-use super::text::{Text, name, object, object_or_default, objects, or_default};
+use super::text::{Text, name, object, object_or_default, or_default, some_objects};
 use crate::types::capabilities::named;
 use crate::types::rlimits::RlimitKind;
 
@@ -31,9 +31,9 @@ pub struct Process {
     /// The five sets; absent: all that ferrun has.
     #[serde(deserialize_with = "object")]
     pub capabilities: Option<Capabilities>,
-    /// Resource limits, each kind once.
-    #[serde(deserialize_with = "objects")]
-    pub rlimits: Vec<Rlimit>,
+    /// Resource limits, each kind once. Absent: for `exec`, those of the container.
+    #[serde(deserialize_with = "some_objects")]
+    pub rlimits: Option<Vec<Rlimit>>,
     /// Whether execve(2) may never grant privileges.
     #[serde(deserialize_with = "or_default")]
     pub no_new_privileges: bool,

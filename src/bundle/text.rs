@@ -168,10 +168,15 @@ pub fn object_or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
     object(from).map(Option::unwrap_or_default)
 }
 
+/// A list of objects; null is none.
+pub fn some_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Vec<T>>, D::Error> {
+    let list: Option<Vec<Object<T>>> = Option::deserialize(from)?;
+    Ok(list.map(|list| list.into_iter().map(|object| object.0).collect()))
+}
+
 /// A list of objects; null is an empty one.
 pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    let list: Option<Vec<Object<T>>> = Option::deserialize(from)?;
-    Ok(list.unwrap_or_default().into_iter().map(|object| object.0).collect())
+    some_objects(from).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]

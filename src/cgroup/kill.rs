@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -102,13 +101,21 @@ pub fn kill_and_wait(directories: &[Directory]) -> Result<()> {
 
 /// Waits up to 10 s for the exit of a process.
 pub fn wait_for_exit(process: &OwnedFd) -> Result<()> {
+    match exits_within(process, LONGEST)? {
+        true => Ok(()),
+        false => Err(Error::new("a process of the container does not die: still there 10 s after SIGKILL")),
+    }
+}
+
+/// Whether a process has exited, after so much time at most.
+fn exits_within(process: &OwnedFd, bound: Duration) -> Result<bool> {
     use std::os::fd::AsFd;
     let mut wanted = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    let bound = PollTimeout::try_from(bound).unwrap_or(PollTimeout::MAX);
     loop {
-        match poll(&mut wanted, PollTimeout::from(10_000u16)) {
-            Ok(0) => return Err(Error::new("a process of the container does not die: still there 10 s after SIGKILL")),
+        match poll(&mut wanted, bound) {
             Err(Errno::EINTR) => {}
-            result => return result.map(drop).what(|| "wait for a process of the container"),
+            result => return result.map(|count| count > 0).what(|| "wait for a process of the container"),
         }
     }
 }
@@ -172,12 +179,14 @@ const LEAVING: Duration = Duration::from_millis(500);
 
 /// Whether there are no processes, after a while: those that would have run a further process end by themselves.
 fn becomes_free(directory: &[Directory]) -> Result<bool> {
-    let begin = Instant::now();
+    let deadline = Instant::now() + LEAVING;
     while has_members(directory)? {
-        if begin.elapsed() > LEAVING {
+        for (_, process) in open(&members(directory)?.pids)? {
+            exits_within(&process, deadline.saturating_duration_since(Instant::now()))?;
+        }
+        if Instant::now() >= deadline {
             return Ok(false);
         }
-        sleep(Duration::from_millis(1));
     }
     Ok(true)
 }

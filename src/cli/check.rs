@@ -10,7 +10,7 @@ use super::globals::Globals;
 use super::report::{print_json, print_text};
 use crate::bundle::collect_errors::{self, original};
 use crate::bundle::problems::Problems;
-use crate::bundle::{self, Bundle, CONFIG};
+use crate::bundle::{self, Bundle};
 use crate::container::request;
 use crate::error::{Context, Error, Result};
 use crate::escape;
@@ -41,9 +41,7 @@ impl Command for Check {
             // What this host makes of what is not wrong by itself.
             let options = Options { id: "ID".into(), manager: globals.manager()?, ..Options::default() };
             let dir = std::fs::canonicalize(&self.bundle).what(|| format!("bundle {:?}", self.bundle))?;
-            let bundle =
-                Bundle { dir, text: Vec::new(), name: CONFIG.into(), spec, warnings: Vec::new(), has_unknown: false };
-            let here = request::problems(&bundle, &options)?;
+            let here = request::problems(&Bundle::of_spec(dir, spec), &options)?;
             found.errors.extend(here.errors.into_iter().map(|error| original(error, &left_out)));
             found.warnings.extend(here.warnings.into_iter().map(|warning| original(warning, &left_out)));
         }

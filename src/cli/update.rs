@@ -9,9 +9,9 @@ use super::globals::{Container, Globals};
 use super::{Command, report};
 use crate::bundle::limits::{Flag, Kind, TABLE};
 use crate::bundle::resources::Resources;
-use crate::bundle::{is_config, read_named, read_resources, read_stream, unknown_resources, within};
+use crate::bundle::{is_config, read_named_or_input, read_resources, unknown_resources, within};
 use crate::container::update;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 
 /// Changes the limits of a container. Sizes may end in k, m, g or t.
 #[derive(Args, Debug)]
@@ -66,10 +66,7 @@ impl Update {
             let limits = read_resources(self.limits.0.to_string().as_bytes(), name);
             return Ok((NOTHING.to_vec(), limits.map_err(|error| Error { place: None, ..error })?));
         };
-        let text = match path.to_str() {
-            Some("-") => read_stream(std::io::stdin()).what(|| "read standard input")?,
-            _ => read_named(&path)?,
-        };
+        let text = read_named_or_input(&path)?;
         let resources = read_resources(&text, name)?;
         Ok((text, resources))
     }

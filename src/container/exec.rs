@@ -27,7 +27,6 @@ use crate::launch::signals::{self, Interrupt};
 use crate::launch::start_page::StartPage;
 use crate::launch::{self, GoesOn, Launch, Means, Process, exit_reason, relay};
 use crate::plan::{Host, Options, Plan, Target, compile_exec};
-use crate::rootfs::Rootfs;
 use crate::sys::fd::CWD;
 use crate::sys::namespace::NEWTIME;
 use crate::types::hooks::Kind;
@@ -40,8 +39,8 @@ pub struct Request<'a> {
     pub root: &'a Root,
     /// The container.
     pub id: Id,
-    /// Makes the process out of the container's own; the tree is the container's.
-    pub process: &'a dyn Fn(&mut Bundle, &Rootfs) -> Result<()>,
+    /// Makes the process out of the container's own; the descriptor is a handle of the container's root directory.
+    pub process: &'a dyn Fn(&mut Bundle, &OwnedFd) -> Result<()>,
     /// Return once the program runs.
     pub detach: bool,
     /// Where to write its pid.
@@ -70,8 +69,7 @@ pub fn exec(request: &Request) -> Result<i32> {
     let init = running_init(request, &state)?;
     let container = Container::look(request, &state, init)?;
     let mut bundle = kept_config::read(&state)?;
-    let root = container.target.root.try_clone().what(|| "copy the handle of the container's root")?;
-    (request.process)(&mut bundle, &Rootfs::new(root))?;
+    (request.process)(&mut bundle, &container.target.root)?;
     let mut console = Ends::new(&bundle.spec, request.console_socket.as_deref(), request.detach)?;
     if request.detach {
         return container.run(&bundle, &mut console, None).map(|_| 0);

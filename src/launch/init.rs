@@ -358,7 +358,7 @@ impl<'a> Init<'a> {
             page: self.page,
             waits: self.launch.waits_for_start(),
             looked_at: !self.launch.plan.start_hooks.is_empty() || self.launch.plan.joins_pid_namespace,
-            crosses: self.launch.plan.crosses,
+            crosses: self.cell.is_some(),
         };
         self.unfiltered = !confine.run()? && self.filter.is_some();
         Ok(())

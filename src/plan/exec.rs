@@ -32,7 +32,6 @@ impl Compiler<'_> {
         self.plan.preserved = i32::try_from(self.options.preserved).unwrap_or(i32::MAX - 3);
         self.plan.user_on_host = self.user_on_host();
         self.plan.joins_pid_namespace = true;
-        self.plan.crosses = true;
         self.plan.cgroup.clone_from(&target.cgroup);
         let [unified, v1] = self.by_hierarchy(&target.cgroup);
         self.give_streams();
@@ -54,7 +53,7 @@ impl Compiler<'_> {
             self.become_root();
         }
         self.keyring();
-        self.terminal();
+        self.terminal(true);
         self.working_directory();
         let filter = self.restrict();
         self.ready(filter);
@@ -96,7 +95,7 @@ mod tests {
     use serde_json::json;
 
     use super::Target;
-    use crate::bundle::{Bundle, CONFIG, default};
+    use crate::bundle::{Bundle, default};
     use crate::cgroup::layout::Layout;
     use crate::plan::{Action, Host, Options, Step, compile_exec};
 
@@ -109,14 +108,7 @@ mod tests {
         let mut config = default::config();
         config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
         let spec = serde_json::from_value(config).unwrap();
-        let bundle = Bundle {
-            dir: "/bundle".into(),
-            text: Vec::new(),
-            name: CONFIG.into(),
-            spec,
-            warnings: Vec::new(),
-            has_unknown: false,
-        };
+        let bundle = Bundle::of_spec("/bundle".into(), spec);
         let cgroups = Layout::default();
         let host = Host { cgroups, permitted: u64::MAX, apparmor: false, selinux: false, resctrl: None };
         let target = Target { namespaces: CloneFlags::CLONE_NEWPID, cgroup: Vec::new(), moves: false };

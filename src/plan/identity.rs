@@ -31,13 +31,13 @@ impl Compiler<'_> {
         self.spec.process.as_deref()
     }
 
-    /// The terminal, once the host's tree is out of reach and before the root becomes read-only.
-    pub(super) fn terminal(&mut self) {
+    /// The terminal, once the host's tree is out of reach and before the root becomes read-only; `further`: of `exec`.
+    pub(super) fn terminal(&mut self, further: bool) {
         let Some(process) = self.process().filter(|process| process.terminal) else { return };
         let side = |length: u64| u16::try_from(length).ok().filter(|length| *length != 0);
         let size = process.console_size;
         let size = size.and_then(|size| Some(Size { rows: side(size.height)?, columns: side(size.width)? }));
-        self.init(Some(Pointer::new("/process/terminal")), Terminal { size, further: self.plan.crosses });
+        self.init(Some(Pointer::new("/process/terminal")), Terminal { size, further });
     }
 
     /// The working directory, made before the root becomes read-only.
@@ -62,7 +62,7 @@ impl Compiler<'_> {
         self.home(process);
         self.exec_labels(process);
         // From here on no file is opened: a limit of no descriptors is no obstacle.
-        for (index, limit) in process.rlimits.iter().enumerate() {
+        for (index, limit) in process.rlimits.iter().flatten().enumerate() {
             let step = Rlimit { resource: limit.kind.resource(), soft: limit.soft, hard: limit.hard };
             let pointer = Pointer::at("/process/rlimits/#", index);
             if matches!(limit.kind, RlimitKind::Cpu | RlimitKind::Rttime | RlimitKind::Fsize) {

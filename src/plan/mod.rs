@@ -79,8 +79,6 @@ pub struct Plan {
     pub user_on_host: Option<u32>,
     /// Whether the init is in the pid namespace of others.
     pub joins_pid_namespace: bool,
-    /// Whether it goes on in another process, which enters that: [`step::Cross`].
-    pub crosses: bool,
     /// How many descriptors after the standard streams the program has of the caller's.
     pub preserved: i32,
     /// Who answers the calls that the filter asks about.
@@ -215,7 +213,7 @@ impl<'a> Compiler<'a> {
         self.create_hooks();
         let entered = self.enter_root();
         self.note(entered);
-        self.terminal();
+        self.terminal(false);
         self.sysctl();
         self.paths();
         let filter = self.restrict();

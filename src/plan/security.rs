@@ -88,7 +88,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::bundle::{Bundle, CONFIG, default};
+    use crate::bundle::{Bundle, default};
     use crate::cgroup::Manager;
     use crate::plan::{Host, InitAction, Options, compile};
 
@@ -100,14 +100,7 @@ mod tests {
             "destination": "/own", "type": "tmpfs", "source": "tmpfs", "options": ["context=own"]
         }));
         let spec = serde_json::from_value(config).unwrap();
-        let bundle = Bundle {
-            dir: "/bundle".into(),
-            text: Vec::new(),
-            name: CONFIG.into(),
-            spec,
-            warnings: Vec::new(),
-            has_unknown: false,
-        };
+        let bundle = Bundle::of_spec("/bundle".into(), spec);
         let cgroups = crate::cgroup::layout::Layout::default();
         let host = Host { cgroups, permitted: u64::MAX, apparmor: enabled, selinux: enabled, resctrl: None };
         let plan = compile(&bundle, &host, &Options { manager: Manager::Disabled, ..Options::default() })?;

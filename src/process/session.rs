@@ -11,27 +11,8 @@ use crate::error::{Context, Result};
 use crate::sys;
 
 /// Hides the process from ptrace(2) and /proc until it has executed the container's program (CVE-2016-9962), from all
-/// but those with CAP_SYS_PTRACE, against whom docs/security.md has other measures; makes it the leader of a session of
-/// its own; and clears the caller's file mode mask, so that modes are what the steps say.
-#[derive(PartialEq)]
-pub struct Isolate;
-
-impl Isolate {
-    /// Runs the step.
-    pub fn run(&self) -> Result<()> {
-        prctl::set_dumpable(false).what(|| "make the init undumpable")?;
-        umask(Mode::empty());
-        setsid().map(drop).what(|| "setsid")
-    }
-}
-
-impl fmt::Display for Isolate {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("own session, undumpable, umask 0")
-    }
-}
-
-/// The same for a process that another one goes on in, which then makes the session: [`Session`].
+/// but those with CAP_SYS_PTRACE, against whom docs/security.md has other measures; and clears the caller's file mode mask,
+/// so that modes are what the steps say.
 #[derive(PartialEq)]
 pub struct Hide;
 
@@ -47,6 +28,23 @@ impl Hide {
 impl fmt::Display for Hide {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("undumpable, umask 0")
+    }
+}
+
+/// The same, as the leader of a session of its own.
+#[derive(PartialEq)]
+pub struct Isolate;
+
+impl Isolate {
+    /// Runs the step.
+    pub fn run(&self) -> Result<()> {
+        Hide.run().and_then(|()| Session { terminal: false }.run())
+    }
+}
+
+impl fmt::Display for Isolate {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "own session, {Hide}")
     }
 }
 

@@ -311,9 +311,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Whether mounts can be made in a tree that is mounted nowhere: Linux 6.15.
 #[allow(dead_code)] // not every test asks
 pub fn mounts_nowhere() -> bool {
-    let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
-    let numbers: Vec<u32> = release.split(['.', '-']).map_while(|part| part.parse().ok()).take(2).collect();
-    numbers >= vec![6, 15]
+    ferrun::sys::release::is_at_least(6, 15) == Some(true)
 }
 
 /// Runs a command for at most 30 s. Its output goes to memory and not through pipes, whose end would
