@@ -10,9 +10,24 @@ row_CVE_2016_3697() {
 	escaped_if "another id: $out" test "$out" != $'1000\n1000\nran'
 }
 
-needs_exec() { not_applicable "needs exec, which the runtime's commands tried here do not have"; }
+# Starts a container in which processes can be added.
+running() { # FILTER
+	bundle "$1"
+	on run --detach --bundle "$bundle" "$id" </dev/null
+	[ "$rc" = 0 ] || broken "the container did not start: $err"
+}
+
 row CVE-2016-9962 "the container traces a process of exec"
-row_CVE_2016_9962() { needs_exec; }
+row_CVE_2016_9962() {
+	running 'capabilities(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]) |
+		sh("while :; do for p in /proc/[0-9]*; do case $p in /proc/1) continue;; esac
+		readlink $p/exe $p/cwd $p/root $p/fd/*; done >>/tmp/seen 2>/dev/null; echo x >>/tmp/rounds; done")'
+	local spy=$rootfs number=0
+	until rounds_after 5 "$spy/tmp/rounds" && [ $((++number)) -gt 15 ]; do on exec "$id" /bin/echo ran; done
+	escaped_if "$(grep -m 1 -e "$dir" -e json -e cgroup -e 'mnt:' "$spy/tmp/seen") is seen" \
+		grep -q -e "$dir" -e json -e cgroup -e 'mnt:' "$spy/tmp/seen"
+	remove
+}
 
 row CVE-2019-5736 "the runtime's binary is executed or written from inside"
 row_CVE_2019_5736() {
@@ -219,7 +234,15 @@ row_CVE_2025_24965() {
 }
 
 row CVE-2026-30892 "exec reads a user as another"
-row_CVE_2026_30892() { needs_exec; }
+row_CVE_2026_30892() {
+	running 'sh("sleep 1000")'
+	local user
+	for user in 1 1:2 65534; do
+		on exec --user "$user" "$id" /bin/sh -c 'id -u; echo ran'
+		escaped_if "--user $user is $out" test "${out%%$'\n'*}" != "${user%:*}"
+	done
+	remove
+}
 
 row D-X1 "delete takes a path for an id"
 row_D_X1() {
@@ -248,7 +271,15 @@ row_D_X2() {
 }
 
 row D-X3 "exec reads a number as root"
-row_D_X3() { needs_exec; }
+row_D_X3() {
+	running 'sh("sleep 1000")'
+	local user
+	for user in -1 4294967295 4294967296 4294967297 0x1; do
+		on exec --user "$user" "$id" /bin/sh -c 'id -u; echo ran'
+		escaped_if "--user $user runs as $out" has "$out" ran
+	done
+	remove
+}
 
 row D-X4 "cgroupsPath leads out of the hierarchy"
 row_D_X4() {

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
@@ -71,7 +71,7 @@ fn id(field: Option<&str>) -> Option<u32> {
     field.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok().filter(|id| *id != u32::MAX)
 }
 
-/// The lines of a file that are text; none, where there is no such file.
+/// The lines of a file; none, where there is no such file.
 fn read(rootfs: &Rootfs, path: &CStr) -> Result<Vec<String>> {
     let what = || format!("read {path:?} of the container");
     let file = match open(rootfs, path) {
@@ -80,9 +80,8 @@ fn read(rootfs: &Rootfs, path: &CStr) -> Result<Vec<String>> {
         Err(errno) => return Err(errno).what(what),
     };
     let mut bytes = Vec::new();
-    BufReader::new(File::from(file).take(LONGEST)).read_to_end(&mut bytes).what(what)?;
-    let lines = bytes.lines().map_while(|line| line.ok().or_else(|| Some(String::new())));
-    Ok(lines.collect())
+    File::from(file).take(LONGEST).read_to_end(&mut bytes).what(what)?;
+    Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
 }
 
 /// The file, if it is one that stores what it shows: read with ferrun's rights, /proc/kmsg would take the host's
