@@ -13,7 +13,7 @@ row_CVE_2016_3697() {
 # Starts a container in which processes can be added.
 running() { # FILTER
 	bundle "$1"
-	on run --detach --bundle "$bundle" "$id" </dev/null
+	on run --detach --bundle "$bundle" "$id"
 	[ "$rc" = 0 ] || broken "the container did not start: $err"
 }
 
@@ -40,7 +40,7 @@ row_CVE_2019_5736() {
 		done 2>/dev/null; echo x >>/tmp/rounds; done")'
 	local scanner=$rootfs before number=0
 	before=$(sha256sum <"$runtime")
-	on run --detach --bundle "$bundle" scanner </dev/null
+	on run --detach --bundle "$bundle" scanner
 	[ "$rc" = 0 ] || broken "the scanner did not start: $err"
 	second 'sh("echo ran")'
 	until rounds_after 5 "$scanner/tmp/rounds" && [ $((++number)) -gt 15 ]; do run; done 2>/dev/null

@@ -15,7 +15,7 @@ row_S1() {
 	bundle "capabilities([\"CAP_SYS_PTRACE\", \"CAP_DAC_OVERRIDE\"])
 		| sh($(jq -n --arg s "while :; do $rewrite; echo x >>/tmp/rounds; done" '$s'))"
 	local neighbour=$rootfs
-	on run --detach --bundle "$bundle" --pid-file "$dir/neighbour" neighbour </dev/null
+	on run --detach --bundle "$bundle" --pid-file "$dir/neighbour" neighbour
 	second "sh(\"echo ran\")
 		| namespace({type: \"pid\", path: \"/proc/$(cat "$dir/neighbour")/ns/pid\"})"
 	create
@@ -174,7 +174,7 @@ row_S11() {
 		| .process.rlimits = [{type: "RLIMIT_AS", soft: 1, hard: 1}]'
 	run
 	refusal='memory|resource|too long' escaped_if "run ends by a signal" test "$rc" -ge 128 -a "$rc" -ne 255
-	on create --bundle "$bundle" "$id" </dev/null
+	on create --bundle "$bundle" "$id"
 	if [ "$rc" -eq 0 ]; then
 		start
 		sleep 0.3

@@ -84,6 +84,11 @@ fn main() {
 /// A caller with descriptors that others would inherit, signals blocked and ignored, and a umask.
 fn be_an_odd_caller() {
     let numbers: Vec<RawFd> = (0..OPEN).map(|_| fs::File::open("/dev/zero").unwrap().into_raw_fd()).collect();
+    // The kernel's table of descriptors grows, and does not shrink: it has room already for those that come and go.
+    nix::fcntl::fcntl(std::io::stdin(), nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(255))
+        .map(nix::unistd::close)
+        .unwrap()
+        .unwrap();
     for number in &numbers {
         let flags = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty());
         // SAFETY: it was just opened, and is never closed.
