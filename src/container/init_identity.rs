@@ -12,7 +12,7 @@ use super::boot::Boot;
 use crate::cgroup::current;
 use crate::cgroup::directory::Directory;
 use crate::error::{Context, Error, Result};
-use crate::sys::pidfd;
+use crate::sys::{pidfd, proc_stat};
 
 const PIDFS_MAGIC: FsType = FsType(0x5049_4446);
 
@@ -31,6 +31,9 @@ pub struct Init {
     pub pid_namespace: Option<u64>,
 }
 
+/// Its field in proc_pid_stat(5).
+const START_TIME: usize = 22;
+
 impl Init {
     /// The identity of a process that exists now.
     ///
@@ -43,7 +46,7 @@ impl Init {
             return Ok(Init { inode: fstat(process).what(what)?.st_ino, ..none });
         }
         let namespace = stat("/proc/self/ns/pid").what(what)?.st_ino;
-        Ok(Init { start_time: start_time(pid).what(what)?, pid_namespace: Some(namespace), ..none })
+        Ok(Init { start_time: proc_stat::field(pid, START_TIME).what(what)?, pid_namespace: Some(namespace), ..none })
     }
 
     /// Opens the process if it is still the init, dead or alive. Where the boot is unknown, it must also be in
@@ -87,13 +90,6 @@ impl Init {
     }
 }
 
-/// Field 22 of /proc/PID/stat; the second field may hold spaces and brackets.
-fn start_time(pid: Pid) -> std::io::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let field = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19));
-    field.and_then(|field| field.parse().ok()).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +112,7 @@ mod tests {
         ] {
             assert!(!is_open(other, Boot::This, &[]), "{other:?}");
         }
-        assert!(start_time(pid).unwrap() > 0);
+        assert!(proc_stat::field(pid, START_TIME).unwrap() > 0);
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Process {
 
     /// Waits for its exit and takes its status, as a shell tells it: 128 and the number for a signal.
     pub fn wait(&self) -> Result<i32> {
-        let exit = pidfd::wait(&self.fd).what(|| "wait for the container's process")?;
+        let exit = pidfd::wait(self.pid, &self.fd).what(|| "wait for the container's process")?;
         Ok(exit.unwrap_or_else(|signal| 128 + signal))
     }
 }

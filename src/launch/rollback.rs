@@ -9,6 +9,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use nix::unistd::setsid;
 
+use super::Process;
 use crate::error::{Context, Error, Result};
 use crate::rootfs;
 use crate::sys::child::{Child, Options};
@@ -19,7 +20,7 @@ const WHAT: &str = "create the rollback helper for the joined mount namespace";
 
 /// The helper, as ferrun and the init know it.
 pub struct Rollback {
-    process: OwnedFd,
+    process: Process,
     /// Closed by the end of ferrun, and by that of the init or its program's beginning.
     socket: OwnedFd,
 }
@@ -42,9 +43,7 @@ impl Rollback {
             i32::from(!watch(mounts, &its))
         };
         let (child, socket) = Child::create_with(&Options::default(), socket, helper).what(|| WHAT)?;
-        // It outlives ferrun.
-        let (_, process) = child.into_parts();
-        Ok(Rollback { process, socket })
+        Ok(Rollback { process: child.into(), socket })
     }
 
     /// Passes the root, which the init has just mounted.
@@ -54,8 +53,8 @@ impl Rollback {
 
     /// Ends the helper: the container is created, and its root stays.
     pub fn dismiss(&self) {
-        let _ = pidfd::send_signal(&self.process, libc::SIGKILL);
-        let _ = pidfd::wait(&self.process);
+        let _ = pidfd::send_signal(&self.process.fd, libc::SIGKILL);
+        let _ = self.process.wait();
     }
 
     /// Has the helper unmount the root, and waits for that: the start failed, and the init is gone.
@@ -66,8 +65,8 @@ impl Rollback {
         // Others may keep a copy of the init's end: it waits for this or for the end of all.
         let _ = send(self.socket.as_raw_fd(), b".", MsgFlags::MSG_NOSIGNAL);
         drop(self.socket);
-        match pidfd::wait(&self.process) {
-            Ok(Ok(0)) => Ok(()),
+        match self.process.wait() {
+            Ok(0) => Ok(()),
             _ => Err(Error::new("the container's root could not be unmounted from the joined mount namespace")),
         }
     }

@@ -14,7 +14,7 @@ use crate::cgroup::directory::Directory;
 use crate::cgroup::freezer;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::process::hook::{Hook, one_line};
-use crate::sys::{file, pidfd};
+use crate::sys::{pidfd, proc_stat};
 
 /// The first nap between two looks, and the longest.
 const NAPS: [Duration; 2] = [Duration::from_micros(500), Duration::from_millis(50)];
@@ -220,13 +220,7 @@ impl Watch<'_> {
 /// ENOENT or ESRCH: there is no such process.
 pub fn has_executed(pid: Pid) -> Result<bool> {
     const PF_FORKNOEXEC: u64 = 0x40;
-    let path = format!("/proc/{pid}/stat");
-    let text = file::read(path.as_str()).what(|| format!("read {path}"))?;
-    // The second field may have spaces and brackets.
-    let fields = text.rsplit(|byte| *byte == b')').next().unwrap_or_default();
-    let flags = fields.split(|byte| *byte == b' ').filter(|field| !field.is_empty()).nth(6);
-    let flags = flags.and_then(|field| std::str::from_utf8(field).ok()?.parse::<u64>().ok());
-    let flags = flags.ok_or_else(|| Error::new(format!("{path} has no flags")))?;
+    let flags = proc_stat::field(pid, 9).what(|| format!("read the flags in /proc/{pid}/stat"))?;
     Ok(flags & PF_FORKNOEXEC == 0)
 }
 

@@ -128,7 +128,7 @@ impl Child {
     pub fn wait(&mut self) -> nix::Result<Exit> {
         match self.exit {
             Some(exit) => Ok(exit),
-            None => pidfd::wait(&self.process).inspect(|exit| self.exit = Some(*exit)),
+            None => pidfd::wait(self.pid, &self.process).inspect(|exit| self.exit = Some(*exit)),
         }
     }
 

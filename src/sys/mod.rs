@@ -20,6 +20,7 @@ pub mod mount;
 pub mod namespace;
 pub mod netlink;
 pub mod pidfd;
+pub mod proc_stat;
 pub mod program;
 pub mod regular;
 pub mod release;

@@ -169,7 +169,7 @@ pub(super) fn wait_for(child: Pid, by_wait4: bool) -> nix::Result<Result<i32, i3
         super::check(ret)?;
         return Ok(if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status)) } else { Err(libc::WTERMSIG(status)) });
     }
-    pidfd::wait_by(libc::P_PID, child.as_raw().cast_unsigned())
+    pidfd::wait_by(libc::P_PID, child.as_raw().cast_unsigned(), 0)?.ok_or(Errno::ECHILD)
 }
 
 /// Sets every signal to its default action: signal(2). What is ignored stays so over execve(2) otherwise.
