@@ -37,7 +37,7 @@ pub enum ErrorKind {
     Died,
     /// The cgroup hands controllers down: on v2 it can have no processes.
     HandsDown,
-    /// Something killed the process, perhaps as it was born into its cgroup.
+    /// Something killed the process before it ran, perhaps as it was born into its cgroup.
     Killed,
     /// The parent is to end itself, as `--fault` asks.
     Fault,

@@ -24,8 +24,17 @@ pub struct Move(pub Rc<str>);
 impl Move {
     /// Runs the step in the process itself.
     pub fn run(&self) -> Result<()> {
+        self.move_in("0")
+    }
+
+    /// Runs the step for a process that does not see the host's cgroups.
+    pub fn run_for(&self, process: Pid) -> Result<()> {
+        self.move_in(&process.to_string())
+    }
+
+    fn move_in(&self, process: &str) -> Result<()> {
         let path = format!("{}/cgroup.procs", self.0);
-        file::write(path.as_str(), b"0").what(|| format!("join cgroup {path}"))
+        file::write(path.as_str(), process.as_bytes()).what(|| format!("join cgroup {path}"))
     }
 }
 

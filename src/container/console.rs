@@ -16,7 +16,7 @@ use crate::sys::socket::Reachable;
 #[derive(Default)]
 pub struct Ends {
     /// For the init.
-    pub init: Option<Console>,
+    init: Option<Console>,
     /// In the foreground.
     own: Option<OwnedFd>,
 }

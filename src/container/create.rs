@@ -19,7 +19,7 @@ use super::state::{Init, Record, State};
 use super::state_format::FORMAT;
 use crate::bundle::Bundle;
 use crate::cgroup::existing;
-use crate::error::{Context, Result};
+use crate::error::{Context, ErrorKind, Result};
 use crate::launch::exec_fifo;
 use crate::launch::notify::{self, Notify};
 use crate::launch::signals::Interrupt;
@@ -62,7 +62,19 @@ pub(super) fn keep_statuses() -> Result<KeptStatuses> {
 
 /// The same for `run`, up to the point where both go different ways.
 pub(super) fn create_process(planned: &Planned, interrupt: Option<&Interrupt>) -> Result<Created> {
-    let Planned { request, bundle, plan, .. } = planned;
+    let request = planned.request;
+    let console = Ends::new(&planned.bundle.spec, request.console_socket.as_deref(), request.mode.is_detached())?;
+    match try_to_create(planned, &planned.plan, &console, interrupt) {
+        Err(error) if error.kind == ErrorKind::Killed => {
+            try_to_create(planned, &planned.plan_that_moves()?, &console, interrupt)
+        }
+        result => result,
+    }
+}
+
+/// One try. An init that was killed as it was born counts for none: no hook of this container has run.
+fn try_to_create(planned: &Planned, plan: &Plan, console: &Ends, interrupt: Option<&Interrupt>) -> Result<Created> {
+    let Planned { request, bundle, .. } = planned;
     let mut state = State {
         format: FORMAT,
         boot: BootId::current()?,
@@ -84,7 +96,6 @@ pub(super) fn create_process(planned: &Planned, interrupt: Option<&Interrupt>) -
         file: None,
         directory: None,
     };
-    let mut console = Ends::new(&bundle.spec, request.console_socket.as_deref(), request.mode.is_detached())?;
     let record = Record::begin(request.root, &request.id)?;
     (state.file, state.directory) = (Some(record.file.clone()), Some(record.directory.clone()));
     // Only now: another container of this id, whose cgroups these were, is gone.
@@ -103,7 +114,7 @@ pub(super) fn create_process(planned: &Planned, interrupt: Option<&Interrupt>) -
     }
     let lanes = Lanes { record: &record, state: &state, init: OnceCell::new() };
     let launched = listen(request, &record).and_then(|notify| {
-        let (process, terminal) = launch(planned, &lanes, &mut console, interrupt)?;
+        let (process, terminal) = launch(planned, plan, &lanes, console, interrupt)?;
         Ok((process, terminal, notify))
     });
     let init = lanes.init.into_inner();
@@ -113,7 +124,12 @@ pub(super) fn create_process(planned: &Planned, interrupt: Option<&Interrupt>) -
             state.complete = true;
             Ok(Created { process, state, terminal, notify })
         }
-        Err(error) => Err(undo(&request.id, &state, &|warning| planned.warn(warning), error)),
+        Err(error) => {
+            if error.kind == ErrorKind::Killed {
+                state.hooks.clear();
+            }
+            Err(undo(&request.id, &state, &|warning| planned.warn(warning), error))
+        }
     }
 }
 
@@ -174,16 +190,17 @@ fn has_new_pid_namespace(bundle: &Bundle) -> bool {
 
 fn launch(
     planned: &Planned,
+    plan: &Plan,
     lanes: &Lanes,
-    console: &mut Ends,
+    console: &Ends,
     interrupt: Option<&Interrupt>,
 ) -> Result<(Process, Option<OwnedFd>)> {
     let request = planned.request;
     let launch = Launch {
-        plan: &planned.plan,
+        plan,
         container: lanes,
-        means: means(request.mode, &planned.plan, lanes.record)?,
-        console: console.init.take().into(),
+        means: means(request.mode, plan, lanes.record)?,
+        console: console.for_init()?.into(),
         trace: planned.trace.as_ref(),
         fault: request.fault,
         interrupt,

@@ -70,13 +70,13 @@ pub fn exec(request: &Request) -> Result<i32> {
     let container = Container::look(request, &state, init)?;
     let mut bundle = kept_config::read(&state)?;
     (request.process)(&mut bundle, &container.target.root)?;
-    let mut console = Ends::new(&bundle.spec, request.console_socket.as_deref(), request.detach)?;
+    let console = Ends::new(&bundle.spec, request.console_socket.as_deref(), request.detach)?;
     if request.detach {
-        return container.run(&bundle, &mut console, None).map(|_| 0);
+        return container.run(&bundle, &console, None).map(|_| 0);
     }
     let held = signals::hold()?;
     let interrupt = Interrupt::new()?;
-    let (process, terminal, plan) = container.run(&bundle, &mut console, Some(&interrupt))?;
+    let (process, terminal, plan) = container.run(&bundle, &console, Some(&interrupt))?;
     let status = match terminal {
         Some(terminal) => relay::until_exit(&held, &process, terminal, None),
         None => signals::pass_on_until_exit(&held, &process, None),
@@ -135,7 +135,7 @@ impl<'a> Container<'a> {
     fn run(
         &self,
         bundle: &Bundle,
-        console: &mut Ends,
+        console: &Ends,
         interrupt: Option<&Interrupt>,
     ) -> Result<(Process, Option<OwnedFd>, Plan)> {
         let given = &self.request.cgroup;
@@ -143,10 +143,11 @@ impl<'a> Container<'a> {
             true => self.state.cgroup.clone(),
             false => sub_cgroups(&self.state.cgroup, given, &Layout::probe()?)?,
         };
-        let mut target = Target { namespaces: self.namespaces, cgroup, moves: false };
+        let mut target = Target { namespaces: self.namespaces, cgroup };
+        let mut moves = false;
         let mut tries = 0..3;
         loop {
-            let plan = self.plan(bundle, &target)?;
+            let plan = self.plan(bundle, &target, moves)?;
             let error = match self.launch(&plan, console, interrupt) {
                 Ok((process, terminal)) => {
                     plan.warnings.iter().for_each(self.request.warn);
@@ -156,7 +157,7 @@ impl<'a> Container<'a> {
             };
             match error.kind {
                 _ if tries.next().is_none() => return Err(error),
-                ErrorKind::Killed if !target.moves => target.moves = true,
+                ErrorKind::Killed if !moves => moves = true,
                 // The container has cgroups of its own below, and its init is in one of them.
                 ErrorKind::HandsDown if given.is_empty() => target.cgroup = self.current_cgroup()?,
                 _ => return Err(error),
@@ -165,9 +166,9 @@ impl<'a> Container<'a> {
         }
     }
 
-    fn plan(&self, bundle: &Bundle, target: &Target) -> Result<Plan> {
+    fn plan(&self, bundle: &Bundle, target: &Target, moves: bool) -> Result<Plan> {
         let [listening, preserved] = self.request.descriptors;
-        let options = Options { id: self.state.id.clone(), listening, preserved, ..Options::default() };
+        let options = Options { id: self.state.id.clone(), listening, preserved, moves, ..Options::default() };
         compile_exec(bundle, &Host::for_spec(&bundle.spec)?, &options, target).map_err(|error| bundle.locate(error))
     }
 
@@ -184,12 +185,7 @@ impl<'a> Container<'a> {
         Ok(all)
     }
 
-    fn launch(
-        &self,
-        plan: &Plan,
-        console: &mut Ends,
-        interrupt: Option<&Interrupt>,
-    ) -> Result<(Process, Option<OwnedFd>)> {
+    fn launch(&self, plan: &Plan, console: &Ends, interrupt: Option<&Interrupt>) -> Result<(Process, Option<OwnedFd>)> {
         let page = StartPage::unnamed(true)?;
         let launch = Launch {
             plan,

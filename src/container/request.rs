@@ -121,11 +121,14 @@ impl Request<'_> {
         if self.hears_warnings {
             bundle.unknown().iter().for_each(self.warn);
         }
-        let notify = self.notify.as_ref().map(|_| self.root.of(&self.id).join(notify::DIRECTORY));
-        let options = Options { id: self.id.to_string(), notify, ..self.options.clone() };
-        let plan = plan(&bundle, &options).map_err(|error| bundle.locate(error))?;
+        let plan = plan(&bundle, &self.options(false)).map_err(|error| bundle.locate(error))?;
         plan.warnings.iter().for_each(self.warn);
         Ok((bundle, plan))
+    }
+
+    fn options(&self, moves: bool) -> Options {
+        let notify = self.notify.as_ref().map(|_| self.root.of(&self.id).join(notify::DIRECTORY));
+        Options { id: self.id.to_string(), notify, moves, ..self.options.clone() }
     }
 }
 
@@ -141,6 +144,11 @@ impl Planned<'_> {
     /// Does what is planned, and ends the trace.
     pub(super) fn carry_out<T>(&self, act: impl FnOnce(&Planned) -> Result<T>) -> Result<T> {
         end(self.trace.as_ref(), self.begin, act(self).map_err(|error| self.bundle.locate(error)))
+    }
+
+    /// The same plan, but that the init moves to its cgroup of v2.
+    pub(super) fn plan_that_moves(&self) -> Result<Plan> {
+        plan(&self.bundle, &self.request.options(true))
     }
 
     /// Reports a warning with the line of its property.

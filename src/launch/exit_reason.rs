@@ -19,8 +19,8 @@ const FILE_TOO_LARGE: i32 = 128 + libc::SIGXFSZ;
 const HINT: &str = "where cgroup.kill was once used in the container's cgroup, or in ferrun's own, some kernels kill \
     what is born from the one into the other; a cgroup that is made anew helps";
 
-/// The error for an init that is gone before its program was executed; takes its status.
-pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
+/// The error for an init that is gone before its program was executed; takes its status. `begun`: it has run.
+pub fn before_the_program(process: &Process, plan: &Plan, begun: bool) -> Error {
     let status = process.wait().unwrap_or(0);
     if plan.denies_execve && status == DENIED {
         return no_execve();
@@ -28,7 +28,7 @@ pub fn before_the_program(process: &Process, plan: &Plan) -> Error {
     if !plan.cgroup.iter().any(|directory| was_out_of_memory(&directory.path)) {
         let message = format!("the container's first process died while it was set up (status {status})");
         let error = Error::new(message).of_kind(ErrorKind::Died);
-        return match status == KILLED && plan.deadly.created_in_cgroup {
+        return match !begun && status == KILLED && plan.deadly.created_in_cgroup {
             true => error.of_kind(ErrorKind::Killed).hint(HINT),
             false => error,
         };

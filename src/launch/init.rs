@@ -82,6 +82,7 @@ pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
     let page = Box::leak(Box::new(launch.means.page.for_init()));
+    page.set_begun();
     let mut init = Init {
         child,
         launch,

@@ -211,8 +211,12 @@ impl Parent<'_> {
     fn failure(&self, process: &Process) -> Error {
         match self.launch.means.page.reported() {
             Some(error) => self.believed(error),
-            None => exit_reason::before_the_program(process, self.launch.plan),
+            None => self.died(process),
         }
+    }
+
+    fn died(&self, process: &Process) -> Error {
+        exit_reason::before_the_program(process, self.launch.plan, self.launch.means.page.has_begun())
     }
 
     fn believed(&self, error: Error) -> Error {
@@ -264,7 +268,7 @@ impl Parent<'_> {
         };
         watched.map_err(|ended| match ended {
             Ended::Failed(error) => self.believed(error),
-            Ended::Died => exit_reason::before_the_program(process, self.launch.plan),
+            Ended::Died => self.died(process),
         })
     }
 

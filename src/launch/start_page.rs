@@ -61,6 +61,8 @@ enum Word {
     Helper = 4,
     /// What the init waits on until the helper thread has seen it wait.
     Entry = 5,
+    /// Not 0 once the init has run.
+    Begun = 6,
 }
 
 /// The value of [`Word::Listener`] once the descriptor is handed over.
@@ -140,6 +142,16 @@ impl StartPage {
             Some(file) => drop(pwrite(file, &value.to_ne_bytes(), word as libc::off_t * 4)),
             None => self.word(word).store(value, Release),
         }
+    }
+
+    /// Whether the init has run at all. What is killed as it is born has not.
+    pub fn has_begun(&self) -> bool {
+        self.value(Word::Begun) != 0
+    }
+
+    /// The init runs.
+    pub(super) fn set_begun(&self) {
+        self.word(Word::Begun).store(1, Release);
     }
 
     /// How far the init is.

@@ -12,7 +12,7 @@ use crate::cgroup::devices::access::{Conflict, DeviceAccess};
 use crate::cgroup::devices::filter;
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::cgroup::directory::{Directory, MakeV1, MakeV2};
-use crate::cgroup::join::Join;
+use crate::cgroup::join::{Join, Move};
 use crate::cgroup::layout::{Hierarchy, MOUNT_POINT, is_outside};
 use crate::cgroup::limit::Limit;
 use crate::cgroup::memory;
@@ -89,7 +89,10 @@ impl Compiler<'_> {
     pub(super) fn cgroup_meanwhile(&mut self) -> Result<()> {
         match self.options.manager {
             Manager::Disabled => Ok(()),
-            Manager::Cgroupfs if self.host.cgroups.v1.is_empty() => Ok(()),
+            Manager::Cgroupfs if self.host.cgroups.v1.is_empty() => {
+                self.move_by_parent();
+                Ok(())
+            }
             Manager::Cgroupfs => {
                 let writes = self.writes()?;
                 self.make_v1();
@@ -180,9 +183,14 @@ impl Compiler<'_> {
     /// The init's own lane joins otherwise.
     fn move_by_parent(&mut self) {
         if self.is_moved_by_parent() {
-            let join = self.join();
-            self.parent(Some(FROM), join);
+            self.move_to_v2().into_iter().for_each(|step| self.parent(Some(FROM), step));
+            self.join().into_iter().for_each(|step| self.parent(Some(FROM), step));
         }
+    }
+
+    /// The way into the v2 cgroup of an init that is not born in it.
+    fn move_to_v2(&self) -> Option<Move> {
+        self.v2_directory().filter(|_| self.options.moves).map(|directory| Move(directory.path.clone()))
     }
 
     fn limits_of_v1(&mut self, writes: Vec<Write>) -> Result<()> {
@@ -197,18 +205,19 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// The init enters the v1 cgroups, and then leaves the cgroup namespace.
+    /// The init enters the cgroups that it is not born in, and then leaves the cgroup namespace.
     pub(super) fn join_cgroup(&mut self) {
-        let has_v1 = !self.host.cgroups.v1.is_empty() && self.options.manager != Manager::Disabled;
-        if has_v1 && !self.is_moved_by_parent() {
-            let join = self.join();
-            self.init(Some(FROM), join);
+        if !self.is_moved_by_parent() {
+            self.move_to_v2().into_iter().for_each(|step| self.init(Some(FROM), step));
+            self.join().into_iter().for_each(|step| self.init(Some(FROM), step));
         }
         self.unshare_cgroup();
     }
 
-    fn join(&self) -> Join {
-        Join { directories: self.own_v1().map(|(_, directory)| directory.path.clone()).collect() }
+    /// The way into the v1 cgroups, if there are any.
+    fn join(&self) -> Option<Join> {
+        let has_v1 = !self.host.cgroups.v1.is_empty() && self.options.manager != Manager::Disabled;
+        has_v1.then(|| Join { directories: self.own_v1().map(|(_, directory)| directory.path.clone()).collect() })
     }
 
     /// An init that is born inside of a joined mount namespace sees that one's cgroups, and not the host's.

@@ -22,8 +22,6 @@ pub struct Target {
     pub namespaces: CloneFlags,
     /// Its cgroups on this host: those that the process is to be in.
     pub cgroup: Vec<Directory>,
-    /// Whether the process moves to that of v2, in which some kernels kill what is created.
-    pub moves: bool,
 }
 
 impl Compiler<'_> {
@@ -36,7 +34,7 @@ impl Compiler<'_> {
         let [unified, v1] = self.by_hierarchy(&target.cgroup);
         self.give_streams();
         let unified = unified.into_iter().next();
-        let (cgroup, moved) = if target.moves { (None, unified) } else { (unified, None) };
+        let (cgroup, moved) = if self.options.moves { (None, unified) } else { (unified, None) };
         self.plan.deadly.created_in_cgroup = cgroup.is_some();
         let (flags, enter) = (CloneFlags::empty(), CloneFlags::empty());
         self.parent(None, Clone { flags, cgroup, enter, between: false, new_time: false, crosses: true });
@@ -111,7 +109,7 @@ mod tests {
         let bundle = Bundle::of_spec("/bundle".into(), spec);
         let cgroups = Layout::default();
         let host = Host { cgroups, permitted: u64::MAX, apparmor: false, selinux: false, resctrl: None };
-        let target = Target { namespaces: CloneFlags::CLONE_NEWPID, cgroup: Vec::new(), moves: false };
+        let target = Target { namespaces: CloneFlags::CLONE_NEWPID, cgroup: Vec::new() };
         let plan = compile_exec(&bundle, &host, &Options::default(), &target).unwrap();
         assert_eq!(verbs(&plan.parent), ["clone", "wait"]);
         let init = [

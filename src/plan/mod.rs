@@ -121,6 +121,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// Who makes the cgroups.
     pub manager: Manager,
+    /// Move the process to its cgroup of v2, in which some kernels kill what is created (exit_reason.rs).
+    pub moves: bool,
     /// How many sockets the program is to listen on, after the standard streams: sd_listen_fds(3).
     pub listening: u32,
     /// How many further descriptors it has of the caller's, after those.

@@ -53,9 +53,9 @@ impl Compiler<'_> {
     }
 
     /// Whether the cgroup namespace can be had at birth: where the init is born in its cgroup, and not
-    /// where it joins v1 hierarchies later, since the namespace is rooted at the cgroups of that moment.
+    /// where it joins others later, since the namespace is rooted at the cgroups of that moment.
     fn cgroup_namespace_at_clone(&self) -> bool {
-        self.host.cgroups.v1.is_empty() && self.options.manager == Manager::Cgroupfs
+        self.host.cgroups.v1.is_empty() && self.options.manager == Manager::Cgroupfs && !self.options.moves
     }
 
     /// The namespaces to join, before anything is made.
@@ -103,7 +103,7 @@ impl Compiler<'_> {
         self.plan.joins_pid_namespace = is_seen;
         let between = is_seen || self.has_user_namespace() && !joined.is_empty();
         let enter = if self.has_user_namespace() { joined } else { joined & OF_CHILDREN };
-        let cgroup = self.v2_directory().map(|directory| directory.path.clone());
+        let cgroup = self.v2_directory().filter(|_| !self.options.moves).map(|directory| directory.path.clone());
         self.plan.deadly.created_in_cgroup = cgroup.is_some();
         let new_time = self.new_namespaces().contains(NEWTIME);
         self.parent(Some(FROM), Clone { flags: self.at_clone(), cgroup, enter, between, new_time, crosses: false });

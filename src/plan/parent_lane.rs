@@ -3,7 +3,7 @@
 use super::step::{AwaitMounts, AwaitReady, Clone, Record, Release, actions};
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::cgroup::directory::{MakeV1, MakeV2};
-use crate::cgroup::join::Join;
+use crate::cgroup::join::{Join, Move};
 use crate::cgroup::limit::Limit;
 use crate::cgroup::owner::GiveCgroup;
 use crate::process::hook::Hook;
@@ -70,6 +70,8 @@ macro_rules! parent_lane {
             OomScoreAdj(OomScoreAdj) = "limit", |step, parent| step.run_for(parent.init()?.pid);
             /// Enters the v1 cgroups.
             Join(Join) = "cgroup", |step, parent| step.run_for(parent.init()?.pid);
+            /// Moves to the v2 cgroup.
+            Move(Move) = "cgroup", |step, parent| step.run_for(parent.init()?.pid);
         }
     };
 }

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sys::child::{Exit, InChild, Options, Reporter};
 
 /// Does `work` in a child, waits for it, and gives what `work` returned.
@@ -29,7 +29,8 @@ fn died(who: &str, last_words: &[u8], exit: Exit) -> Error {
         Ok(status) => format!("exit status {status}"),
         Err(signal) => format!("killed by signal {signal}"),
     };
-    let error = Error::new(format!("{who} died")).detail(end);
+    let kind = if exit == Err(libc::SIGKILL) { ErrorKind::Killed } else { ErrorKind::Died };
+    let error = Error::new(format!("{who} died")).of_kind(kind).detail(end);
     match String::from_utf8_lossy(last_words).trim() {
         "" => error,
         words => error.note(words.into()),
