@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::fs;
+
 use common::{Bundle, Done, skip};
 use serde_json::{Value, json};
 
@@ -74,6 +76,31 @@ fn reset_on_fork_spares_the_children() {
             .set("/process/scheduler", json!({ "policy": "SCHED_OTHER", "nice": -5, "flags": flags }));
         assert_eq!(stat(&bundle.run().ok(), NICE), nice, "{flags}");
     }
+}
+
+/// What a process does not pass on to those that it creates: `exec` gets there by two of them.
+#[test]
+fn a_further_process_has_what_is_not_inherited() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]).set("/process/capabilities", json!({})).set(
+        "/process/scheduler",
+        json!({ "policy": "SCHED_OTHER", "nice": -5, "flags": ["SCHED_FLAG_RESET_ON_FORK"] }),
+    );
+    assert_eq!(bundle.run_detached().status, 0);
+    let exec = |arguments: &[&str]| bundle.ferrun(&[&["exec", &bundle.id], arguments].concat());
+    assert_eq!(stat(&exec(&["cat", "/proc/self/stat"]).ok(), NICE), -5);
+    assert_eq!(stat(&exec(&["sh", "-c", "cat /proc/self/stat; true"]).ok(), NICE), 0);
+    let process = bundle.dir.join("process.json");
+    let deadline = json!({ "policy": "SCHED_DEADLINE", "runtime": 2_000_000, "deadline": 50_000_000,
+        "period": 100_000_000 });
+    let asked = json!({ "args": ["cat", "/proc/self/stat"], "cwd": "/", "scheduler": deadline });
+    fs::write(&process, asked.to_string()).unwrap();
+    let done = bundle.ferrun(&["exec", "--process", process.to_str().unwrap(), &bundle.id]);
+    bundle.delete_force();
+    if done.stderr.contains("operation not permitted") {
+        return skip("this machine does not permit deadlines here (a cpuset, or no CAP_SYS_NICE)");
+    }
+    assert_eq!(stat(&done.ok(), POLICY), 6);
 }
 
 /// Some show nowhere, or not on every kernel, which may refuse them as well.

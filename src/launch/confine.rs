@@ -23,8 +23,8 @@ use crate::seccomp::step::Install;
 use crate::sys::helper_thread::{self, Job};
 use crate::sys::shared;
 
-/// How long the parent may take to hand over a listener, in nanoseconds. One that was killed never does.
-const LISTENER_PATIENCE: u64 = 10_000_000_000;
+/// How long the parent may take to do something for a process that spins meanwhile, in nanoseconds. One that was killed never does.
+pub(super) const PARENT_PATIENCE: u64 = 10_000_000_000;
 
 /// What is to be done.
 pub struct Confine<'a> {
@@ -90,7 +90,7 @@ impl Confine<'_> {
     /// closed, execve(2) does.
     fn hand_over(&self, listener: OwnedFd, closes: bool) {
         self.page.set_listener(listener.as_raw_fd());
-        helper_thread::spin_until_taken(self.page.listener_word(), LISTENER_PATIENCE);
+        helper_thread::spin_until_taken(self.page.listener_word(), PARENT_PATIENCE);
         match closes {
             true => drop(listener),
             false => forget(listener),
@@ -107,7 +107,7 @@ impl Confine<'_> {
             program: filter.program.clone().leak(),
             flags: filter.bits(),
             listener: page.listener_word(),
-            patience: LISTENER_PATIENCE,
+            patience: PARENT_PATIENCE,
             closes: may_close(filter),
             done: self.waits.then(|| (page.phase_word(), Phase::Waiting as u32)),
             exits: END_THREAD.choice(filter).is_some(),

@@ -9,7 +9,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{fchdir, getpid};
 
 use super::channel::Channel;
-use super::confine::Confine;
+use super::confine::{Confine, PARENT_PATIENCE};
 use super::exit_reason::no_execve;
 use super::fault::Way;
 use super::lane::Lane;
@@ -36,6 +36,7 @@ use crate::rootfs::root::BindRoot;
 use crate::seccomp::step::Install;
 use crate::sys;
 use crate::sys::child::{InChild, PidCell};
+use crate::sys::helper_thread;
 use crate::types::hooks::Kind;
 
 const UNBOUND: &str = "the plan uses the rootfs before it is bound";
@@ -162,13 +163,16 @@ impl<'a> Init<'a> {
         };
         let crossed = self.child.go_on_in_sibling(cell);
         crossed.what(|| "create a process in the container's pid namespace").map_err(|error| match error.code() {
-            Errno::EAGAIN => error.hint(
-                "pids.max, or RLIMIT_NPROC of its user, leaves room for no process; or its policy is SCHED_DEADLINE, which a process \
-                 passes on to no other",
-            ),
+            Errno::EAGAIN => error.hint("pids.max, or RLIMIT_NPROC of its user, leaves room for no process"),
             Errno::ENOMEM => error.hint("the container's first process has ended"),
             _ => error,
         })
+    }
+
+    /// Makes no system call: the filter is on, and the process no more ferrun's alone.
+    fn await_scheduler(&self) -> Result<()> {
+        helper_thread::spin_until_taken(self.page.scheduler_word(), PARENT_PATIENCE);
+        Ok(())
     }
 
     fn bind_root(&mut self, root: &BindRoot) -> Result<()> {

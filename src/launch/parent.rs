@@ -20,6 +20,7 @@ use crate::plan::step::{Clone, PARENT};
 use crate::pointer::Pointer;
 use crate::process::hook::Hook;
 use crate::process::join::{Open, Opened};
+use crate::process::scheduling::Scheduler;
 use crate::rootfs::source::OpenSources;
 use crate::sys::child::PidCell;
 use crate::sys::seccomp;
@@ -224,6 +225,12 @@ impl Parent<'_> {
             Some(fault) if fault.is_kill(&error) => Fault::kill_myself(),
             _ => error,
         }
+    }
+
+    fn schedule(&self, step: &Scheduler) -> Result<()> {
+        step.run_for(self.init()?.pid)?;
+        self.launch.means.page.set_scheduled();
+        Ok(())
     }
 
     /// Waits until the init has made the mounts.

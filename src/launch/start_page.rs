@@ -63,6 +63,8 @@ enum Word {
     Entry = 5,
     /// Not 0 once the init has run.
     Begun = 6,
+    /// [`TAKEN`] once the parent has chosen its scheduler.
+    Scheduler = 7,
 }
 
 /// The value of [`Word::Listener`] once the descriptor is handed over.
@@ -152,6 +154,16 @@ impl StartPage {
     /// The init runs.
     pub(super) fn set_begun(&self) {
         self.word(Word::Begun).store(1, Release);
+    }
+
+    /// The init may go on with the scheduler that it has now.
+    pub(super) fn set_scheduled(&self) {
+        self.set(Word::Scheduler, TAKEN);
+    }
+
+    /// The word that says so.
+    pub(super) fn scheduler_word(&self) -> &AtomicU32 {
+        self.word(Word::Scheduler)
     }
 
     /// How far the init is.

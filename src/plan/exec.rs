@@ -7,13 +7,15 @@ use std::rc::Rc;
 use nix::sched::CloneFlags;
 
 use super::Compiler;
-use super::step::{AwaitReady, Clone, Cross};
+use super::kernel::{SCHEDULER, scheduler};
+use super::step::{AwaitReady, AwaitScheduler, Clone, Cross};
 use crate::cgroup::directory::Directory;
 use crate::cgroup::join::{Join, Move};
 use crate::pointer::Pointer;
 use crate::process::affinity::{AllCpus, Cpus};
 use crate::process::join::EnterContainer;
 use crate::process::limits::OomScoreAdj;
+use crate::process::scheduling::Scheduler;
 use crate::process::session::{Hide, Session};
 
 /// The running container, as it is now.
@@ -26,6 +28,7 @@ pub struct Target {
 
 impl Compiler<'_> {
     pub(super) fn compile_exec(&mut self, target: &Target) {
+        self.crosses = true;
         self.plan.mapped = self.mapped();
         self.plan.preserved = i32::try_from(self.options.preserved).unwrap_or(i32::MAX - 3);
         self.plan.user_on_host = self.user_on_host();
@@ -38,9 +41,13 @@ impl Compiler<'_> {
         self.plan.deadly.created_in_cgroup = cgroup.is_some();
         let (flags, enter) = (CloneFlags::empty(), CloneFlags::empty());
         self.parent(None, Clone { flags, cgroup, enter, between: false, new_time: false, crosses: true });
+        let process = self.spec.process.as_deref();
+        let scheduler = process.and_then(|process| process.scheduler.as_ref()).map(scheduler);
+        let scheduler = scheduler.filter(Scheduler::stays_behind);
+        let is_scheduled = scheduler.is_some();
+        scheduler.into_iter().for_each(|step| self.parent(Some(SCHEDULER), step));
         self.parent(None, AwaitReady);
         self.init(None, Hide);
-        let process = self.spec.process.as_deref();
         if let Some(score) = process.and_then(|process| process.oom_score_adj) {
             self.init(Some(Pointer::new("/process/oomScoreAdj")), OomScoreAdj(score));
         }
@@ -56,6 +63,9 @@ impl Compiler<'_> {
         let filter = self.restrict();
         self.ready(filter);
         self.init(None, Cross);
+        if is_scheduled {
+            self.init(Some(SCHEDULER), AwaitScheduler);
+        }
         let terminal = process.is_some_and(|process| process.terminal);
         self.init(None, Session { terminal });
         self.execute();

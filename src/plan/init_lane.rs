@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::notify::NotifyMount;
-use super::step::{Cross, Mounted, Ready, Wait, actions};
+use super::step::{AwaitScheduler, Cross, Mounted, Ready, Wait, actions};
 use crate::cgroup::join::{Join, Move};
 use crate::process::affinity::{AllCpus, Cpus};
 use crate::process::exec::{MakeWorkingDirectory, Program, Umask, WorkingDirectory};
@@ -126,6 +126,8 @@ macro_rules! init_lane {
             ExecLabel(ExecLabel) = "label", |step, init| step.run();
             /// How the CPUs are shared.
             Scheduler(Scheduler) = "sched", |step, init| step.run();
+            /// Waits until the parent has done that.
+            AwaitScheduler(AwaitScheduler) = "sched", |step, init| init.await_scheduler();
             /// How the disks are shared.
             IoPriority(IoPriority) = "ioprio", |step, init| step.run();
             /// The memory nodes.

@@ -5,11 +5,25 @@ use std::ffi::CString;
 
 use super::Compiler;
 use crate::bundle::process::Process;
+use crate::bundle::scheduling;
 use crate::bundle::sysctl;
 use crate::pointer::Pointer;
 use crate::process::namespaces::DomainName;
 use crate::process::scheduling::{IoPriority, MemoryPolicy, Personality, Scheduler};
 use crate::process::sysctl::{Setting, Sysctl};
+
+pub(super) const SCHEDULER: Pointer = Pointer::new("/process/scheduler");
+
+/// The step for `process.scheduler`.
+pub(super) fn scheduler(given: &scheduling::Scheduler) -> Scheduler {
+    Scheduler {
+        policy: given.policy,
+        flags: given.flags.iter().fold(0, |flags, flag| flags | *flag as u64),
+        nice: given.nice,
+        priority: given.priority.max(0).unsigned_abs(),
+        deadline: [given.runtime, given.deadline, given.period],
+    }
+}
 
 impl Compiler<'_> {
     /// The parameters, once the namespaces are complete (links may have been moved into them) and before
@@ -53,15 +67,10 @@ impl Compiler<'_> {
             let step = IoPriority { class: priority.class, level: priority.priority.unsigned_abs() };
             self.init(Some(Pointer::new("/process/ioPriority")), step);
         }
-        if let Some(scheduler) = &process.scheduler {
-            let step = Scheduler {
-                policy: scheduler.policy,
-                flags: scheduler.flags.iter().fold(0, |flags, flag| flags | *flag as u64),
-                nice: scheduler.nice,
-                priority: scheduler.priority.max(0).unsigned_abs(),
-                deadline: [scheduler.runtime, scheduler.deadline, scheduler.period],
-            };
-            self.init(Some(Pointer::new("/process/scheduler")), step);
+        // One that does not pass to the process in which `exec` goes on is set from outside, after that is there.
+        let scheduler = process.scheduler.as_ref().map(scheduler);
+        if let Some(step) = scheduler.filter(|step| !(self.crosses && step.stays_behind())) {
+            self.init(Some(SCHEDULER), step);
         }
     }
 }

@@ -148,6 +148,8 @@ struct Compiler<'a> {
     maps: BTreeMap<Maps, Rc<UserNamespace>>,
     /// What this host cannot honour.
     errors: Vec<Error>,
+    /// Whether the process goes on in another one.
+    crosses: bool,
 }
 
 /// Compiles a bundle's spec for a host.
@@ -192,7 +194,8 @@ impl<'a> Compiler<'a> {
         // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
         let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
         let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors }
+        let crosses = false;
+        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors, crosses }
     }
 
     fn compile(&mut self) {

@@ -10,6 +10,7 @@ use crate::process::hook::Hook;
 use crate::process::join::Open;
 use crate::process::limits::OomScoreAdj;
 use crate::process::net_device::MoveLink;
+use crate::process::scheduling::Scheduler;
 use crate::process::time_namespace::NewTime;
 use crate::process::user_namespace::{GiveStreams, WriteMap};
 use crate::resctrl::class::Class;
@@ -62,6 +63,8 @@ macro_rules! parent_lane {
             Release(Release) = "release", |step, parent| parent.channel()?.release();
             /// Waits until the mounts are made, for hooks.
             AwaitMounts(AwaitMounts) = "wait", |step, parent| parent.await_mounts();
+            /// Chooses how the process shares the CPUs, and lets it go on.
+            Scheduler(Scheduler) = "sched", |step, parent| parent.schedule(step);
             /// Waits until the init is ready.
             AwaitReady(AwaitReady) = "wait", |step, parent| parent.await_ready();
             /// Runs a hook.

@@ -109,6 +109,8 @@ words! {
     Release = "the init",
     /// The last clone of a further process: what comes after is done in the container's pid namespace.
     Cross = "into the pid namespace",
+    /// Until the parent has chosen the scheduler.
+    AwaitScheduler = "for the scheduler",
     /// Until the init has made the mounts or says what failed.
     AwaitMounts = "until the mounts are made",
     /// The mounts are made, and the host's tree is still there.

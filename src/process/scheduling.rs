@@ -4,10 +4,11 @@
 use std::fmt;
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use crate::error::{Context, Result};
 use crate::sys::sched;
-use crate::types::scheduling::{Domain, IoClass, MemoryMode, Policy};
+use crate::types::scheduling::{Domain, Flag, IoClass, MemoryMode, Policy};
 
 /// Chooses how the process shares the CPUs: sched_setattr(2). The specification has no property for the
 /// values of the utilisation clamps, so that they are 0, as runc's are.
@@ -26,8 +27,18 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Runs the step.
+    /// Whether a process has it without passing it on to those that it creates.
+    pub fn stays_behind(&self) -> bool {
+        self.policy == Policy::Deadline || self.flags & Flag::ResetOnFork as u64 != 0
+    }
+
+    /// Runs the step in the process itself.
     pub fn run(&self) -> Result<()> {
+        self.run_for(Pid::from_raw(0))
+    }
+
+    /// Runs the step for another process.
+    pub fn run_for(&self, process: Pid) -> Result<()> {
         let [runtime, deadline, period] = self.deadline;
         let attr = sched::SchedAttr {
             policy: self.policy as u32,
@@ -39,7 +50,8 @@ impl Scheduler {
             period,
             ..sched::SchedAttr::default()
         };
-        sched::set_scheduler(attr).what(|| format!("set scheduler {self}")).map_err(|error| match error.code() {
+        let set = sched::set_scheduler(process, attr).what(|| format!("set scheduler {self}"));
+        set.map_err(|error| match error.code() {
             Errno::EINVAL if self.policy == Policy::Iso => error.hint("Linux reserves SCHED_ISO and does not have it"),
             Errno::EPERM => error.hint(
                 "a better priority needs CAP_SYS_NICE, a deadline all CPUs (no cpuset), and on cgroup v1 a \

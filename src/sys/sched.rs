@@ -4,6 +4,8 @@
 use std::ffi::CStr;
 use std::ptr::null;
 
+use nix::unistd::Pid;
+
 use super::{check, size};
 
 /// `struct sched_attr` of sched_setattr(2), with the two fields of Linux 5.3 at its end.
@@ -23,11 +25,11 @@ pub struct SchedAttr {
     pub util_max: u32,
 }
 
-/// Sets policy and attributes of the calling thread: sched_setattr(2). The size is filled in here.
-pub fn set_scheduler(attr: SchedAttr) -> nix::Result<()> {
+/// Sets policy and attributes of a thread, 0 being the one that calls: sched_setattr(2). The size is filled in here.
+pub fn set_scheduler(thread: Pid, attr: SchedAttr) -> nix::Result<()> {
     let attr = SchedAttr { size: size::<SchedAttr>(), ..attr };
     // SAFETY: the kernel reads a `struct sched_attr` of the size that stands in it; `attr` outlives the call.
-    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(&attr), 0) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, thread.as_raw(), std::ptr::from_ref(&attr), 0) }).map(drop)
 }
 
 /// Sets the I/O priority of the calling thread, which its children inherit: ioprio_set(2).
