@@ -85,7 +85,8 @@ bounded() { # COMMAND...: sets rc, out and err; 124 or 137: it was given up
 
 runtime() { "$runtime" --root "$root" "$@"; }
 # crun gives its input to the user of a process; the host's /dev/null must not be that.
-on() { bounded "$runtime" --root "$root" "$@" < <(:); } # VERB ARGUMENT...: sets rc, out and err
+exec 8< <(:)
+on() { bounded "$runtime" --root "$root" "$@" <&8 8<&-; } # VERB ARGUMENT...: sets rc, out and err
 run() { on run "$@" --bundle "$bundle" "$id" && quietly delete --force "$id"; }
 create() { # a verdict, if it fails
 	on create --bundle "$bundle" --pid-file "$dir/pid" "$id"
