@@ -142,6 +142,12 @@ fn freeze_v1(path: &str) -> Result<()> {
     Err(unable(path))
 }
 
+/// Fails where a process in these directories is frozen: for a start that waits for one.
+pub fn refuse_frozen(directories: &[Directory]) -> Result<()> {
+    let frozen = directories.iter().find_map(|directory| frozen_at(&directory.path));
+    frozen.map_or(Ok(()), |path| Err(unexpectedly_frozen(path)))
+}
+
 /// The error for a start that waits for a process of a frozen cgroup.
 pub fn unexpectedly_frozen(path: &str) -> Error {
     let error = Error::new(format!("container's cgroup unexpectedly frozen: {path}")).of_kind(ErrorKind::Frozen);

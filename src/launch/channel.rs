@@ -1,6 +1,7 @@
 //! The socket between parent and init. Its closing is a hint: the init closes its end when it is set up and code of the
 //! image can look, else when it executes the program, or when it dies; the parent's closes when ferrun dies.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -29,7 +30,7 @@ struct Parent<'a> {
     /// What ends the waiting.
     interrupt: Option<BorrowedFd<'a>>,
     /// The init: others may keep its end of the channel open when it is dead.
-    init: Option<BorrowedFd<'a>>,
+    init: Cell<Option<BorrowedFd<'a>>>,
     /// The init's cgroups: what is frozen says nothing.
     cgroup: &'a [Directory],
 }
@@ -91,15 +92,14 @@ pub enum FromInit {
 pub fn pair<'a>(interrupt: Option<BorrowedFd<'a>>, cgroup: &'a [Directory]) -> Result<(Channel<'a>, Channel<'static>)> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .what(|| "make the channel to the container's first process")?;
-    let parent = Parent { interrupt, init: None, cgroup };
+    let parent = Parent { interrupt, init: None.into(), cgroup };
     Ok((Channel { socket: ours, parent: Some(parent) }, Channel { socket: theirs, parent: None }))
 }
 
 impl<'a> Channel<'a> {
-    /// The parent's end, once there is an init.
-    pub fn watching(mut self, init: BorrowedFd<'a>) -> Channel<'a> {
-        self.parent.iter_mut().for_each(|parent| parent.init = Some(init));
-        self
+    /// The parent watches the init, once there is one, and the process that it goes on in.
+    pub fn watch(&self, init: BorrowedFd<'a>) {
+        self.parent.iter().for_each(|parent| parent.init.set(Some(init)));
     }
 }
 
@@ -139,7 +139,8 @@ impl Channel<'_> {
         look: &mut dyn FnMut() -> Result<bool>,
     ) -> std::result::Result<Woken<'_>, Unheard<'_>> {
         let socket = self.socket.as_fd();
-        let (interrupt, init) = self.parent.as_ref().map_or((None, None), |parent| (parent.interrupt, parent.init));
+        let (interrupt, init) =
+            self.parent.as_ref().map_or((None, None), |parent| (parent.interrupt, parent.init.get()));
         // In place of what is not there.
         let other = interrupt.or(init).unwrap_or(socket);
         let none = if interrupt.or(init).is_some() { PollFlags::POLLIN } else { wanted };

@@ -42,14 +42,6 @@ pub(super) fn create_init(
     init.and_then(|init| back.map(|()| init)).map(Process::from)
 }
 
-/// Creates the process that goes on in another one, [`adopt`]ed then.
-pub(super) fn create_first(step: &Clone, main: impl FnOnce(InChild) -> i32) -> Result<Process> {
-    let directory = open_cgroup(step)?;
-    let cgroup = directory.as_ref().map(AsFd::as_fd);
-    let options = as_init(CloneFlags::empty(), cgroup);
-    Child::create(&options, main).map(Process::from).map_err(|errno| failed(step, errno))
-}
-
 /// A child that another one has created as its sibling.
 pub(super) fn adopt(pid: Pid) -> Result<Process> {
     Child::adopt(pid).map(Process::from).what(|| WHAT)

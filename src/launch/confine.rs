@@ -61,8 +61,8 @@ impl Confine<'_> {
             Some(filter) => self.alone(filter).map(|()| true)?,
             None => true,
         };
-        if self.waits {
-            self.wait();
+        if self.waits && !self.crosses {
+            wait_for_start(self.page);
         }
         Ok(is_confined)
     }
@@ -132,17 +132,16 @@ impl Confine<'_> {
             errno => Err(from_profile(filter.explained(Errno::from_raw(errno as i32)))),
         }
     }
+}
 
-    /// Waits for `start`, whatever interrupts the wait or a filter answers: the word alone counts.
-    fn wait(&self) {
-        let page = self.page;
-        if page.phase() == Phase::SettingUp {
-            page.set_phase(Phase::Waiting);
-            page.wake();
-        }
-        while page.phase() == Phase::Waiting {
-            page.wait_while(Phase::Waiting, None);
-        }
+/// Waits for `start`, whatever interrupts the wait or a filter answers: the word alone counts.
+pub(super) fn wait_for_start(page: &StartPage) {
+    if page.phase() == Phase::SettingUp {
+        page.set_phase(Phase::Waiting);
+        page.wake();
+    }
+    while page.phase() == Phase::Waiting {
+        page.wait_while(Phase::Waiting, None);
     }
 }
 

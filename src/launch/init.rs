@@ -9,7 +9,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{fchdir, getpid};
 
 use super::channel::Channel;
-use super::confine::{Confine, PARENT_PATIENCE};
+use super::confine::{Confine, PARENT_PATIENCE, wait_for_start};
 use super::exit_reason::no_execve;
 use super::fault::Way;
 use super::lane::Lane;
@@ -67,14 +67,14 @@ struct Init<'a> {
     /// Whether the filter is still to be installed, as the last thing of all.
     unfiltered: bool,
     /// Where the pid of the process is written that it goes on in.
-    cell: Option<&'a PidCell>,
+    cell: &'a OnceCell<PidCell>,
 }
 
 /// Runs the init's lane. Never returns: it becomes the program, or leaves on the start page what failed and ends.
 ///
 /// Its first act is to let go of what is not its own: of all that ferrun or its caller has open but for `own`, and of what
 /// they do with signals.
-pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i32], cell: Option<&PidCell>) -> ! {
+pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i32]) -> ! {
     let launch = parent.launch;
     let closed = child.close_all_but(own, ()).what(|| "close what is not the init's");
     sys::program::default_signals();
@@ -100,7 +100,7 @@ pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i
         capabilities: None,
         filter: None,
         unfiltered: false,
-        cell,
+        cell: &parent.cell,
     };
     if let Err(error) = closed {
         init.fail(&error);
@@ -158,20 +158,27 @@ impl<'a> Init<'a> {
 
     /// Goes on in a process that is in the container's pid namespace.
     fn cross(&self) -> Result<()> {
-        let Some(cell) = self.cell else {
+        let Some(cell) = self.cell.get() else {
             return Err(Error::new("the plan goes on in a process that nobody waits for"));
         };
         let crossed = self.child.go_on_in_sibling(cell);
         crossed.what(|| "create a process in the container's pid namespace").map_err(|error| match error.code() {
             Errno::EAGAIN => error.hint("pids.max, or RLIMIT_NPROC of its user, leaves room for no process"),
-            Errno::ENOMEM => error.hint("the container's first process has ended"),
+            Errno::ENOMEM => error.hint("a pid namespace whose first process has ended takes no other"),
             _ => error,
         })
     }
 
     /// Makes no system call: the filter is on, and the process no more ferrun's alone.
-    fn await_scheduler(&self) -> Result<()> {
-        helper_thread::spin_until_taken(self.page.scheduler_word(), PARENT_PATIENCE);
+    fn await_parent(&self) -> Result<()> {
+        helper_thread::spin_until_taken(self.page.proceed_word(), PARENT_PATIENCE);
+        Ok(())
+    }
+
+    fn await_start(&self) -> Result<()> {
+        if self.launch.waits_for_start() {
+            wait_for_start(self.page);
+        }
         Ok(())
     }
 
@@ -352,7 +359,7 @@ impl<'a> Init<'a> {
         }
         signals::unblock_all().what(|| "set the signal mask")?;
         self.close_all_but_the_one()?;
-        if let Some(cell) = self.cell {
+        if let Some(cell) = self.cell.get() {
             cell.hide().what(|| "hide the place of the pid")?;
         } else if !self.is_watched() {
             return Ok(());
@@ -363,7 +370,7 @@ impl<'a> Init<'a> {
             page: self.page,
             waits: self.launch.waits_for_start(),
             looked_at: !self.launch.plan.start_hooks.is_empty() || self.launch.plan.joins_pid_namespace,
-            crosses: self.cell.is_some(),
+            crosses: self.cell.get().is_some(),
         };
         self.unfiltered = !confine.run()? && self.filter.is_some();
         Ok(())

@@ -1,10 +1,10 @@
 //! The parent's lane: what ferrun itself does, from before the clone until the init is ready.
 
 use std::cell::{OnceCell, RefCell};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::channel::{self, Channel, FromInit};
 use super::fault::Fault;
@@ -13,6 +13,7 @@ use super::rollback::Rollback;
 use super::start_page::Phase;
 use super::watch::{Ended, Watch, has_executed};
 use super::{Launch, Launched, Process, bind_sources, clone, exit_reason, init, undo};
+use crate::cgroup::freezer;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::ParentAction;
 use crate::plan::parent_lane::parent_lane;
@@ -20,17 +21,25 @@ use crate::plan::step::{Clone, PARENT};
 use crate::pointer::Pointer;
 use crate::process::hook::Hook;
 use crate::process::join::{Open, Opened};
-use crate::process::scheduling::Scheduler;
 use crate::rootfs::source::OpenSources;
 use crate::sys::child::PidCell;
 use crate::sys::seccomp;
 use crate::types::namespaces::NamespaceKind;
+
+/// How many milliseconds nothing happens before the parent looks around, and how often it does so before it looks for a
+/// frozen cgroup.
+const LOOK: u8 = 100;
+const LOOKS: u32 = 100;
 
 /// The parent while it starts a container. The init has a copy of it.
 pub(super) struct Parent<'a> {
     pub launch: &'a Launch<'a>,
     /// The init, once it exists.
     process: &'a OnceCell<Process>,
+    /// The process that it goes on in, in the pid namespace of others: then that is the init.
+    crossed: &'a OnceCell<Process>,
+    /// Where the pid of that is written.
+    pub cell: OnceCell<PidCell>,
     /// The parent's end of the channel to it.
     channel: OnceCell<Channel<'a>>,
     /// The namespaces to join, as far as they are open.
@@ -41,14 +50,14 @@ pub(super) struct Parent<'a> {
 
 /// Runs the parent's lane, and in the init the init's.
 pub(super) fn run<'a>(launch: &Launch<'a>) -> Result<Launched<'a>> {
-    let process = OnceCell::new();
-    let (channel, opened, rollback) = Default::default();
-    let parent = Parent { launch, process: &process, channel, opened, rollback };
+    let (process, crossed) = Default::default();
+    let (cell, channel, opened, rollback) = Default::default();
+    let parent = Parent { launch, process: &process, crossed: &crossed, cell, channel, opened, rollback };
     let result = parent.run();
     let rollback = parent.rollback.into_inner();
     drop(parent.channel);
     let (plan, interrupt) = (launch.plan, launch.interrupt);
-    match (result, process.into_inner()) {
+    match (result, crossed.into_inner().or(process.into_inner())) {
         (Ok(()), Some(process)) => Ok(Launched { process, plan, interrupt, rollback }),
         (Ok(()), None) => Err(Error::new("the plan makes no process")),
         (Err(error), process) => Err(undo(process.as_ref(), rollback, plan, interrupt, error)),
@@ -73,7 +82,7 @@ macro_rules! dispatch {
 }
 parent_lane!(dispatch);
 
-impl Parent<'_> {
+impl<'a> Parent<'a> {
     fn run(&self) -> Result<()> {
         let lane = Lane { name: PARENT, first: 1, trace: self.launch.trace, fault: self.launch.fault };
         let mut steps = self.launch.plan.parent.iter().enumerate();
@@ -81,19 +90,27 @@ impl Parent<'_> {
     }
 
     fn step(&self, action: &ParentAction) -> Result<()> {
-        match (self.act(action), action, self.process.get()) {
+        match (self.act(action), action, self.init().ok()) {
             // They report the init's failure themselves, or a hook's.
-            (result, ParentAction::AwaitMounts(_) | ParentAction::AwaitReady(_) | ParentAction::Hook(_), _) => result,
+            (
+                result,
+                ParentAction::AwaitMounts(_) | ParentAction::AwaitCrossing(_) | ParentAction::AwaitReady(_),
+                _,
+            ) => result,
+            (result, ParentAction::Hook(_), _) => result,
             (Err(error), _, Some(process)) => Err(self.unless_the_init_failed(error, process)),
             (result, ..) => result,
         }
     }
 
-    fn init(&self) -> Result<&Process> {
-        self.process.get().ok_or_else(|| Error::new("the plan has a step before the clone that needs the init"))
+    fn init(&self) -> Result<&'a Process> {
+        self.crossed
+            .get()
+            .or(self.process.get())
+            .ok_or_else(|| Error::new("the plan has a step before the clone that needs the init"))
     }
 
-    fn channel(&self) -> Result<&Channel<'_>> {
+    fn channel(&self) -> Result<&Channel<'a>> {
         self.channel.get().ok_or_else(|| Error::new("the plan has a step before the clone that needs the channel"))
     }
 
@@ -109,53 +126,72 @@ impl Parent<'_> {
         self.begin_rollback()?;
         let (ours, theirs) = channel::pair(launch.interrupt.map(AsFd::as_fd), &launch.plan.cgroup)?;
         let own = self.descriptors_of_init(&theirs);
-        let born = match step.crosses {
-            true => self.create_crossing(step, theirs, &own)?,
-            false => {
-                let init = |child| init::main(child, self, theirs, &own, None);
-                clone::create_init(step, &self.opened.borrow(), &own, init)?
-            }
-        };
+        if step.crosses {
+            let cell = PidCell::new().what(|| clone::WHAT)?;
+            self.cell.get_or_init(|| cell);
+        }
+        let init = |child| init::main(child, self, theirs, &own);
+        let born = clone::create_init(step, &self.opened.borrow(), &own, init)?;
         let process = self.process.get_or_init(|| born);
-        self.channel.get_or_init(|| ours.watching(process.fd.as_fd()));
+        self.channel.get_or_init(|| ours).watch(process.fd.as_fd());
         // Only the init has it now.
         drop(launch.means.outlet.take());
         launch.plan.nodes.iter().for_each(|store| store.close());
         Ok(())
     }
 
-    /// Creates the process that prepares everything, and waits for its end. The one that it goes on in is ferrun's child.
-    fn create_crossing(&self, step: &Clone, theirs: Channel<'static>, own: &[i32]) -> Result<Process> {
-        let cell = PidCell::new().what(|| clone::WHAT)?;
-        let first = clone::create_first(step, |child| init::main(child, self, theirs, own, Some(&cell)))?;
-        let ended = self.await_end(&first);
+    /// Waits until the init has ended and goes on in another process, which is ferrun's child as well.
+    fn await_crossing(&self) -> Result<()> {
+        let (first, cgroup) = (self.init()?, &self.launch.plan.cgroup);
+        let ended = self.await_end(first);
         if ended.is_err() {
-            first.kill_and_reap(&self.launch.plan.cgroup);
+            first.kill_and_reap(cgroup);
         }
-        let crossed = cell.pid().map(clone::adopt).transpose()?;
-        match (ended, crossed) {
-            (Ok(()), Some(process)) => first.wait().map(|_| process),
-            (Ok(()), None) => Err(self.failure(&first)),
-            (Err(error), crossed) => {
-                crossed.iter().for_each(|process| process.kill_and_reap(&self.launch.plan.cgroup));
-                Err(error)
+        let crossed = self.cell.get().and_then(PidCell::pid).map(clone::adopt).transpose()?;
+        let Some(crossed) = crossed.map(|process| self.crossed.get_or_init(|| process)) else {
+            return Err(ended.err().unwrap_or_else(|| self.failure(first)));
+        };
+        let listener = ended?;
+        first.wait()?;
+        self.channel()?.watch(crossed.fd.as_fd());
+        match (listener, &self.launch.plan.listener) {
+            (Some(listener), Some(to)) => {
+                self.launch.container.hand_over(crossed.pid, listener, to).map_err(of_seccomp)
             }
+            _ => Ok(()),
         }
     }
 
-    /// Waits until a process has ended, unless something asks for ferrun's own end.
-    fn await_end(&self, process: &Process) -> Result<()> {
-        let interrupt = self.launch.interrupt.map(AsFd::as_fd);
+    /// Waits until a process has ended, unless something asks for ferrun's own end. Gives the descriptor of the filter that
+    /// it has put on, if somebody is to have that.
+    fn await_end(&self, process: &Process) -> Result<Option<OwnedFd>> {
+        let (launch, mut listener, mut looks) = (self.launch, None, 0u32);
+        let interrupt = launch.interrupt.map(AsFd::as_fd);
         let mut events =
             [process.fd.as_fd(), interrupt.unwrap_or(process.fd.as_fd())].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         loop {
-            match poll(&mut events, PollTimeout::NONE) {
-                Ok(_) if events[0].any().unwrap_or(true) => return Ok(()),
+            if listener.is_none() {
+                listener = self.take_listener(process)?;
+                listener.iter().for_each(|_| launch.means.page.set_taken());
+            }
+            let awaits_listener = launch.plan.listener.is_some() && listener.is_none();
+            match poll(&mut events, if awaits_listener { 1u8 } else { LOOK }) {
+                Ok(0) => looks += 1,
+                Ok(_) if events[0].any().unwrap_or(true) => return Ok(listener),
                 Ok(_) => return Err(Error::new(clone::WHAT).of_kind(ErrorKind::Interrupted)),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno).what(|| clone::WHAT),
             }
+            // A further process waits as long as its container is paused.
+            if looks % LOOKS == LOOKS - 1 && launch.target.is_none() {
+                freezer::refuse_frozen(&launch.plan.cgroup)?;
+            }
         }
+    }
+
+    fn proceed(&self) -> Result<()> {
+        self.launch.means.page.set_proceed();
+        Ok(())
     }
 
     fn open_sources(&self, step: &OpenSources) -> Result<()> {
@@ -227,12 +263,6 @@ impl Parent<'_> {
         }
     }
 
-    fn schedule(&self, step: &Scheduler) -> Result<()> {
-        step.run_for(self.init()?.pid)?;
-        self.launch.means.page.set_scheduled();
-        Ok(())
-    }
-
     /// Waits until the init has made the mounts.
     fn await_mounts(&self) -> Result<()> {
         match self.channel()?.receive()? {
@@ -279,18 +309,29 @@ impl Parent<'_> {
         })
     }
 
-    /// Takes the descriptor of the filter, once it is installed, to whoever listens; the init waits so long. The number is
-    /// the init's, which may be in others' hands: nothing but such a descriptor is taken.
+    /// Takes the descriptor of the filter, once it is installed, to whoever listens; the init waits so long.
     fn hand_over_listener(&self, process: &Process) -> Result<bool> {
-        let (plan, page) = (self.launch.plan, &self.launch.means.page);
-        let (Some(to), Some(number)) = (&plan.listener, page.listener()) else { return Ok(false) };
-        let descriptor = seccomp::descriptor_of(&process.fd, number).what(|| "take the filter's descriptor");
-        let handed = descriptor.and_then(|descriptor| match seccomp::is_listener(&descriptor) {
-            true => self.launch.container.hand_over(process.pid, descriptor, to),
-            false => Err(Error::new("the container's first process has no listener of a filter")),
-        });
-        handed.map_err(|error| error.from_property(Pointer::new("/linux/seccomp")))?;
-        page.set_taken();
+        let (Some(to), Some(listener)) = (&self.launch.plan.listener, self.take_listener(process)?) else {
+            return Ok(false);
+        };
+        self.launch.container.hand_over(process.pid, listener, to).map_err(of_seccomp)?;
+        self.launch.means.page.set_taken();
         Ok(true)
     }
+
+    /// The descriptor of the filter. The number is the init's, which may be in others' hands: nothing but such a descriptor
+    /// is taken.
+    fn take_listener(&self, process: &Process) -> Result<Option<OwnedFd>> {
+        let (plan, page) = (self.launch.plan, &self.launch.means.page);
+        let (Some(_), Some(number)) = (&plan.listener, page.listener()) else { return Ok(None) };
+        let descriptor = seccomp::descriptor_of(&process.fd, number).what(|| "take the filter's descriptor");
+        match descriptor.map_err(of_seccomp)? {
+            listener if seccomp::is_listener(&listener) => Ok(Some(listener)),
+            _ => Err(of_seccomp(Error::new("the container's first process has no listener of a filter"))),
+        }
+    }
+}
+
+fn of_seccomp(error: Error) -> Error {
+    error.from_property(Pointer::new("/linux/seccomp"))
 }

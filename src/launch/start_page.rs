@@ -63,8 +63,8 @@ enum Word {
     Entry = 5,
     /// Not 0 once the init has run.
     Begun = 6,
-    /// [`TAKEN`] once the parent has chosen its scheduler.
-    Scheduler = 7,
+    /// [`TAKEN`] once the parent has done what it waits for in the pid namespace of others.
+    Proceed = 7,
 }
 
 /// The value of [`Word::Listener`] once the descriptor is handed over.
@@ -156,14 +156,14 @@ impl StartPage {
         self.word(Word::Begun).store(1, Release);
     }
 
-    /// The init may go on with the scheduler that it has now.
-    pub(super) fn set_scheduled(&self) {
-        self.set(Word::Scheduler, TAKEN);
+    /// The init may go on.
+    pub(super) fn set_proceed(&self) {
+        self.set(Word::Proceed, TAKEN);
     }
 
     /// The word that says so.
-    pub(super) fn scheduler_word(&self) -> &AtomicU32 {
-        self.word(Word::Scheduler)
+    pub(super) fn proceed_word(&self) -> &AtomicU32 {
+        self.word(Word::Proceed)
     }
 
     /// How far the init is.

@@ -110,7 +110,7 @@ impl Watch<'_> {
                 return Err(self.failure(&[]));
             }
             if begin.elapsed() > PATIENCE {
-                self.refuse_frozen()?;
+                freezer::refuse_frozen(self.cgroup)?;
             }
             self.page.wait_while(Phase::SettingUp, Some(nap));
             nap = (nap * 2).min(NAPS[1]);
@@ -205,11 +205,6 @@ impl Watch<'_> {
             let too_much = printed.len().saturating_sub(LONGEST);
             printed.drain(..too_much);
         }
-    }
-
-    fn refuse_frozen(&self) -> Result<()> {
-        let frozen = self.cgroup.iter().find_map(|directory| freezer::frozen_at(&directory.path));
-        frozen.map_or(Ok(()), |path| Err(freezer::unexpectedly_frozen(path)))
     }
 }
 

@@ -8,7 +8,8 @@ use nix::sched::CloneFlags;
 
 use super::Compiler;
 use super::kernel::{SCHEDULER, scheduler};
-use super::step::{AwaitReady, AwaitScheduler, Clone, Cross};
+use super::namespaces;
+use super::step::{AwaitCrossing, AwaitParent, AwaitReady, AwaitStart, Clone, Cross, Proceed, Record};
 use crate::cgroup::directory::Directory;
 use crate::cgroup::join::{Join, Move};
 use crate::pointer::Pointer;
@@ -28,7 +29,7 @@ pub struct Target {
 
 impl Compiler<'_> {
     pub(super) fn compile_exec(&mut self, target: &Target) {
-        self.crosses = true;
+        (self.crosses, self.further) = (true, true);
         self.plan.mapped = self.mapped();
         self.plan.preserved = i32::try_from(self.options.preserved).unwrap_or(i32::MAX - 3);
         self.plan.user_on_host = self.user_on_host();
@@ -41,13 +42,8 @@ impl Compiler<'_> {
         self.plan.deadly.created_in_cgroup = cgroup.is_some();
         let (flags, enter) = (CloneFlags::empty(), CloneFlags::empty());
         self.parent(None, Clone { flags, cgroup, enter, between: false, new_time: false, crosses: true });
-        let process = self.spec.process.as_deref();
-        let scheduler = process.and_then(|process| process.scheduler.as_ref()).map(scheduler);
-        let scheduler = scheduler.filter(Scheduler::stays_behind);
-        let is_scheduled = scheduler.is_some();
-        scheduler.into_iter().for_each(|step| self.parent(Some(SCHEDULER), step));
-        self.parent(None, AwaitReady);
         self.init(None, Hide);
+        let process = self.spec.process.as_deref();
         if let Some(score) = process.and_then(|process| process.oom_score_adj) {
             self.init(Some(Pointer::new("/process/oomScoreAdj")), OomScoreAdj(score));
         }
@@ -58,17 +54,50 @@ impl Compiler<'_> {
             self.become_root();
         }
         self.keyring();
-        self.terminal(true);
+        self.terminal();
         self.working_directory();
         let filter = self.restrict();
         self.ready(filter);
-        self.init(None, Cross);
-        if is_scheduled {
-            self.init(Some(SCHEDULER), AwaitScheduler);
-        }
-        let terminal = process.is_some_and(|process| process.terminal);
-        self.init(None, Session { terminal });
+        self.cross_in_parent(false);
+        self.parent(None, AwaitReady);
+        self.cross(false);
         self.execute();
+    }
+
+    /// Where others are in the pid namespace: the parent waits until the process is there, without rights and under the
+    /// filter, and does for it what it has no right to. `created`: it is the init of a new container.
+    pub(super) fn cross_in_parent(&mut self, created: bool) {
+        self.parent(None, AwaitCrossing);
+        if created {
+            self.parent(None, Record);
+        }
+        self.scheduler_from_outside().into_iter().for_each(|step| self.parent(Some(SCHEDULER), step));
+        if self.has_to_wait(created) {
+            self.parent(None, Proceed);
+        }
+    }
+
+    /// The same in the process.
+    pub(super) fn cross(&mut self, created: bool) {
+        self.init(created.then_some(namespaces::FROM), Cross);
+        if self.has_to_wait(created) {
+            self.init(None, AwaitParent);
+        }
+        let terminal = self.spec.process.as_deref().is_some_and(|process| process.terminal);
+        self.init(None, Session { terminal });
+        if created {
+            self.init(None, AwaitStart);
+        }
+    }
+
+    fn has_to_wait(&self, created: bool) -> bool {
+        created || self.plan.listener.is_some() || self.scheduler_from_outside().is_some()
+    }
+
+    /// The scheduler, if it does not pass to the process that the first one goes on in.
+    fn scheduler_from_outside(&self) -> Option<Scheduler> {
+        let given = self.spec.process.as_deref().and_then(|process| process.scheduler.as_ref());
+        given.map(scheduler).filter(Scheduler::stays_behind)
     }
 
     /// The paths in the v2 hierarchy, and those in hierarchies of v1.
@@ -118,10 +147,17 @@ mod tests {
         let spec = serde_json::from_value(config).unwrap();
         let bundle = Bundle::of_spec("/bundle".into(), spec);
         let cgroups = Layout::default();
-        let host = Host { cgroups, permitted: u64::MAX, apparmor: false, selinux: false, resctrl: None };
+        let host = Host {
+            cgroups,
+            permitted: u64::MAX,
+            apparmor: false,
+            selinux: false,
+            resctrl: None,
+            proc_of_any_pid_namespace: false,
+        };
         let target = Target { namespaces: CloneFlags::CLONE_NEWPID, cgroup: Vec::new() };
         let plan = compile_exec(&bundle, &host, &Options::default(), &target).unwrap();
-        assert_eq!(verbs(&plan.parent), ["clone", "wait"]);
+        assert_eq!(verbs(&plan.parent), ["clone", "wait", "wait"]);
         let init = [
             "session", "cpus", "join", "keyring", "terminal", "cwd", "stdio", "env", "limit", "caps", "user", "caps",
             "privs", "umask", "seccomp", "ready", "cross", "session", "exec",

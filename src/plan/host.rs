@@ -1,5 +1,7 @@
 //! The facts about this host that a plan depends on.
 
+use std::ffi::CStr;
+
 use nix::errno::Errno;
 use nix::sys::statfs::{FsType, statfs};
 use nix::sys::statvfs::FsFlags;
@@ -9,7 +11,8 @@ use crate::bundle::Spec;
 use crate::cgroup::layout::Layout;
 use crate::error::{Context, Result};
 use crate::resctrl;
-use crate::sys::{capability, file};
+use crate::sys::{capability, file, mount};
+use crate::types::namespaces::NamespaceKind;
 
 /// What differs from one host to the next. It can be written down, so that a plan for one machine can
 /// be made on another.
@@ -28,6 +31,9 @@ pub struct Host {
     /// Where resctrl is mounted.
     #[serde(default)]
     pub resctrl: Option<String>,
+    /// Whether a procfs can be told which pid namespace it shows: the option `pidns` (Linux 6.18).
+    #[serde(default)]
+    pub proc_of_any_pid_namespace: bool,
 }
 
 impl Host {
@@ -37,7 +43,9 @@ impl Host {
     /// A host without /proc.
     pub fn probe() -> Result<Host> {
         let permitted = capability::get().what(|| "read ferrun's own capabilities")?.permitted;
-        Ok(Host { cgroups: Layout::probe()?, permitted, apparmor: false, selinux: false, resctrl: None })
+        let cgroups = Layout::probe()?;
+        let (apparmor, selinux, resctrl, proc_of_any_pid_namespace) = Default::default();
+        Ok(Host { cgroups, permitted, apparmor, selinux, resctrl, proc_of_any_pid_namespace })
     }
 
     /// The host, as far as a spec asks about it.
@@ -59,6 +67,7 @@ impl Host {
             apparmor: process.is_some_and(|process| !process.apparmor_profile.is_empty()) && has_apparmor()?,
             selinux: (labels || !spec.linux.mount_label.is_empty()) && has_selinux()?,
             resctrl: spec.linux.intel_rdt.as_ref().map_or(Ok(None), |_| resctrl::mount_point())?,
+            proc_of_any_pid_namespace: joins_pid_namespace(spec) && has_proc_of_any_pid_namespace()?,
             ..self
         })
     }
@@ -68,9 +77,34 @@ impl Host {
     /// # Errors
     /// The same.
     pub fn with_all_facts(self) -> Result<Host> {
-        Ok(Host { apparmor: has_apparmor()?, selinux: has_selinux()?, resctrl: resctrl::mount_point()?, ..self })
+        Ok(Host {
+            apparmor: has_apparmor()?,
+            selinux: has_selinux()?,
+            resctrl: resctrl::mount_point()?,
+            proc_of_any_pid_namespace: has_proc_of_any_pid_namespace()?,
+            ..self
+        })
     }
 }
+
+fn joins_pid_namespace(spec: &Spec) -> bool {
+    spec.linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Pid && namespace.path().is_some())
+}
+
+/// Asked of a file system that is not made.
+fn has_proc_of_any_pid_namespace() -> Result<bool> {
+    let what = || "ask for the options of procfs";
+    let context = mount::fsopen(c"proc").what(what)?;
+    match mount::fsconfig_string(&context, PIDNS, OWN_CHILDREN) {
+        Ok(()) => Ok(true),
+        Err(Errno::EINVAL) => Ok(false),
+        Err(errno) => Err(errno).what(what),
+    }
+}
+
+/// The option of procfs, and the pid namespace in which this process creates children.
+pub(super) const PIDNS: &CStr = c"pidns";
+pub(super) const OWN_CHILDREN: &CStr = c"/proc/self/ns/pid_for_children";
 
 /// The parameter of the kernel's module, as apparmor's own library asks.
 fn has_apparmor() -> Result<bool> {

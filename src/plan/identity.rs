@@ -31,13 +31,16 @@ impl Compiler<'_> {
         self.spec.process.as_deref()
     }
 
-    /// The terminal, once the host's tree is out of reach and before the root becomes read-only; `further`: of `exec`.
-    pub(super) fn terminal(&mut self, further: bool) {
+    /// The terminal, once the host's tree is out of reach and before the root becomes read-only.
+    pub(super) fn terminal(&mut self) {
         let Some(process) = self.process().filter(|process| process.terminal) else { return };
         let side = |length: u64| u16::try_from(length).ok().filter(|length| *length != 0);
         let size = process.console_size;
         let size = size.and_then(|size| Some(Size { rows: side(size.height)?, columns: side(size.width)? }));
-        self.init(Some(Pointer::new("/process/terminal")), Terminal { size, further });
+        self.init(
+            Some(Pointer::new("/process/terminal")),
+            Terminal { size, console: !self.further, controls: !self.crosses },
+        );
     }
 
     /// The working directory, made before the root becomes read-only.

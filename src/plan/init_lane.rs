@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::notify::NotifyMount;
-use super::step::{AwaitScheduler, Cross, Mounted, Ready, Wait, actions};
+use super::step::{AwaitParent, AwaitStart, Cross, Mounted, Ready, Wait, actions};
 use crate::cgroup::join::{Join, Move};
 use crate::process::affinity::{AllCpus, Cpus};
 use crate::process::exec::{MakeWorkingDirectory, Program, Umask, WorkingDirectory};
@@ -44,6 +44,10 @@ macro_rules! init_lane {
             EnterContainer(EnterContainer) = "join", |step, init| init.enter_container(step);
             /// The processes of a running container.
             Cross(Cross) = "cross", |step, init| init.cross();
+            /// Waits for what the parent does for it.
+            AwaitParent(AwaitParent) = "wait", |step, init| init.await_parent();
+            /// Waits for `start`, if that is asked for.
+            AwaitStart(AwaitStart) = "wait", |step, init| init.await_start();
             /// The CPUs of a further process.
             Cpus(Cpus) = "cpus", |step, init| step.run();
             /// The label of the session keyring.
@@ -126,8 +130,6 @@ macro_rules! init_lane {
             ExecLabel(ExecLabel) = "label", |step, init| step.run();
             /// How the CPUs are shared.
             Scheduler(Scheduler) = "sched", |step, init| step.run();
-            /// Waits until the parent has done that.
-            AwaitScheduler(AwaitScheduler) = "sched", |step, init| init.await_scheduler();
             /// How the disks are shared.
             IoPriority(IoPriority) = "ioprio", |step, init| step.run();
             /// The memory nodes.

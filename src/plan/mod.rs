@@ -45,7 +45,7 @@ use crate::process::affinity::AllCpus;
 use crate::process::exec::Program;
 use crate::process::hook::Hook;
 use crate::process::limits::Rlimit;
-use crate::process::session::{Isolate, Keyring};
+use crate::process::session::{Hide, Isolate, Keyring};
 use crate::resctrl::own_directory::OwnDirectory;
 use crate::rootfs::idmap::{Maps, UserNamespace};
 use crate::rootfs::node_store::NodeStore;
@@ -148,8 +148,10 @@ struct Compiler<'a> {
     maps: BTreeMap<Maps, Rc<UserNamespace>>,
     /// What this host cannot honour.
     errors: Vec<Error>,
-    /// Whether the process goes on in another one.
+    /// Whether the process goes on in another one, which is in the pid namespace of others.
     crosses: bool,
+    /// Whether it is a further process of a container.
+    further: bool,
 }
 
 /// Compiles a bundle's spec for a host.
@@ -194,8 +196,8 @@ impl<'a> Compiler<'a> {
         // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
         let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
         let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-        let crosses = false;
-        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors, crosses }
+        let (crosses, further) = Default::default();
+        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors, crosses, further }
     }
 
     fn compile(&mut self) {
@@ -208,8 +210,12 @@ impl<'a> Compiler<'a> {
         self.sealing = self.sealing();
         self.plan.preserved = i32::try_from(self.options.listening + self.options.preserved).unwrap_or(i32::MAX - 3);
         self.plan.user_on_host = self.user_on_host();
+        self.crosses = self.can_cross();
         self.parent_lane();
-        self.init(None, Isolate);
+        match self.crosses {
+            true => self.init(None, Hide),
+            false => self.init(None, Isolate),
+        }
         match self.has_user_namespace() {
             true => self.begin_in_user_namespace(),
             false => self.begin(),
@@ -218,11 +224,14 @@ impl<'a> Compiler<'a> {
         self.create_hooks();
         let entered = self.enter_root();
         self.note(entered);
-        self.terminal(false);
+        self.terminal();
         self.sysctl();
         self.paths();
         let filter = self.restrict();
         self.ready(filter);
+        if self.crosses {
+            self.cross(true);
+        }
         self.start_hooks();
         self.execute();
         self.later_hooks();
@@ -301,7 +310,9 @@ impl<'a> Compiler<'a> {
         self.mapped_mounts();
         self.create_nodes();
         self.clone();
-        self.parent(None, Record);
+        if !self.crosses {
+            self.parent(None, Record);
+        }
         let mapped = self.user_namespace();
         self.note(mapped);
         let cgroups = self.cgroup_meanwhile();
@@ -312,6 +323,9 @@ impl<'a> Compiler<'a> {
         self.parent(None, Release);
         self.open_sources();
         self.runtime_hooks();
+        if self.crosses {
+            self.cross_in_parent(true);
+        }
         self.parent(None, AwaitReady);
     }
 

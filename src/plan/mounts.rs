@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
+use super::host::{OWN_CHILDREN, PIDNS};
 use super::{Compiler, c_path};
 use crate::bundle::mount::Mount as Entry;
 use crate::cgroup::layout::MOUNT_POINT;
@@ -17,6 +18,7 @@ use crate::rootfs::propagation::PropagateRoot;
 use crate::rootfs::remount::Remount;
 use crate::rootfs::root::{BindRoot, EnterRoot, MoveRoot, Pivot, ReadOnlyRoot, Tree};
 use crate::rootfs::source::{BindSource, OpenSources};
+use crate::types::mount_options::Data;
 use crate::types::propagation::Propagation;
 
 impl<'a> Compiler<'a> {
@@ -74,6 +76,9 @@ impl<'a> Compiler<'a> {
         }
         if seal_later {
             options = options.writable();
+        }
+        if self.crosses && entry.kind() == Some(c"proc") && !options.has_data(PIDNS) {
+            options.data.push(Data { key: PIDNS.into(), value: Some(OWN_CHILDREN.into()), at: None });
         }
         if entry.options.remount {
             return self.init(from, Box::new(Remount { destination, options }));

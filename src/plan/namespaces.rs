@@ -6,6 +6,7 @@ use nix::sched::CloneFlags;
 use super::Compiler;
 use super::step::Clone;
 use crate::bundle::linux::Offset;
+use crate::bundle::mount::Mount;
 use crate::bundle::sysctl;
 use crate::cgroup::Manager;
 use crate::pointer::Pointer;
@@ -101,12 +102,16 @@ impl Compiler<'_> {
         // Who is in a pid namespace sees the init from its birth on, and would see what ferrun itself has open.
         let is_seen = joined.contains(CloneFlags::CLONE_NEWPID);
         self.plan.joins_pid_namespace = is_seen;
-        let between = is_seen || self.has_user_namespace() && !joined.is_empty();
-        let enter = if self.has_user_namespace() { joined } else { joined & OF_CHILDREN };
+        let between = !self.crosses && (is_seen || self.has_user_namespace() && !joined.is_empty());
+        let mut enter = if self.has_user_namespace() { joined } else { joined & OF_CHILDREN };
+        enter.set(CloneFlags::CLONE_NEWPID, is_seen && !self.crosses);
         let cgroup = self.v2_directory().filter(|_| !self.options.moves).map(|directory| directory.path.clone());
         self.plan.deadly.created_in_cgroup = cgroup.is_some();
         let new_time = self.new_namespaces().contains(NEWTIME);
-        self.parent(Some(FROM), Clone { flags: self.at_clone(), cgroup, enter, between, new_time, crosses: false });
+        self.parent(
+            Some(FROM),
+            Clone { flags: self.at_clone(), cgroup, enter, between, new_time, crosses: self.crosses },
+        );
     }
 
     /// The links of the host, moved last of all: what fails before costs none.
@@ -128,9 +133,29 @@ impl Compiler<'_> {
         self.joined_namespaces().contains(CloneFlags::CLONE_NEWNS)
     }
 
+    /// Whether an init that joins a pid namespace can be set up outside of it, and go on inside when it has no rights any
+    /// more: who is there and may trace processes would have the host's root else (docs/security.md).
+    pub(super) fn can_cross(&self) -> bool {
+        let joined = self.joined_namespaces();
+        let hooks = &self.spec.hooks;
+        // They are given its pid, or run in its pid namespace.
+        let hooks = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container];
+        let has_room = self.spec.linux.resources.pids.limit.is_none_or(|limit| !(0..=1).contains(&limit));
+        let is_proc = |mount: &Mount| !mount.is_bind() && mount.kind() == Some(c"proc");
+        joined.contains(CloneFlags::CLONE_NEWPID)
+            && self.new_namespaces().contains(CloneFlags::CLONE_NEWNS)
+            && !self.has_user_namespace()
+            && self.spec.process.is_some()
+            && hooks.into_iter().all(Vec::is_empty)
+            && has_room
+            && (self.host.proc_of_any_pid_namespace || !self.spec.mounts.iter().any(is_proc))
+    }
+
     /// The namespaces that the init joins itself; with a user namespace it is born in all of them.
     pub(super) fn enter(&mut self) {
-        let later = self.joined_namespaces() - OF_CHILDREN - CloneFlags::CLONE_NEWNS;
+        let mut later = self.joined_namespaces() - OF_CHILDREN - CloneFlags::CLONE_NEWNS;
+        // That of its children: a procfs finds it there.
+        later.set(CloneFlags::CLONE_NEWPID, self.crosses);
         if !later.is_empty() {
             self.init(Some(FROM), Enter(later));
         }

@@ -1,6 +1,6 @@
 //! What ferrun itself does to start a container: the parent's lane.
 
-use super::step::{AwaitMounts, AwaitReady, Clone, Record, Release, actions};
+use super::step::{AwaitCrossing, AwaitMounts, AwaitReady, Clone, Proceed, Record, Release, actions};
 use crate::cgroup::devices::{DevicesV1, DevicesV2};
 use crate::cgroup::directory::{MakeV1, MakeV2};
 use crate::cgroup::join::{Join, Move};
@@ -63,8 +63,12 @@ macro_rules! parent_lane {
             Release(Release) = "release", |step, parent| parent.channel()?.release();
             /// Waits until the mounts are made, for hooks.
             AwaitMounts(AwaitMounts) = "wait", |step, parent| parent.await_mounts();
-            /// Chooses how the process shares the CPUs, and lets it go on.
-            Scheduler(Scheduler) = "sched", |step, parent| parent.schedule(step);
+            /// Waits until the init goes on in the pid namespace of others.
+            AwaitCrossing(AwaitCrossing) = "wait", |step, parent| parent.await_crossing();
+            /// Chooses how the process shares the CPUs.
+            Scheduler(Scheduler) = "sched", |step, parent| step.run_for(parent.init()?.pid);
+            /// Lets it pass its [`AwaitParent`](super::step::AwaitParent).
+            Proceed(Proceed) = "release", |step, parent| parent.proceed();
             /// Waits until the init is ready.
             AwaitReady(AwaitReady) = "wait", |step, parent| parent.await_ready();
             /// Runs a hook.

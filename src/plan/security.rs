@@ -102,7 +102,14 @@ mod tests {
         let spec = serde_json::from_value(config).unwrap();
         let bundle = Bundle::of_spec("/bundle".into(), spec);
         let cgroups = crate::cgroup::layout::Layout::default();
-        let host = Host { cgroups, permitted: u64::MAX, apparmor: enabled, selinux: enabled, resctrl: None };
+        let host = Host {
+            cgroups,
+            permitted: u64::MAX,
+            apparmor: enabled,
+            selinux: enabled,
+            resctrl: None,
+            proc_of_any_pid_namespace: false,
+        };
         let plan = compile(&bundle, &host, &Options { manager: Manager::Disabled, ..Options::default() })?;
         let mounts = plan.init.iter().filter_map(|step| match &step.action {
             InitAction::Mount(mount) => {

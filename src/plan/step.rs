@@ -107,10 +107,16 @@ words! {
     Record = "record the init",
     /// The parent's word: that the init is on record and its cgroups are there; then that the hooks have run.
     Release = "the init",
-    /// The last clone of a further process: what comes after is done in the container's pid namespace.
+    /// The last clone: what comes after is done in the pid namespace of others, without rights.
     Cross = "into the pid namespace",
-    /// Until the parent has chosen the scheduler.
-    AwaitScheduler = "for the scheduler",
+    /// Until the init has done that.
+    AwaitCrossing = "until it is in the pid namespace",
+    /// The parent's word to what was created so.
+    Proceed = "the process there",
+    /// Until the parent has done for it what it has no right to.
+    AwaitParent = "for the parent",
+    /// After `create`: until somebody starts it.
+    AwaitStart = "for start",
     /// Until the init has made the mounts or says what failed.
     AwaitMounts = "until the mounts are made",
     /// The mounts are made, and the host's tree is still there.

@@ -25,14 +25,15 @@ pub struct Console {
     pub plain: bool,
 }
 
-/// Makes the terminal and gives it to the process: as its streams, as its controlling terminal, and as
-/// /dev/console.
+/// Makes the terminal and gives it to the process.
 #[derive(PartialEq)]
 pub struct Terminal {
     /// What the config says.
     pub size: Option<Size>,
-    /// For a further process: /dev/console stays the init's, and the session is made later.
-    pub further: bool,
+    /// Whether it is /dev/console as well. That of a further process is not.
+    pub console: bool,
+    /// Whether it is the controlling one of this process, or of one that makes a session of its own later.
+    pub controls: bool,
 }
 
 impl Terminal {
@@ -47,8 +48,10 @@ impl Terminal {
             modes.output_flags.remove(OutputFlags::ONLCR);
             tcsetattr(&slave, SetArg::TCSANOW, &modes).what(|| "set the modes of the terminal")?;
         }
-        if !self.further {
+        if self.console {
             mount_console(rootfs, &slave)?;
+        }
+        if self.controls {
             terminal::take_control(&slave).what(|| "make the terminal the controlling one")?;
         }
         for stream in Stream::ALL {
@@ -60,10 +63,9 @@ impl Terminal {
 
 impl fmt::Display for Terminal {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self.further {
-            true => "of /dev/pts: streams",
-            false => "of /dev/pts: streams, /dev/console, controlling",
-        })?;
+        f.write_str("of /dev/pts: streams")?;
+        f.write_str(if self.console { ", /dev/console" } else { "" })?;
+        f.write_str(if self.controls { ", controlling" } else { "" })?;
         match self.size {
             Some(Size { rows, columns }) => write!(f, ", {columns}x{rows}"),
             None => Ok(()),

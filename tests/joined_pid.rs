@@ -1,0 +1,123 @@
+//! A container in the pid namespace of another, where somebody may trace processes: its init arrives there without rights,
+//! and without the host in view.
+
+mod common;
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+
+use common::{Bundle, wait_until};
+use serde_json::{Value, json};
+
+/// Looks at whatever appears in its pid namespace, as often as it can, with the rights to trace it.
+fn spy() -> Bundle {
+    let look = "cd /proc; while :; do for p in [0-9]*; do case $p in 1|$$) continue;; esac
+        grep -s -e CapPrm -e Seccomp: $p/status; readlink $p/root; ls $p/root/ $p/cwd/; ls -l $p/fd; readlink $p/exe
+        tr '\\0' ' ' <$p/cmdline; done >>/seen 2>/dev/null; done";
+    let bundle = Bundle::sh(look).set("/root/readonly", json!(false)).with(|config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(["CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE"]);
+        }
+    });
+    assert_eq!(bundle.run_detached().status, 0);
+    bundle
+}
+
+fn joining(target: &Bundle, config: &mut Value) {
+    let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+    let pid = namespaces.iter_mut().find(|namespace| namespace["type"] == "pid").unwrap();
+    pid["path"] = json!(format!("/proc/{}/ns/pid", target.state()["pid"]));
+    config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
+}
+
+/// Whether this host can set an init up outside of the namespace.
+fn crosses(bundle: &Bundle) -> bool {
+    let plan = bundle.ferrun(&["explain", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+    plan.contains("into the pid namespace")
+}
+
+#[test]
+fn who_is_there_never_sees_an_init_with_rights_or_the_host() {
+    need_root!();
+    let spy = spy();
+    let mut without_proc = Bundle::new(&["sleep", "1000"]).with(|config| joining(&spy, config)).with(|config| {
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "proc");
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+    });
+    without_proc.id += "-without-proc";
+    assert!(crosses(&without_proc), "nothing is in the way");
+    let with_proc = Bundle::new(&["sleep", "1000"]).with(|config| joining(&spy, config));
+    let mut tried = vec![&without_proc];
+    match crosses(&with_proc) {
+        true => tried.push(&with_proc),
+        false => common::skip("the procfs of this kernel takes no pid namespace (Linux 6.18)"),
+    }
+    let seen = || fs::read_to_string(spy.rootfs().join("seen")).unwrap_or_default();
+    for bundle in tried {
+        for _ in 0..20 {
+            assert_eq!(bundle.create().status, 0);
+            // Once more while it waits.
+            let before = seen().len();
+            wait_until("a look of the spy", || seen()[before..].contains("CapPrm"));
+            assert_eq!((bundle.start().status, bundle.delete_force().status), (0, 0));
+        }
+    }
+    let (seen, allowed) = (seen(), 1 << 5 | 1 << 10 | 1 << 29);
+    let names = |path: &std::path::Path| -> Vec<String> {
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().display().to_string()).collect()
+    };
+    let inside = names(&spy.rootfs());
+    let hosts: Vec<String> = names("/".as_ref()).into_iter().filter(|name| !inside.contains(name)).collect();
+    assert!(!hosts.is_empty());
+    for line in seen.lines() {
+        assert!(!hosts.iter().any(|name| name == line), "the spy saw the host's /{line}");
+        assert!(!line.contains("state.json") && !line.contains("/sys/fs/cgroup"), "{line}");
+        if let Some(permitted) = line.strip_prefix("CapPrm:\t") {
+            assert_eq!(u64::from_str_radix(permitted, 16).unwrap() & !allowed, 0, "{line}");
+        }
+        assert_ne!(line, "Seccomp:\t0");
+    }
+    spy.delete_force();
+}
+
+#[test]
+fn the_init_is_the_process_that_the_state_names() {
+    need_root!();
+    let target = spy();
+    for terminal in [false, true] {
+        let bundle = Bundle::sh("cat /proc/self/stat; sleep 1000").with(|config| joining(&target, config));
+        if !crosses(&bundle) {
+            return common::skip("the procfs of this kernel takes no pid namespace (Linux 6.18)");
+        }
+        let bundle = bundle.set("/process/terminal", json!(terminal));
+        let socket = bundle.dir.join("console");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let mut arguments = vec!["create", "--bundle", bundle.dir.to_str().unwrap(), "--pid-file"];
+        let pid_file = bundle.dir.join("pid");
+        arguments.push(pid_file.to_str().unwrap());
+        if terminal {
+            arguments.extend(["--console-socket", socket.to_str().unwrap()]);
+        }
+        arguments.push(&bundle.id);
+        assert_eq!(bundle.ferrun(&arguments).status, 0);
+        let state = bundle.state();
+        let pid = state["pid"].as_i64().unwrap();
+        assert_eq!(
+            (state["status"].as_str(), fs::read_to_string(&pid_file).unwrap()),
+            (Some("created"), pid.to_string())
+        );
+        let link = |pid: &Value| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
+        assert_eq!(link(&state["pid"]), link(&target.state()["pid"]));
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let field = |number: usize| -> i64 {
+            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(number - 3).unwrap().parse().unwrap()
+        };
+        assert_eq!((field(6), field(7) != 0), (pid, terminal), "session and terminal: {stat}");
+        assert_eq!((bundle.start().status, bundle.status().as_str()), (0, "running"));
+        assert_eq!(bundle.state()["pid"], pid);
+        bundle.delete_force();
+        bundle.assert_nothing_left("a container in a joined pid namespace");
+    }
+    target.delete_force();
+}
