@@ -6,41 +6,9 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Bundle, Done, patience, wait_until};
+use common::exec::{end, exec, exec_with, running, says, start};
+use common::{Bundle, patience, wait_until};
 use serde_json::{Value, json};
-
-/// A container that runs until it is killed.
-fn running() -> Bundle {
-    start(Bundle::new(&["sleep", "1000"]))
-}
-
-fn start(bundle: Bundle) -> Bundle {
-    let done = bundle.run_detached();
-    assert_eq!(done.status, 0, "{done:?}");
-    bundle
-}
-
-/// `ferrun exec FLAGS ID WORDS`.
-fn exec_with(bundle: &Bundle, flags: &[&str], words: &[&str]) -> Done {
-    bundle.bounded(&[&["exec"], flags, &[&bundle.id], words].concat())
-}
-
-fn exec(bundle: &Bundle, words: &[&str]) -> Done {
-    exec_with(bundle, &[], words)
-}
-
-/// What a script in the container prints.
-fn says(bundle: &Bundle, flags: &[&str], script: &str) -> String {
-    let done = exec_with(bundle, flags, &["sh", "-c", script]);
-    assert_eq!(done.status, 0, "{done:?}");
-    done.stdout
-}
-
-fn end(bundle: &Bundle) {
-    let done = bundle.delete_force();
-    assert_eq!(done.status, 0, "{done:?}");
-    bundle.assert_nothing_left("exec");
-}
 
 #[test]
 fn streams_and_status_are_the_programs() {
@@ -270,40 +238,6 @@ fn many_at_once_and_beside_a_delete() {
     }
     bundle.assert_nothing_left("a delete beside exec");
     assert!(patience(1) > Duration::ZERO);
-}
-
-#[test]
-fn it_enters_containers_of_every_shape() {
-    need_root!();
-    let without = |kind: &'static str| {
-        move |config: &mut Value| {
-            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
-        }
-    };
-    let plain = || Bundle::new(&["sleep", "1000"]);
-    let user = |config: &mut Value| {
-        let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-        (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (map.clone(), map);
-        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
-    };
-    let time =
-        |config: &mut Value| config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "time" }));
-    for (shape, bundle, flags) in [
-        ("plain", plain(), &[][..]),
-        ("user", plain().with(user), &[]),
-        ("time", plain().with(time), &[]),
-        ("no pid", plain().with(without("pid")), &[]),
-        ("no network", plain().with(without("network")), &[]),
-        ("no pivot", plain(), &["--no-pivot"]),
-    ] {
-        let dir = bundle.dir.to_str().unwrap().to_owned();
-        let mut command = bundle.command(&[&["run", "--detach", "--bundle", &dir], flags, &[&bundle.id]].concat());
-        let done = command.stdout(Stdio::null()).stderr(Stdio::inherit()).status().unwrap();
-        assert!(done.success(), "{shape}");
-        let done = exec(&bundle, &["sh", "-c", "id -u; ls /bin/busybox; [ ! -e /proc/1/root/etc/shadow ] || ls /etc"]);
-        assert_eq!((done.status, done.stdout.lines().next()), (0, Some("0")), "{shape}: {done:?}");
-        end(&bundle);
-    }
 }
 
 /// Some kernels (Linux 6.18) kill what is created from a cgroup in which all was killed once into another one.

@@ -2,12 +2,14 @@
 #![allow(dead_code, unused_imports)] // each test binary uses its part
 
 pub mod cli;
+pub mod exec;
 mod golden;
 pub mod limits;
 pub mod observe;
 pub mod running;
 pub mod sentences;
 mod skip;
+pub mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
