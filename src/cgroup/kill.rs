@@ -140,26 +140,33 @@ fn wait_until_empty(directory: &Directory) -> Result<()> {
 ///
 /// For processes that are killed, and only for those.
 pub fn thaw(directories: &[Directory]) {
-    let is_freezer = |directory: &&Directory| {
-        access(format!("{}/freezer.state", directory.path).as_str(), AccessFlags::F_OK).is_ok()
-    };
     for directory in directories.iter().filter(is_freezer) {
         let _ = tree::visit(&directory.path, &mut |at| {
             let state = openat(at, c"freezer.state", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
             let _ = state.and_then(|state| nix::unistd::write(state, b"THAWED"));
         });
         if file::read(format!("{}/freezer.parent_freezing", directory.path).as_str()).is_ok_and(|one| one == b"1\n") {
-            take_out(directory);
+            let pids = members(std::slice::from_ref(directory)).map(|found| found.pids);
+            take_out(directory, &pids.unwrap_or_default());
         }
     }
 }
 
-/// Moves the processes of a v1 cgroup to the root of its hierarchy.
-fn take_out(directory: &Directory) {
+/// Takes one process that is killed out of the v1 cgroup, in case that is frozen: all others there stay as they are.
+pub fn thaw_alone(pid: Pid, directories: &[Directory]) {
+    directories.iter().filter(is_freezer).for_each(|directory| take_out(directory, &[pid.as_raw()]));
+}
+
+fn is_freezer(directory: &&Directory) -> bool {
+    access(format!("{}/freezer.state", directory.path).as_str(), AccessFlags::F_OK).is_ok()
+}
+
+/// Moves processes of a v1 cgroup to the root of its hierarchy.
+fn take_out(directory: &Directory, pids: &[i32]) {
     let inside = directory.path.strip_prefix(MOUNT_POINT).unwrap_or_default();
     let Some(hierarchy) = inside.split('/').nth(1) else { return };
     let root = format!("{MOUNT_POINT}/{hierarchy}/cgroup.procs");
-    for pid in members(std::slice::from_ref(directory)).into_iter().flat_map(|found| found.pids) {
+    for pid in pids {
         let _ = file::write(root.as_str(), pid.to_string().as_bytes());
     }
 }

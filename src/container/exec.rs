@@ -25,6 +25,7 @@ use crate::cgroup::layout::Layout;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::launch::signals::{self, Interrupt};
 use crate::launch::start_page::StartPage;
+use crate::launch::watch::is_exiting;
 use crate::launch::{self, GoesOn, Launch, Means, Process, exit_reason, relay};
 use crate::plan::{Host, Options, Plan, Target, compile_exec};
 use crate::sys::fd::CWD;
@@ -113,22 +114,17 @@ struct Container<'a> {
 
 impl<'a> Container<'a> {
     fn look(request: &'a Request, state: &'a State, (pid, init): (Pid, OwnedFd)) -> Result<Container<'a>> {
-        let namespaces = namespaces(pid)?;
         let path = format!("/proc/{pid}/root");
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = openat(CWD, path.as_str(), flags, Mode::empty()).what(|| format!("open {path}"))?;
-        let container = Container { request, state, pid, target: launch::Target { init, root }, namespaces };
-        container.check()?;
-        Ok(container)
+        let root = openat(CWD, path.as_str(), flags, Mode::empty()).what(|| format!("open {path}"));
+        let found = root.and_then(|root| Ok((root, namespaces(pid)?)));
+        check(&init, &request.id)?;
+        let (root, namespaces) = found.map_err(|error| unless_it_ends(error, pid, &init, &request.id))?;
+        Ok(Container { request, state, pid, target: launch::Target { init, root }, namespaces })
     }
 
-    /// That what was looked up by the init's pid was the init's: it still lives.
     fn check(&self) -> Result<()> {
-        let mut exited = [PollFd::new(self.target.init.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut exited, PollTimeout::ZERO).what(|| "look whether the container's init lives")? {
-            0 => Ok(()),
-            _ => Err(Error::state(format!("container not running: {}", self.request.id))),
-        }
+        check(&self.target.init, &self.request.id)
     }
 
     /// Runs the process; in the foreground gives the other side of its terminal as well.
@@ -153,7 +149,8 @@ impl<'a> Container<'a> {
                     plan.warnings.iter().for_each(self.request.warn);
                     return Ok((process, terminal, plan));
                 }
-                Err(error) => bundle.locate(error),
+                Err(error) if error.kind == ErrorKind::Interrupted => return Err(error),
+                Err(error) => unless_it_ends(bundle.locate(error), self.pid, &self.target.init, &self.request.id),
             };
             match error.kind {
                 _ if tries.next().is_none() => return Err(error),
@@ -212,6 +209,23 @@ impl<'a> Container<'a> {
             Ok(terminal) => Ok((launched.keep(), terminal)),
             Err(error) => Err(launched.undo(error)),
         }
+    }
+}
+
+/// That what was looked up by the init's pid was the init's: it still lives.
+fn check(init: &OwnedFd, id: &Id) -> Result<()> {
+    let mut exited = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut exited, PollTimeout::ZERO).what(|| "look whether the container's init lives")? {
+        0 => Ok(()),
+        _ => Err(Error::state(format!("container not running: {id}"))),
+    }
+}
+
+/// Whatever fails in a container that has ended, or is about to, fails because of that.
+fn unless_it_ends(error: Error, pid: Pid, init: &OwnedFd, id: &Id) -> Error {
+    match is_exiting(pid) {
+        Ok(true) => Error::state(format!("container not running: {id}")),
+        _ => check(init, id).err().unwrap_or(error),
     }
 }
 

@@ -161,7 +161,7 @@ fn undo(
     interrupt: Option<&Interrupt>,
     error: Error,
 ) -> Error {
-    process.iter().for_each(|process| process.kill_and_reap(&plan.cgroup));
+    process.iter().for_each(|process| process.end(plan));
     let error = match interrupt {
         Some(interrupt) if error.kind == ErrorKind::Interrupted => interrupt.error().unwrap_or(error),
         _ => error,
@@ -173,10 +173,22 @@ fn undo(
 }
 
 impl Process {
+    /// Ends what a plan has created. A further process leaves the container as it is, which may be paused.
+    fn end(&self, plan: &Plan) {
+        match plan.is_further {
+            true => self.kill_and_reap_after(|| kill::thaw_alone(self.pid, &plan.cgroup)),
+            false => self.kill_and_reap(&plan.cgroup),
+        }
+    }
+
     /// Ends it, whatever it does and wherever it stands still, and takes its status.
     pub(crate) fn kill_and_reap(&self, cgroup: &[Directory]) {
+        self.kill_and_reap_after(|| kill::thaw(cgroup));
+    }
+
+    fn kill_and_reap_after(&self, thaw: impl FnOnce()) {
         let _ = pidfd::send_signal(&self.fd, libc::SIGKILL);
-        kill::thaw(cgroup);
+        thaw();
         let _ = kill::wait_for_exit(&self.fd).and_then(|()| self.wait());
     }
 

@@ -142,10 +142,10 @@ impl<'a> Parent<'a> {
 
     /// Waits until the init has ended and goes on in another process, which is ferrun's child as well.
     fn await_crossing(&self) -> Result<()> {
-        let (first, cgroup) = (self.init()?, &self.launch.plan.cgroup);
+        let first = self.init()?;
         let ended = self.await_end(first);
         if ended.is_err() {
-            first.kill_and_reap(cgroup);
+            first.end(self.launch.plan);
         }
         let crossed = self.cell.get().and_then(PidCell::pid).map(clone::adopt).transpose()?;
         let Some(crossed) = crossed.map(|process| self.crossed.get_or_init(|| process)) else {

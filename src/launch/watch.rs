@@ -215,8 +215,20 @@ impl Watch<'_> {
 /// ENOENT or ESRCH: there is no such process.
 pub fn has_executed(pid: Pid) -> Result<bool> {
     const PF_FORKNOEXEC: u64 = 0x40;
-    let flags = proc_stat::field(pid, 9).what(|| format!("read the flags in /proc/{pid}/stat"))?;
-    Ok(flags & PF_FORKNOEXEC == 0)
+    Ok(flags(pid)? & PF_FORKNOEXEC == 0)
+}
+
+/// Whether a process is on its way out: it may have neither root directory nor namespaces any more, and still not be dead.
+///
+/// # Errors
+/// ENOENT or ESRCH: there is no such process.
+pub fn is_exiting(pid: Pid) -> Result<bool> {
+    const PF_EXITING: u64 = 0x4;
+    Ok(flags(pid)? & PF_EXITING != 0)
+}
+
+fn flags(pid: Pid) -> Result<u64> {
+    proc_stat::field(pid, 9).what(|| format!("read the flags in /proc/{pid}/stat"))
 }
 
 #[cfg(test)]

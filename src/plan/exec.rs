@@ -33,7 +33,7 @@ impl Compiler<'_> {
         self.plan.mapped = self.mapped();
         self.plan.preserved = i32::try_from(self.options.preserved).unwrap_or(i32::MAX - 3);
         self.plan.user_on_host = self.user_on_host();
-        self.plan.joins_pid_namespace = true;
+        (self.plan.joins_pid_namespace, self.plan.is_further) = (true, true);
         self.plan.cgroup.clone_from(&target.cgroup);
         let [unified, v1] = self.by_hierarchy(&target.cgroup);
         self.give_streams();

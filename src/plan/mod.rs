@@ -79,6 +79,8 @@ pub struct Plan {
     pub user_on_host: Option<u32>,
     /// Whether the init is in the pid namespace of others.
     pub joins_pid_namespace: bool,
+    /// Whether the process is a further one of a container.
+    pub is_further: bool,
     /// How many descriptors after the standard streams the program has of the caller's.
     pub preserved: i32,
     /// Who answers the calls that the filter asks about.
