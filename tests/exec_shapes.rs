@@ -303,6 +303,7 @@ fn one_that_waits_in_a_paused_container_can_be_given_up() {
 #[test]
 fn one_that_ends_meanwhile() {
     need_root!();
+    let mut seen = std::collections::BTreeSet::new();
     for _ in 0..10 {
         let bundle = running();
         let over = std::sync::atomic::AtomicBool::new(false);
@@ -319,7 +320,7 @@ fn one_that_ends_meanwhile() {
             };
             let threads: Vec<_> = (0..3).map(many).collect();
             let end = SetAtEnd(&over);
-            std::thread::sleep(Duration::from_millis(30));
+            std::thread::sleep(Duration::from_millis(60));
             bundle.on("kill", &["KILL"]).ok();
             bundle.wait_for("stopped");
             drop(end);
@@ -328,8 +329,9 @@ fn one_that_ends_meanwhile() {
         for done in &all {
             let told = done.stderr.contains("container not running");
             assert!(matches!(done.status, 0 | 137) || done.status == 255 && told, "{done:?}");
+            seen.insert(done.status);
         }
-        assert!(all.iter().any(|done| done.status == 0) && all.iter().any(|done| done.status == 255));
         end(&bundle);
     }
+    assert!(seen.contains(&0) && seen.contains(&255), "{seen:?}");
 }

@@ -17,6 +17,7 @@ use super::request::{Mode, Planned, Request, rootfs};
 use super::seccomp_agent;
 use super::state::{Init, Record, State};
 use super::state_format::FORMAT;
+use super::status::Status;
 use crate::bundle::Bundle;
 use crate::cgroup::existing;
 use crate::error::{Context, ErrorKind, Result};
@@ -157,7 +158,7 @@ impl Container for Lanes<'_> {
     }
 
     fn hand_over(&self, init: Pid, descriptor: OwnedFd, to: &Listener) -> Result<()> {
-        seccomp_agent::hand_over(self.state, init, &descriptor, to)
+        seccomp_agent::hand_over(self.state, (Status::Creating, init), init, &descriptor, to)
     }
 }
 

@@ -262,6 +262,7 @@ impl launch::Container for Running<'_> {
     }
 
     fn hand_over(&self, process: Pid, descriptor: OwnedFd, to: &Listener) -> Result<()> {
-        seccomp_agent::hand_over(self.0, process, &descriptor, to)
+        let init = self.0.init.map_or(process, |init| Pid::from_raw(init.pid));
+        seccomp_agent::hand_over(self.0, (status(self.0)?.0, init), process, &descriptor, to)
     }
 }

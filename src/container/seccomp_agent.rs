@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use super::state::State;
+use super::status::Status;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::sys::fd;
@@ -21,13 +22,20 @@ use crate::types::seccomp::profile::Listener;
 /// waits longer than for both.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Sends the filter's descriptor with the container process state over a connection of their own.
-pub fn hand_over(state: &State, pid: Pid, descriptor: &OwnedFd, to: &Listener) -> Result<()> {
+/// Sends the filter's descriptor with the container process state over a connection of their own: that of a process of a
+/// container which has a status and an init.
+pub fn hand_over(
+    state: &State,
+    (status, init): (Status, Pid),
+    pid: Pid,
+    descriptor: &OwnedFd,
+    to: &Listener,
+) -> Result<()> {
     let mut container = json!({
         "ociVersion": state.oci_version,
         "id": state.id,
-        "status": "creating",
-        "pid": pid.as_raw(),
+        "status": status,
+        "pid": init.as_raw(),
         "bundle": state.bundle,
     });
     if !state.annotations.is_empty() {

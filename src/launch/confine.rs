@@ -17,7 +17,8 @@ use super::start_page::{Phase, StartPage};
 use crate::error::{Context, Error, Result};
 use crate::process::identity::Capabilities;
 use crate::seccomp::own_calls::{
-    CLOSE_LISTENER, CONTROL_TERMINAL, CROSS, DROP_CAPABILITY, END_THREAD, OWN_SESSION, OwnCall, WAIT_FOR_START, WAKE,
+    CLOSE_LISTENER, CONTROL_TERMINAL, CROSS, DROP_CAPABILITY, END_THREAD, EXIT_GROUP, OWN_SESSION, OwnCall,
+    WAIT_FOR_START, WAKE,
 };
 use crate::seccomp::step::Install;
 use crate::sys::helper_thread::{self, Job};
@@ -145,14 +146,18 @@ pub(super) fn wait_for_start(page: &StartPage) {
     }
 }
 
-/// Whether a filter allows what a process does in the container's pid namespace before its program.
+/// Whether a filter allows what a process does in the container's pid namespace before its program. With a listener its
+/// creator must be able to close that, and to end, before there is an agent to ask.
 fn allows_crossing(filter: &Install) -> bool {
-    [&CROSS, &OWN_SESSION, &CONTROL_TERMINAL].into_iter().all(|call| call.choice(filter).is_some())
+    let is_allowed = |call: &OwnCall| call.choice(filter).is_some();
+    let may_leave = || filter.listener.is_none() || is_allowed(&CLOSE_LISTENER) && is_allowed(&EXIT_GROUP);
+    [&CROSS, &OWN_SESSION, &CONTROL_TERMINAL].into_iter().all(is_allowed) && may_leave()
 }
 
 fn no_crossing() -> Error {
     Error::new(
-        "the profile has a listener and denies clone, setsid, ioctl or capset, without which no process can be added",
+        "the profile has a listener and does not allow clone, setsid, ioctl, capset, close or exit_group, without which no \
+         process can be added",
     )
 }
 

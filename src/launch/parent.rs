@@ -293,7 +293,8 @@ impl<'a> Parent<'a> {
             interrupt: launch.interrupt.map(AsFd::as_fd),
             cgroup: &launch.plan.cgroup,
         };
-        let mut handed = false;
+        // That of a process that came from elsewhere is handed over already.
+        let mut handed = self.crossed.get().is_some();
         let mut listener = || {
             // Once: what the init says later may be somebody else's words.
             handed = handed || self.hand_over_listener(process)?;

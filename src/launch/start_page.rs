@@ -242,7 +242,7 @@ impl StartPage {
         self.word(Word::Listener).store(number.unsigned_abs() + 1, Release);
     }
 
-    /// The agent has the descriptor.
+    /// The agent has the descriptor, or the parent has it for the agent.
     pub(super) fn set_taken(&self) {
         self.set(Word::Listener, TAKEN);
     }
