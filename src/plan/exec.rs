@@ -31,7 +31,7 @@ impl Compiler<'_> {
     pub(super) fn compile_exec(&mut self, target: &Target) {
         (self.crosses, self.further) = (true, true);
         self.plan.mapped = self.mapped();
-        self.plan.preserved = i32::try_from(self.options.preserved).unwrap_or(i32::MAX - 3);
+        self.plan.preserved = self.preserved();
         self.plan.user_on_host = self.user_on_host();
         (self.plan.joins_pid_namespace, self.plan.is_further) = (true, true);
         self.plan.cgroup.clone_from(&target.cgroup);

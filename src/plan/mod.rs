@@ -210,7 +210,7 @@ impl<'a> Compiler<'a> {
         self.names = self.note(names).flatten();
         self.directories = self.directories();
         self.sealing = self.sealing();
-        self.plan.preserved = i32::try_from(self.options.listening + self.options.preserved).unwrap_or(i32::MAX - 3);
+        self.plan.preserved = self.preserved();
         self.plan.user_on_host = self.user_on_host();
         self.crosses = self.can_cross();
         self.parent_lane();
@@ -237,6 +237,11 @@ impl<'a> Compiler<'a> {
         self.start_hooks();
         self.execute();
         self.later_hooks();
+    }
+
+    /// How many descriptors after the standard streams the program gets.
+    fn preserved(&self) -> i32 {
+        i32::try_from(self.options.listening + self.options.preserved).unwrap_or(i32::MAX - 3)
     }
 
     /// Who the program is, and what it may do and use; returns the filter that is still to be installed.
