@@ -71,6 +71,9 @@ fn failed(step: &Clone, errno: Errno) -> Error {
         Errno::ENOMEM if step.enter.contains(CloneFlags::CLONE_NEWPID) => {
             error.hint("a pid namespace whose first process has ended takes no other")
         }
+        Errno::EAGAIN if step.crosses && step.cgroup.is_some() => {
+            error.hint("pids.max of the container's cgroup leaves room for no process")
+        }
         Errno::ENOSPC => error.hint("the limits in /proc/sys/user say how many namespaces there may be"),
         Errno::EOPNOTSUPP if step.cgroup.is_some() => error.hint(
             "a cgroup above the container's has processes and hands controllers down (cgroup.type: domain threaded)",
