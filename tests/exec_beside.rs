@@ -145,6 +145,12 @@ fn without_room_it_is_an_error_and_leaves_nothing() {
                     }
                 }
                 assert_alone(&bundle, &format!("{limit} {flags:?}"));
+                // Of a detached one the host's first process takes the status, some time.
+                let counted = || common::limits::said(&bundle, "pids.current").as_deref() == Some("1");
+                match flags.is_empty() {
+                    true => assert!(counted(), "{limit}: its place is free"),
+                    false => wait_until("a free place", counted),
+                }
             }
         }
         assert_eq!(traces(&bundle), before);
