@@ -183,7 +183,7 @@ impl<'a> Parent<'a> {
                 Err(errno) => return Err(errno).what(|| clone::WHAT),
             }
             // A further process waits as long as its container is paused.
-            if looks % LOOKS == LOOKS - 1 && launch.target.is_none() {
+            if looks % LOOKS == LOOKS - 1 && !launch.plan.is_further {
                 freezer::refuse_frozen(&launch.plan.cgroup)?;
             }
         }

@@ -29,7 +29,7 @@ pub struct Target {
 
 impl Compiler<'_> {
     pub(super) fn compile_exec(&mut self, target: &Target) {
-        (self.crosses, self.further) = (true, true);
+        self.crosses = true;
         self.plan.mapped = self.mapped();
         self.plan.preserved = self.preserved();
         self.plan.user_on_host = self.user_on_host();

@@ -39,7 +39,7 @@ impl Compiler<'_> {
         let size = size.and_then(|size| Some(Size { rows: side(size.height)?, columns: side(size.width)? }));
         self.init(
             Some(Pointer::new("/process/terminal")),
-            Terminal { size, console: !self.further, controls: !self.crosses },
+            Terminal { size, console: !self.plan.is_further, controls: !self.crosses },
         );
     }
 

@@ -152,8 +152,6 @@ struct Compiler<'a> {
     errors: Vec<Error>,
     /// Whether the process goes on in another one, which is in the pid namespace of others.
     crosses: bool,
-    /// Whether it is a further process of a container.
-    further: bool,
 }
 
 /// Compiles a bundle's spec for a host.
@@ -198,8 +196,8 @@ impl<'a> Compiler<'a> {
         // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
         let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
         let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-        let (crosses, further) = Default::default();
-        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors, crosses, further }
+        let crosses = false;
+        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors, crosses }
     }
 
     fn compile(&mut self) {
