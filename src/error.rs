@@ -35,8 +35,8 @@ pub enum ErrorKind {
     Hook,
     /// The init died without a report.
     Died,
-    /// The cgroup hands controllers down: on v2 it can have no processes.
-    HandsDown,
+    /// The cgroup of v2 can have no processes: it hands controllers down, or is gone.
+    Uninhabitable,
     /// Something killed the process before it ran, perhaps as it was born into its cgroup.
     Killed,
     /// The parent is to end itself, as `--fault` asks.

@@ -78,7 +78,7 @@ fn flags_describe_the_process() {
 fn what_cannot_be_is_refused_and_leaves_nothing() {
     need_root!();
     let bundle = running();
-    for user in ["-1", "4294967295", "4294967296", "0:", ":0", "1x", "", "nobody", "0:nobody"] {
+    for user in ["-1", "4294967295", "4294967296", "0:", ":0", "1x", "nobody", "0:nobody"] {
         let done = exec_with(&bundle, &["--user", user], &["id"]);
         assert_eq!(done.status, 255, "{user}: {done:?}");
     }
@@ -89,6 +89,7 @@ fn what_cannot_be_is_refused_and_leaves_nothing() {
         (&[], &[], "args must not be empty"),
         (&["--cwd", "/proc/self/fd/3"], &["true"], "cwd"),
         (&["--cwd", "bin"], &["true"], "cwd"),
+        (&["--cwd", "/bin/no/such"], &["true"], "chdir to cwd \"/bin/no/such\": no such file or directory"),
         (&["--cap", "CAP_NOSUCH"], &["true"], "unknown capability"),
         (&["--process", "/nosuch"], &[], "no such file or directory"),
         (&["--preserve-fds", "7"], &["true"], "is not open"),
@@ -309,9 +310,7 @@ fn it_can_be_in_cgroups_below_the_containers() {
     }
     let done = exec_with(&bundle, &["--cgroup", "/below"], &["cat", "/proc/self/cgroup"]);
     assert!(done.status == 0 && done.stdout.lines().filter(|line| line.ends_with("/below")).count() >= 1, "{done:?}");
-    let done = exec_with(&bundle, &["--cgroup", "../../.."], &["cat", "/proc/self/cgroup"]);
-    assert!(done.status == 0 && done.stdout.lines().all(|line| line.ends_with(":/")), "{done:?}");
-    for wrong in ["nosuch", "nosuch:below"] {
+    for wrong in ["nosuch", "nosuch:below", "../../.."] {
         let done = exec_with(&bundle, &["--cgroup", wrong], &["true"]);
         assert_eq!(done.status, 255, "{wrong}: {done:?}");
     }

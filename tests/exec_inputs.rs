@@ -228,3 +228,47 @@ fn a_log_has_the_failure_alone() {
     assert!(object["msg"].as_str().unwrap().contains("no such file or directory"), "{text}");
     end(&bundle);
 }
+
+/// As `<(...)` of a shell gives it.
+#[test]
+fn the_process_may_be_a_descriptor_of_the_caller() {
+    need_root!();
+    let bundle = running();
+    let process = json!({ "args": ["sh", "-c", "ls -l /proc/self/fd"], "cwd": "/", "env": ["PATH=/bin"] });
+    fs::write(bundle.dir.join("process.json"), process.to_string()).unwrap();
+    let script = "\"$0\" --root \"$1\" exec --process $4 $2 5<$3 63<$3 7</";
+    for path in ["/dev/fd/5", "/proc/self/fd/63"] {
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).arg(ferrun_binary()).arg(bundle.state_root()).arg(&bundle.id);
+        let said = bounded(command.arg(bundle.dir.join("process.json")).arg(path)).ok();
+        // A heading; the streams and that of the list itself.
+        assert_eq!(said.lines().count(), 1 + 4, "{path}: {said}");
+    }
+    end(&bundle);
+}
+
+#[test]
+fn words_that_say_nothing_are_nothing() {
+    need_root!();
+    let bundle = running();
+    let done = exec_with(&bundle, &["--user", "", "--cwd", "", "--apparmor", ""], &["--", "id", "-u"]);
+    assert_eq!(done.ok(), "0");
+    end(&bundle);
+}
+
+/// The program is where the init is now.
+#[test]
+fn an_init_that_was_moved_is_followed() {
+    need_root!();
+    let bundle = running();
+    let own = bundle.cgroups().into_iter().find(|path| path.join("cgroup.type").exists());
+    let Some(own) = own else { return common::skip("this host has no cgroup v2") };
+    let other = own.with_file_name(format!("ferrun-{}-moved", bundle.id));
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("cgroup.procs"), bundle.state()["pid"].to_string()).unwrap();
+    fs::remove_dir(&own).unwrap();
+    let done = exec(&bundle, &["true"]);
+    assert_eq!(bundle.delete_force().status, 0);
+    wait_until("the end of the init", || fs::remove_dir(&other).is_ok());
+    assert_eq!(done.status, 0, "{done:?}");
+}

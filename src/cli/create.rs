@@ -51,7 +51,7 @@ pub struct Flags {
 impl Flags {
     /// The container that these flags ask for, planned and handed to `act`.
     pub fn plan<T>(self, globals: &Globals, mode: Mode, act: impl FnOnce(&Planned) -> Result<T>) -> Result<T> {
-        let listening = descriptors::keep(self.preserve_fds)?;
+        let listening = descriptors::keep(self.preserve_fds, None)?;
         let root = globals.root()?;
         let options = Options {
             no_pivot: self.no_pivot,

@@ -28,7 +28,7 @@ impl Command for Demo {
     const SEALED: bool = true;
 
     fn run(self, globals: &Globals) -> Result<i32> {
-        self_exe::close_others(0)?;
+        self_exe::close_others(0, &[])?;
         let id = Id::new(&format!("demo-{}", std::process::id()))?;
         let directory = std::env::temp_dir().join(format!("ferrun-{id}"));
         // Others must not write to what is run as root, whatever the umask.

@@ -122,7 +122,9 @@ impl FromArgMatches for Exec {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
-        let one = |name| matches.get_one::<OsString>(name).cloned();
+        let number = |name| matches.get_one::<OsString>(name).cloned();
+        // As with runc, an empty value is none.
+        let one = |name| number(name).filter(|value| !value.is_empty());
         let many = |name| matches.get_many::<OsString>(name).unwrap_or_default().cloned().collect();
         let is_given = |name| matches.get_flag(name);
         *self = Exec {
@@ -140,7 +142,7 @@ impl FromArgMatches for Exec {
             no_new_privs: is_given("no-new-privs"),
             process_label: one("process-label"),
             apparmor: one("apparmor"),
-            preserve_fds: one("preserve-fds"),
+            preserve_fds: number("preserve-fds"),
             cgroup: many("cgroup"),
             ignore_paused: is_given("ignore-paused"),
             words: many("words"),
@@ -164,8 +166,9 @@ impl Command for Exec {
             Some(text) => number(text, "number of descriptors", MOST_DESCRIPTORS)?,
             None => 0,
         };
-        let listening = descriptors::keep(preserved)?;
+        let listening = descriptors::keep(preserved, self.process.as_deref())?;
         let (id, args) = self.words.split_first().ok_or_else(|| Error::new("exec needs a container's id"))?;
+        let args = args.strip_prefix(&[OsString::from("--")]).unwrap_or(args);
         let process = |bundle: &mut Bundle, root: &OwnedFd| match &self.process {
             Some(path) => {
                 let name = path.to_string_lossy().into_owned();

@@ -31,10 +31,10 @@ use crate::sys::program::{COPY, execute_file};
 const SELF: &CStr = c"/proc/self/exe";
 const SELF_PATH: &str = "/proc/self/exe";
 
-/// Closes the descriptors that the caller left open, except the standard streams and `preserved` after them: a
+/// Closes the descriptors that the caller left open, except the standard streams, `preserved` after them, and `named` ones: a
 /// path such as /proc/self/fd/7 in an image must not lead anywhere (CVE-2024-21626).
-pub fn close_others(preserved: u32) -> Result<()> {
-    sys::fd::close_inherited_from(3 + preserved).what(|| "close the descriptors that the caller left open")
+pub fn close_others(preserved: u32, named: &[RawFd]) -> Result<()> {
+    sys::fd::close_inherited_from(3 + preserved, named).what(|| "close the descriptors that the caller left open")
 }
 
 /// Re-executes ferrun from a read-only mount, unless this process has just done so. Call it as early as

@@ -155,8 +155,10 @@ impl<'a> Container<'a> {
             match error.kind {
                 _ if tries.next().is_none() => return Err(error),
                 ErrorKind::Killed if !moves => moves = true,
-                // The container has cgroups of its own below, and its init is in one of them.
-                ErrorKind::HandsDown if given.is_empty() => target.cgroup = self.current_cgroup()?,
+                // The container has cgroups of its own below, and its init is in one of them; or somebody has moved it.
+                ErrorKind::Uninhabitable if given.iter().all(|path| path.contains(':')) => {
+                    target.cgroup = self.current_cgroup(target.cgroup)?;
+                }
                 _ => return Err(error),
             }
             self.check()?;
@@ -170,12 +172,11 @@ impl<'a> Container<'a> {
     }
 
     /// The directories, with that in which the init is now in the place of the v2 one.
-    fn current_cgroup(&self) -> Result<Vec<Directory>> {
+    fn current_cgroup(&self, mut all: Vec<Directory>) -> Result<Vec<Directory>> {
         let layout = Layout::probe()?;
         let current = current::of(self.pid, &layout)?.unified;
         self.check()?;
         let is_v2 = |path: &str| layout.unified.as_ref().is_some_and(|v2| v2.relative(path).is_some());
-        let mut all = self.state.cgroup.clone();
         for directory in all.iter_mut().filter(|directory| is_v2(&directory.path)) {
             directory.path = current.as_deref().unwrap_or(&directory.path).into();
         }

@@ -8,13 +8,20 @@ use crate::cgroup::layout::{Hierarchy, Layout};
 use crate::error::{Error, Result};
 
 /// The container's directories with the paths below them that are asked for: `PATH`, or `CONTROLLER[,CONTROLLER]:PATH` for
-/// hierarchies of v1. A path does not lead out of the container's own.
+/// hierarchies of v1.
 ///
 /// # Errors
-/// A controller that no hierarchy has; a path with a NUL.
+/// A controller that no hierarchy has, or that has two paths; a path that leads out, or has a NUL.
 pub fn sub_cgroups(own: &[Directory], given: &[String], layout: &Layout) -> Result<Vec<Directory>> {
     let wanted: Vec<(Option<&str>, String)> = given.iter().map(|one| read(one)).collect::<Result<_>>()?;
-    for controller in wanted.iter().filter_map(|(controllers, _)| *controllers).flat_map(|list| list.split(',')) {
+    let mut controllers = Vec::new();
+    for controller in wanted.iter().flat_map(|(controllers, _)| controllers.unwrap_or_default().split(',')) {
+        if controllers.contains(&controller) {
+            return Err(Error::new(format!("--cgroup {controller}: two paths for one hierarchy")));
+        }
+        controllers.push(controller);
+    }
+    for controller in controllers.into_iter().filter(|controller| !controller.is_empty()) {
         if !layout.v1.iter().any(|hierarchy| hierarchy.has(controller)) {
             return Err(Error::new(format!("--cgroup {controller}: no hierarchy of cgroup v1 has this controller")));
         }
@@ -35,6 +42,9 @@ pub fn sub_cgroups(own: &[Directory], given: &[String], layout: &Layout) -> Resu
 /// The controllers, and the path in normal form: empty, or with a slash before it.
 fn read(text: &str) -> Result<(Option<&str>, String)> {
     let (controllers, path) = text.split_once(':').map_or((None, text), |(list, path)| (Some(list), path));
+    if path.split('/').any(|part| part == "..") {
+        return Err(Error::new(format!("--cgroup {text:?} leads out of the container's cgroup")));
+    }
     let path = CString::new(format!("/{path}")).map_err(|_| Error::new(format!("--cgroup {text:?} has a NUL")))?;
     let path = clean(&path).into_string().map_err(|_| Error::new(format!("--cgroup {text:?} is no text")))?;
     Ok((controllers, path.trim_end_matches('/').to_owned()))
@@ -64,8 +74,10 @@ mod tests {
         };
         assert_eq!(below(&[]).unwrap(), ["", "", ""]);
         assert_eq!(below(&["a/b"]).unwrap(), ["/a/b", "/a/b", "/a/b"]);
-        assert_eq!(below(&["/../../x/", "memory:m"]).unwrap(), ["/x", "/x", "/m"]);
-        assert_eq!(below(&["cpuacct:../.."]).unwrap(), ["", "", ""]);
-        assert!(below(&["nosuch:x"]).is_err());
+        assert_eq!(below(&["/x/", "memory:m"]).unwrap(), ["/x", "/x", "/m"]);
+        assert_eq!(below(&["cpuacct:/"]).unwrap(), ["", "", ""]);
+        for wrong in [&["nosuch:x"][..], &["/../x"], &["cpuacct:a/.."], &["a", "b"], &["cpu:a", "memory,cpu:b"]] {
+            assert!(below(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

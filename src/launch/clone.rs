@@ -56,7 +56,10 @@ impl From<Child> for Process {
 
 fn open_cgroup(step: &Clone) -> Result<Option<File>> {
     match &step.cgroup {
-        Some(path) => File::open(&**path).what(|| format!("open cgroup {path}")).map(Some),
+        Some(path) => File::open(&**path).map(Some).map_err(|error| {
+            let error = Error::io(format!("open cgroup {path}"), &error);
+            if error.code() == Errno::ENOENT { error.of_kind(ErrorKind::Uninhabitable) } else { error }
+        }),
         None => Ok(None),
     }
 }
@@ -80,7 +83,7 @@ fn failed(step: &Clone, errno: Errno) -> Error {
         ),
         Errno::EBUSY if step.cgroup.is_some() => {
             let hint = "the container's cgroup hands controllers down: it can have no processes";
-            error.of_kind(ErrorKind::HandsDown).hint(hint)
+            error.of_kind(ErrorKind::Uninhabitable).hint(hint)
         }
         _ => error,
     }

@@ -17,8 +17,7 @@ use super::start_page::{Phase, StartPage};
 use crate::error::{Context, Error, Result};
 use crate::process::identity::Capabilities;
 use crate::seccomp::own_calls::{
-    CLOSE_LISTENER, CONTROL_TERMINAL, CROSS, DROP_CAPABILITY, END_THREAD, EXIT_GROUP, OWN_SESSION, OwnCall,
-    WAIT_FOR_START, WAKE,
+    CLOSE_LISTENER, DROP_CAPABILITY, END_THREAD, OwnCall, WAIT_FOR_START, WAKE, allow_crossing,
 };
 use crate::seccomp::step::Install;
 use crate::sys::helper_thread::{self, Job};
@@ -52,7 +51,7 @@ impl Confine<'_> {
     /// run beside an init that has no filter yet.
     pub fn run(&self) -> Result<bool> {
         // No thread can be created while the children's pid namespace is another than one's own.
-        let is_possible = |filter: &Install| allows_crossing(filter) && self.is_allowed(filter);
+        let is_possible = |filter: &Install| allow_crossing(filter) && self.is_allowed(filter);
         if let Some(filter) = self.filter.filter(|filter| self.crosses && !is_possible(filter)) {
             // What is created is without rights all the same, but for that to install it.
             return if filter.listener.is_none() { Ok(false) } else { Err(from_profile(no_crossing())) };
@@ -144,14 +143,6 @@ pub(super) fn wait_for_start(page: &StartPage) {
     while page.phase() == Phase::Waiting {
         page.wait_while(Phase::Waiting, None);
     }
-}
-
-/// Whether a filter allows what a process does in the container's pid namespace before its program. With a listener its
-/// creator must be able to close that, and to end, before there is an agent to ask.
-fn allows_crossing(filter: &Install) -> bool {
-    let is_allowed = |call: &OwnCall| call.choice(filter).is_some();
-    let may_leave = || filter.listener.is_none() || is_allowed(&CLOSE_LISTENER) && is_allowed(&EXIT_GROUP);
-    [&CROSS, &OWN_SESSION, &CONTROL_TERMINAL].into_iter().all(is_allowed) && may_leave()
 }
 
 fn no_crossing() -> Error {

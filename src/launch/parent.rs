@@ -253,7 +253,9 @@ impl<'a> Parent<'a> {
     }
 
     fn died(&self, process: &Process) -> Error {
-        exit_reason::before_the_program(process, self.launch.plan, self.launch.means.page.has_begun())
+        // What has crossed has begun, whatever somebody may have written to the page since.
+        let begun = self.crossed.get().is_some() || self.launch.means.page.has_begun();
+        exit_reason::before_the_program(process, self.launch.plan, begun)
     }
 
     fn believed(&self, error: Error) -> Error {

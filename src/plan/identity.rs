@@ -46,7 +46,8 @@ impl Compiler<'_> {
     /// The working directory, made before the root becomes read-only.
     pub(super) fn working_directory(&mut self) {
         if let Some(cwd) = self.process().map(|process| clean(&process.cwd)) {
-            self.init(Some(Pointer::new("/process/cwd")), WorkingDirectory(cwd));
+            let step = WorkingDirectory { path: cwd, make: !self.plan.is_further };
+            self.init(Some(Pointer::new("/process/cwd")), step);
         }
     }
 

@@ -152,6 +152,8 @@ struct Compiler<'a> {
     errors: Vec<Error>,
     /// Whether the process goes on in another one, which is in the pid namespace of others.
     crosses: bool,
+    /// The filter, where that depends on it.
+    filter: Option<Result<Option<Install>>>,
 }
 
 /// Compiles a bundle's spec for a host.
@@ -196,8 +198,8 @@ impl<'a> Compiler<'a> {
         // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
         let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
         let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-        let crosses = false;
-        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors, crosses }
+        let (crosses, filter) = Default::default();
+        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors, crosses, filter }
     }
 
     fn compile(&mut self) {
@@ -210,7 +212,7 @@ impl<'a> Compiler<'a> {
         self.sealing = self.sealing();
         self.plan.preserved = self.preserved();
         self.plan.user_on_host = self.user_on_host();
-        self.crosses = self.can_cross();
+        self.crosses = self.can_cross() && self.filter_allows_crossing();
         self.parent_lane();
         match self.crosses {
             true => self.init(None, Hide),
@@ -244,7 +246,7 @@ impl<'a> Compiler<'a> {
 
     /// Who the program is, and what it may do and use; returns the filter that is still to be installed.
     fn restrict(&mut self) -> Option<Install> {
-        let filter = self.compile_filter();
+        let filter = self.filter.take().unwrap_or_else(|| self.compile_filter());
         let filter = self.note(filter).flatten();
         self.identity(filter.is_some());
         filter

@@ -5,13 +5,13 @@ use super::step::Ready;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::seccomp::compile;
-use crate::seccomp::own_calls::EXECVE;
+use crate::seccomp::own_calls::{EXECVE, allow_crossing_of_init};
 use crate::seccomp::step::Install;
 use crate::types::seccomp::Arch;
 
 impl Compiler<'_> {
     /// The step, if there is a profile.
-    pub(super) fn compile_filter(&mut self) -> Result<Option<Install>> {
+    pub(super) fn compile_filter(&self) -> Result<Option<Install>> {
         let Some(profile) = &self.spec.linux.seccomp else { return Ok(None) };
         let pointer = Pointer::new("/linux/seccomp");
         let Some(native) = Arch::NATIVE else {
@@ -19,6 +19,13 @@ impl Compiler<'_> {
         };
         let filter = compile(profile, native)?;
         Ok(Some(Install::new(filter, profile.clone())))
+    }
+
+    /// Whether the init can go on in another process under its filter.
+    pub(super) fn filter_allows_crossing(&mut self) -> bool {
+        let filter = self.compile_filter();
+        let filter = self.filter.insert(filter);
+        filter.as_ref().is_ok_and(|filter| filter.as_ref().is_none_or(allow_crossing_of_init))
     }
 
     /// The filter, which is installed before the init waits for `start` or code of the image can run; where neither is the

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, stat, umask};
 use nix::unistd::{AccessFlags, access, fchdir, getcwd};
 
@@ -36,23 +37,32 @@ impl fmt::Display for MakeWorkingDirectory {
     }
 }
 
-/// Enters the working directory, which is made if it is missing (as runc does).
+/// Enters the working directory.
 #[derive(PartialEq)]
-pub struct WorkingDirectory(pub CString);
+pub struct WorkingDirectory {
+    /// Its path in the container.
+    pub path: CString,
+    /// Whether it is made if it is missing (as by runc): not in a container that runs already.
+    pub make: bool,
+}
 
 impl WorkingDirectory {
     /// Runs the step. The path is resolved inside the root and through no magic link of /proc, so that
     /// it cannot lead to a directory of the host (CVE-2024-21626).
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        let directory = rootfs.make_directory(&self.0).what(|| format!("cwd {:?}", self.0))?;
-        fchdir(directory).what(|| format!("chdir to cwd {:?}", self.0))?;
-        getcwd().map(drop).map_err(|_| Error::new(format!("cwd {:?} is outside of the container's root", self.0)))
+        let path = &self.path;
+        let directory = match self.make {
+            true => rootfs.make_directory(path).what(|| format!("cwd {path:?}")),
+            false => rootfs.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY).what(|| format!("chdir to cwd {path:?}")),
+        };
+        fchdir(directory?).what(|| format!("chdir to cwd {path:?}"))?;
+        getcwd().map(drop).map_err(|_| Error::new(format!("cwd {path:?} is outside of the container's root")))
     }
 }
 
 impl fmt::Display for WorkingDirectory {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.0.to_string_lossy())
+        f.write_str(&self.path.to_string_lossy())
     }
 }
 

@@ -143,6 +143,20 @@ calls! {
     CLOSE_DESCRIPTORS = HooksAndDescriptors, HOOKS, ["close" &[DESCRIPTOR]];
 }
 
+/// Whether a filter allows what a process does in the pid namespace of others before its program. With a listener its
+/// creator must be able to close that, and to end, before there is an agent to ask.
+pub fn allow_crossing(filter: &Install) -> bool {
+    let is_allowed = |call: &OwnCall| call.choice(filter).is_some();
+    let may_leave = || filter.listener.is_none() || is_allowed(&CLOSE_LISTENER) && is_allowed(&EXIT_GROUP);
+    [&CROSS, &OWN_SESSION, &CONTROL_TERMINAL].into_iter().all(is_allowed) && may_leave()
+}
+
+/// The same of an init, which has to wait there as well.
+pub fn allow_crossing_of_init(filter: &Install) -> bool {
+    let is_allowed = |call: &OwnCall| call.choice(filter).is_some();
+    allow_crossing(filter) && [&DROP_CAPABILITY, &WAIT_FOR_START, &WAKE].into_iter().all(is_allowed)
+}
+
 /// Six arguments, of which the last ones are 0.
 const fn padded(first: &[u64]) -> [u64; 6] {
     let (mut arguments, mut at) = ([0; 6], 0);

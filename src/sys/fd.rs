@@ -109,15 +109,17 @@ pub fn take_inherited(number: RawFd) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Closes every descriptor that was inherited, from `first` on: close_range(2). To be called before ferrun opens any that
-/// it keeps, which a debug build makes sure of.
+/// Closes every descriptor that was inherited, from `first` on, but those of `keep`, which become close-on-exec:
+/// close_range(2). To be called before ferrun opens any that it keeps, which a debug build makes sure of.
 ///
 /// # Errors
 /// Those of close_range(2).
-pub fn close_inherited_from(first: u32) -> nix::Result<()> {
+pub fn close_inherited_from(first: u32, keep: &[RawFd]) -> nix::Result<()> {
     debug_assert!(open_from(first).all(is_inherited), "ferrun has opened a descriptor that would be closed");
+    let below = 0..i32::try_from(first).unwrap_or(i32::MAX);
     // SAFETY: nothing that is open there has an owner in this process.
-    unsafe { close_range(first, u32::MAX, 0) }
+    unsafe { close_all_but(below.chain(keep.iter().copied())) }?;
+    if keep.is_empty() { Ok(()) } else { close_on_exec_from(first) }
 }
 
 /// The numbers of open descriptors, from `first` on.
