@@ -4,10 +4,12 @@
 // little could starting and removing this container cost on this machine?".
 //
 //   floor -c CGROUP [-m BYTES] ROOTFS PROGRAM [ARG...]   run a container
-//   floor -c CGROUP -x PID PROGRAM [ARG...]              exec in that of PID
+//   floor -c CGROUP -x PID [-f FILTER] PROGRAM [ARG...]  exec in that of PID
 //
 // CGROUP is the container's path below each hierarchy's mount point, BYTES a
-// memory limit. ROOTFS needs the directories proc, dev and sys.
+// memory limit, FILTER a file with a compiled seccomp filter (a program of the
+// kernel's, as `ferrun seccomp --bpf` writes it: exec compiles nothing).
+// ROOTFS needs the directories proc, dev and sys.
 //
 // The config it stands for is the one that `spec` prints, with a cgroup
 // namespace. Three things that no config spells but every runtime does are
@@ -27,6 +29,11 @@
 //   clone3 puts it there at birth.
 // - Paths inside the rootfs are relative to it; masked directories share one
 //   empty tmpfs; pivot_root(".", ".") needs no directory for the old root.
+//
+// exec has the safe order (docs/security.md), which costs a process more: the
+// first one enters all but the pid namespace, which setns(2) only sets for its
+// children, gives up its rights and descriptors and puts on the filter; its
+// sibling, the program's process, is the first that the container can see.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +92,7 @@ static int put(const char *path, const char *text, size_t size) {
 // ---- What the container is -------------------------------------------------
 static const char *rootfs, *cgroup, *memory_limit;
 static char **program;
+static struct { uint16_t length; uint64_t *insns; } filter; // struct sock_fprog, of struct sock_filter
 
 // The rules that follow "deny all" in every runtime: any device node may be
 // made, and the default devices and terminals may be used.
@@ -299,22 +307,24 @@ static void name_and_loopback(void) {
     TRY(sethostname("floor", 5));
 }
 
-static void become_program(void) {
+static void give_up_rights(const char *keyring) {
     struct { uint32_t version; int pid; } header = {0x20080522, 0};
-    struct { uint32_t effective, permitted, inheritable; } sets[2] = {{CAPS, CAPS, CAPS}, {0, 0, 0}};
+    struct { uint32_t effective, permitted, inheritable; } sets[2] = {{CAPS, CAPS, 0}, {0, 0, 0}};
     struct rlimit files = {1024, 1024};
-    char *environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm", 0};
-    enum { JOIN_SESSION_KEYRING = 1 };
-    TRY(setsid());
-    TRY(syscall(SYS_keyctl, JOIN_SESSION_KEYRING, "_ses.floor"));
+    enum { JOIN_SESSION_KEYRING = 1, SET_MODE_FILTER = 1 };
+    TRY(syscall(SYS_keyctl, JOIN_SESSION_KEYRING, keyring));
     TRY(syscall(SYS_setgroups, 0, 0));
     TRY(setrlimit(RLIMIT_NOFILE, &files));
     for (int cap = 0; cap < 64; cap++) // until the kernel knows no more
         if (!(cap < 32 && CAPS >> cap & 1) && prctl(PR_CAPBSET_DROP, cap) < 0) break;
     TRY(syscall(SYS_capset, &header, sets));
-    for (int cap = 0; cap < 32; cap++)
-        if (CAPS >> cap & 1) TRY(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0));
     TRY(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    if (filter.length) TRY(syscall(SYS_seccomp, SET_MODE_FILTER, 0, &filter));
+}
+
+static void become_program(void) {
+    char *environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm", 0};
+    TRY(setsid());
     execve(program[0], program, environment);
     die(program[0]);
 }
@@ -328,13 +338,27 @@ static void run_child(int ready) {
     enter_cgroup_view();
     leave_host_root();
     name_and_loopback();
+    give_up_rights("_ses.floor");
     become_program();
+}
+
+static void read_filter(const char *path) {
+    static uint64_t insns[4096]; // as many as the kernel takes
+    int fd = TRY(openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
+    filter.length = TRY(read(fd, insns, sizeof insns)) / sizeof *insns;
+    filter.insns = insns;
+    close(fd);
 }
 
 static void exec_child(int container) {
     join_v1(); // by path, so before the container's mounts replace ours
-    TRY(setns(container, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP));
-    become_program(); // setns has put us in the container's root directory
+    enum { OURS = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP };
+    TRY(setns(container, OURS | CLONE_NEWPID)); // puts us in the container's root directory, our children in its pid namespace
+    give_up_rights(0); // a keyring that nobody finds by a name
+    TRY(syscall(SYS_close_range, 3, ~0U, 0));
+    // By clone(2): filters look at its flags, and refuse clone3, whose flags they cannot see.
+    if (TRY(syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0)) == 0) become_program();
+    _exit(0);
 }
 
 // ---- Both together ---------------------------------------------------------
@@ -356,10 +380,10 @@ static int wait_for(pid_t pid) {
 
 static int exec_container(pid_t target) {
     int container = TRY(syscall(SYS_pidfd_open, target, 0));
-    TRY(setns(container, CLONE_NEWPID)); // holds for the child only
-    pid_t pid = clone_child(0);
-    if (pid == 0) exec_child(container);
-    return wait_for(pid);
+    pid_t first = clone_child(0);
+    if (first == 0) exec_child(container);
+    int failed = wait_for(first);
+    return failed ? failed : wait_for(-1); // its sibling is our only child now
 }
 
 static int run_container(void) {
@@ -384,8 +408,9 @@ static int run_container(void) {
 
 int main(int argc, char **argv) {
     int target = 0;
-    for (int option; (option = getopt(argc, argv, "+c:m:x:")) > 0;) {
+    for (int option; (option = getopt(argc, argv, "+c:f:m:x:")) > 0;) {
         if (option == 'c') cgroup = optarg;
+        else if (option == 'f') read_filter(optarg);
         else if (option == 'm') memory_limit = optarg;
         else if (option == 'x') target = atoi(optarg);
         else return 2;

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE.parent.parent / "target" / "bench"
+PROFILE = HERE / "seccomp.json"
 SCRATCH = TARGET / f"scratch-{os.getpid()}"  # its own, since rmdir takes a mount point from under others
 COMMAND_TIMEOUT_MS = 20_000
 PR_SET_CHILD_SUBREAPER = 36
@@ -27,13 +28,22 @@ ROOMY = 64 * 1024 * 1024  # a memory limit that every runtime starts under
 # What the containers of each kind of bundle execute. A proof ends with 42, if it
 # finds what it looks for: a program that does nothing at all would be the fastest.
 PROVEN = 42
+# In a running container: in its pid namespace and cgroups, with the config's capabilities and no more. Not that
+# no_new_privs is set, which the exec of crun 1.8 forgets.
+ENTERED = (
+    "read name < /proc/1/comm; [ $PPID = 0 ] && [ $name = sleep ] && ! busybox grep -qv ':/$' /proc/self/cgroup && "
+    "busybox grep -q '^CapEff:.0*20000420$' /proc/self/status"
+)
 COMMANDS = {
     "true": ["/bin/true"],
     "seccomp": ["/bin/true"],
     "empty": ["/bin/empty"],
     "sleep": ["/bin/sleep", "1000000"],
+    "sleep-seccomp": ["/bin/sleep", "1000000"],
     "proof": ["/bin/sh", "-c", f"exit {PROVEN}"],
     "proof-seccomp": ["/bin/sh", "-c", f"busybox grep -q '^Seccomp:.2' /proc/self/status && exit {PROVEN}"],
+    "proof-exec": ["/bin/sh", "-c", f"{ENTERED} && exit {PROVEN}"],
+    "proof-exec-seccomp": ["/bin/sh", "-c", f"{ENTERED} && busybox grep -q '^Seccomp:.2' /proc/self/status && exit {PROVEN}"],
     "proof-limit": [
         "/bin/sh",
         "-c",
@@ -265,7 +275,7 @@ class Lab:
         if not any(space["type"] == "cgroup" for space in linux["namespaces"]):
             linux["namespaces"].append({"type": "cgroup"})
         if kind.endswith("seccomp"):
-            linux["seccomp"] = json.loads((HERE / "seccomp.json").read_text())
+            linux["seccomp"] = json.loads(PROFILE.read_text())
             if platform.machine() != "x86_64":
                 del linux["seccomp"]["architectures"]
         if memory:

@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lab import COMMANDS, PROVEN, ROOMY, Failed
+from lab import COMMANDS, PROFILE, PROVEN, ROOMY, Failed
 
 
 class Program:
@@ -217,29 +217,64 @@ class Exec(InSleeper):
     """exec of /bin/true, in the foreground. The floor enters the container of another."""
 
     key, parts, floor_part, on_floor = "exec", ("exec",), "exec", True
+    program_kind, proof = "true", "proof-exec"
+
+    def __init__(self, lab):
+        super().__init__(lab)
+        self.containers = []
+        self.entrance = None
 
     def prepare(self, program):
         super().prepare(program)
-        if not program.is_floor:
-            pid = min(self.lab.cgroups.processes(f"{program.name}-{self.kind}"))
-            self.entrance = ("-c", self.lab.cgroup(program, self.kind), "-x", pid)
+        if program.is_floor:
+            self.entrance = self.find_entrance()
+        else:
+            self.containers.append(program)
 
-    def subject(self, program, kind="true"):
-        if not program.is_floor:
-            return program.command("exec", self.id(program), *COMMANDS[kind])
-        if not hasattr(self, "entrance"):
-            raise Failed("no container to enter")
-        return program.command(*self.entrance, *COMMANDS[kind])
+    def find_entrance(self):
+        """That of the first container that still runs: a failed proof ends one."""
+        for program in self.containers:
+            if found := self.lab.cgroups.processes(self.id(program)):
+                return ["-c", self.lab.cgroup(program, self.kind), "-x", min(found)]
+        raise Failed("no container to enter")
+
+    def subject(self, program, kind=None):
+        what = COMMANDS[kind or self.program_kind]
+        if program.is_floor:
+            return program.command(*self.entrance, *what)
+        return program.command("exec", self.id(program), *what)
 
     def prove(self, program):
-        self.lab.watch.run(self.subject(program, "proof"), expect=PROVEN)
+        self.lab.watch.run(self.subject(program, self.proof), expect=PROVEN)
 
     def finish(self, program):
         if not program.is_floor:
             super().finish(program)
 
 
-ALL = [Run, RunEmpty, RunSeccomp, Lifecycle, State, Kill, Exec]
+class ExecEmpty(Exec):
+    """Without the cost of /bin/true itself."""
+
+    key, parts, floor_part, program_kind = "exec-empty", ("exec-empty",), "exec-empty", "empty"
+
+
+class ExecSeccomp(Exec):
+    """Docker's default profile, which the floor gets compiled: it only reads and installs the program."""
+
+    key, kind, parts, floor_part = "exec-seccomp", "sleep-seccomp", ("exec-seccomp",), "exec-seccomp"
+    proof = "proof-exec-seccomp"
+
+    def find_entrance(self):
+        where = self.lab.scratch / "filter"
+        compiler = next((program for program in self.containers if program.name == "ferrun"), None)
+        if not compiler:
+            raise Failed("no ferrun compiles its filter")
+        command = [compiler.path, "seccomp", "--profile", PROFILE, "--bpf", where]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return super().find_entrance() + ["-f", where]
+
+
+ALL = [Run, RunEmpty, RunSeccomp, Lifecycle, State, Kill, Exec, ExecEmpty, ExecSeccomp]
 
 
 def state_of(program, name):
