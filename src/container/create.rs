@@ -96,6 +96,7 @@ fn try_to_create(planned: &Planned, plan: &Plan, console: &Ends, interrupt: Opti
         complete: false,
         file: None,
         directory: None,
+        layout: None,
     };
     let record = Record::begin(request.root, &request.id)?;
     (state.file, state.directory) = (Some(record.file.clone()), Some(record.directory.clone()));

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -137,7 +138,7 @@ impl<'a> Container<'a> {
         let given = &self.request.cgroup;
         let cgroup = match given.is_empty() {
             true => self.state.cgroup.clone(),
-            false => sub_cgroups(&self.state.cgroup, given, &Layout::probe()?)?,
+            false => sub_cgroups(&self.state.cgroup, given, &*self.layout()?)?,
         };
         let mut target = Target { namespaces: self.namespaces, cgroup };
         let mut moves = false;
@@ -168,12 +169,18 @@ impl<'a> Container<'a> {
     fn plan(&self, bundle: &Bundle, target: &Target, moves: bool) -> Result<Plan> {
         let [listening, preserved] = self.request.descriptors;
         let options = Options { id: self.state.id.clone(), listening, preserved, moves, ..Options::default() };
-        compile_exec(bundle, &Host::for_spec(&bundle.spec)?, &options, target).map_err(|error| bundle.locate(error))
+        let host = Host::with_cgroups((*self.layout()?).clone())?.with_facts_for(&bundle.spec)?;
+        compile_exec(bundle, &host, &options, target).map_err(|error| bundle.locate(error))
+    }
+
+    /// The hierarchies of this host, as reading the state has found them.
+    fn layout(&self) -> Result<Rc<Layout>> {
+        self.state.layout.clone().map_or_else(|| Layout::probe().map(Rc::new), Ok)
     }
 
     /// The directories, with that in which the init is now in the place of the v2 one.
     fn current_cgroup(&self, mut all: Vec<Directory>) -> Result<Vec<Directory>> {
-        let layout = Layout::probe()?;
+        let layout = self.layout()?;
         let current = current::of(self.pid, &layout)?.unified;
         self.check()?;
         let is_v2 = |path: &str| layout.unified.as_ref().is_some_and(|v2| v2.relative(path).is_some());

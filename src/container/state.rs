@@ -106,6 +106,9 @@ pub struct State {
     /// Its directory, open.
     #[serde(skip)]
     pub directory: Option<Rc<StateDirectory>>,
+    /// The hierarchies in which its cgroups were found to be, if it was read to act.
+    #[serde(skip)]
+    pub layout: Option<Rc<Layout>>,
 }
 
 impl State {
@@ -238,21 +241,22 @@ impl State {
             }
             let state = state_format::parse(&regular.text, complete);
             let state = state.ok_or_else(|| state_format::unreadable(id, directory.path(), &regular.text))?;
-            state.check_cgroups(id, purpose)?;
+            let layout = state.check_cgroups(id, purpose)?.map(Rc::new);
             let file = Some(Rc::new(regular.file.into()));
-            return Ok(Some(State { file, directory: Some(directory), ..state }));
+            return Ok(Some(State { file, directory: Some(directory), layout, ..state }));
         }
         Ok(None)
     }
 
-    /// Refuses directories that are no cgroups: what is in them would be read, killed or removed.
-    fn check_cgroups(&self, id: &Id, purpose: Purpose) -> Result<()> {
+    /// Refuses directories that are no cgroups: what is in them would be read, killed or removed. Gives the hierarchies, if
+    /// it had to look at them.
+    fn check_cgroups(&self, id: &Id, purpose: Purpose) -> Result<Option<Layout>> {
         let wrong = |path: &str, reason: &str| {
             let error = Error::new(format!("read the state of container {id}: the cgroup {path:?} {reason}"));
             error.hint("somebody has changed the state: end the container's processes by hand, then remove it")
         };
         if self.cgroup.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let layout = match purpose {
             Purpose::Act if self.which_boot()? != Boot::Other => Some(Layout::probe()?),
@@ -264,7 +268,8 @@ impl State {
                 None => layout::check_below_mount_point(path),
             };
             checked.map_err(|reason| wrong(path, reason))
-        })
+        })?;
+        Ok(layout)
     }
 }
 

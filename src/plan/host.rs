@@ -42,8 +42,15 @@ impl Host {
     /// # Errors
     /// A host without /proc.
     pub fn probe() -> Result<Host> {
+        Host::with_cgroups(Layout::probe()?)
+    }
+
+    /// Looks at the host, whose cgroup hierarchies are known.
+    ///
+    /// # Errors
+    /// Capabilities that cannot be read.
+    pub fn with_cgroups(cgroups: Layout) -> Result<Host> {
         let permitted = capability::get().what(|| "read ferrun's own capabilities")?.permitted;
-        let cgroups = Layout::probe()?;
         let (apparmor, selinux, resctrl, proc_of_any_pid_namespace) = Default::default();
         Ok(Host { cgroups, permitted, apparmor, selinux, resctrl, proc_of_any_pid_namespace })
     }
