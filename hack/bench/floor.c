@@ -129,7 +129,6 @@ enum { CAPS = 1 << 29 | 1 << 10 | 1 << 5 }; // AUDIT_WRITE, NET_BIND_SERVICE, KI
 
 // ---- The cgroups of this machine -------------------------------------------
 static struct hierarchy {
-    const char *mount;    // /sys/fs/cgroup/memory
     const char *name;     // memory
     const char *options;  // memory, or name=systemd
     const char *group;    // /sys/fs/cgroup/memory/CGROUP
@@ -138,32 +137,28 @@ static struct hierarchy {
 static const char *v2_group;
 static int v1_count, v2_fd;
 
-// One pass over mountinfo: "ID PARENT DEV ROOT MOUNTPOINT ... - TYPE SOURCE OPTIONS".
+// One line a hierarchy, "ID:CONTROLLERS:PATH", however many mounts there are; where they are mounted is no question on
+// any distribution. That of v2 is the last one; beside v1 it may be missing.
 static void find_hierarchies(void) {
-    static char text[65536];
-    int fd = TRY(openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)), got;
-    char *end = text;
-    while ((got = TRY(read(fd, end, text + sizeof text - 1 - end))) > 0) end += got;
+    static char text[4096];
+    int fd = TRY(openat(AT_FDCWD, "/proc/self/cgroup", O_RDONLY | O_CLOEXEC));
+    char *end = text + TRY(read(fd, text, sizeof text - 1));
     close(fd);
     for (char *line = text, *next; line < end; line = next) {
-        next = strchr(line, '\n') + 1;
-        next[-1] = 0;
-        char *type = strstr(line, " - cgroup"), *point = line;
-        if (!type) continue;
-        for (int field = 0; field < 4; field++) point = strchr(point, ' ') + 1;
-        *strchr(point, ' ') = 0;
-        if (strncmp(point, "/sys/fs/cgroup", 14)) continue; // another container's view
-        if (type[9] == '2') {
-            v2_group = concat(point, cgroup, "");
+        char *options = strchr(line, ':') + 1, *name;
+        next = strchr(options, '\n') + 1;
+        *strchr(options, ':') = 0;
+        if (!*options) {
+            const char *mount = v1_count ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+            if (access(concat(mount, "/cgroup.procs", ""), F_OK) == 0) v2_group = concat(mount, cgroup, "");
             continue;
         }
         struct hierarchy *h = &v1[v1_count++];
-        char *name = strstr(type, "name=");
-        h->mount = point;
-        h->name = strrchr(point, '/') + 1;
-        h->options = name ? name : h->name; // of a named hierarchy the name, else the controllers
-        h->group = concat(point, cgroup, "");
-        h->inside = concat("sys/fs/cgroup/", h->name, "");
+        name = strncmp(options, "name=", 5) ? options : options + 5;
+        h->name = name;
+        h->options = options;
+        h->inside = concat("sys/fs/cgroup/", name, "");
+        h->group = concat("/", h->inside, cgroup);
     }
 }
 
