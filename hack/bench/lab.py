@@ -28,10 +28,10 @@ ROOMY = 64 * 1024 * 1024  # a memory limit that every runtime starts under
 # What the containers of each kind of bundle execute. A proof ends with 42, if it
 # finds what it looks for: a program that does nothing at all would be the fastest.
 PROVEN = 42
-# In a running container: in its pid namespace and cgroups, with the config's capabilities and no more. Not that
-# no_new_privs is set, which the exec of crun 1.8 forgets.
+# In a running container: in its pid namespace, in which its parent is not, and in its cgroups, with the config's
+# capabilities and no more. Not that no_new_privs is set, which the exec of crun 1.8 forgets.
 ENTERED = (
-    "read name < /proc/1/comm; [ $PPID = 0 ] && [ $name = sleep ] && ! busybox grep -qv ':/$' /proc/self/cgroup && "
+    "[ $PPID = 0 ] && ! busybox grep -qv ':/$' /proc/self/cgroup && "
     "busybox grep -q '^CapEff:.0*20000420$' /proc/self/status"
 )
 COMMANDS = {
