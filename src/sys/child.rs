@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Acquire;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2, read, write};
 
 use super::clone::{Side, clone, clone_sibling, clone3};
@@ -106,9 +107,13 @@ impl Child {
     /// A child that another one created, as its sibling: nobody else waits for it, so that its pid is its own.
     ///
     /// # Errors
-    /// Those of pidfd_open(2).
+    /// Those of pidfd_open(2): then it is killed.
     pub fn adopt(pid: Pid) -> nix::Result<Child> {
-        pidfd::open(pid).map(|process| Child { pid, process, exit: None })
+        let opened = pidfd::open(pid).map(|process| Child { pid, process, exit: None });
+        opened.inspect_err(|_| {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = uninterrupted(|| program::wait_for(pid, true));
+        })
     }
 
     /// Its pid, which is its own until [`Child::wait`].
