@@ -117,3 +117,32 @@ fn a_profile_is_refused_where_nothing_would_heed_it() {
     bundle.run().fails("/process/apparmorProfile");
     bundle.assert_nothing_left("a refused profile");
 }
+
+/// Of a container in a user namespace as well, where the first process of `exec` could make no procfs of its own.
+#[test]
+fn a_further_process_has_the_containers_profile_or_its_own() {
+    need_apparmor!();
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    for user_namespace in [false, true] {
+        let bundle = Bundle::new(&["sleep", "1000"]);
+        let name = format!("ferrun-{}", bundle.id);
+        let profile = Profile::load(&bundle, &name, "");
+        let bundle = bundle.set("/process/apparmorProfile", json!(name)).with(|config| {
+            if user_namespace {
+                config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+                (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (map.clone(), map.clone());
+            }
+        });
+        let bundle = common::exec::start(bundle);
+        let current = |flags: &[&str]| {
+            let done = common::exec::exec_with(&bundle, flags, &["cat", "/proc/self/attr/current"]);
+            done.ok()
+        };
+        assert_eq!(current(&[]), format!("{name} (enforce)"), "user namespace: {user_namespace}");
+        if !user_namespace {
+            assert_eq!(current(&["--apparmor", "unconfined"]), "unconfined");
+        }
+        common::exec::end(&bundle);
+        drop(profile);
+    }
+}

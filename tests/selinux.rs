@@ -345,3 +345,28 @@ fn labels_are_runcs() {
     });
     assert_eq!(seen[0], seen[1]);
 }
+
+/// Of a container in a user namespace as well, where the first process of `exec` could make no procfs of its own.
+#[test]
+fn a_further_process_has_the_containers_label_or_its_own() {
+    need_selinux!();
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    for user_namespace in [false, true] {
+        let bundle = labelled("exec sleep 1000").with(|config| {
+            if user_namespace {
+                config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+                (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (map.clone(), map.clone());
+            }
+        });
+        let bundle = common::exec::start(bundle);
+        let current = |flags: &[&str]| {
+            let done = common::exec::exec_with(&bundle, flags, &["cat", "/proc/self/attr/current"]);
+            assert_eq!(done.status, 0, "user namespace: {user_namespace}: {done:?}");
+            done.stdout.trim_end_matches('\0').to_owned()
+        };
+        assert_eq!(current(&[]), PROCESS);
+        let other = PROCESS.replace("c1,c2", "c3,c4");
+        assert_eq!(current(&["--process-label", &other]), other);
+        common::exec::end(&bundle);
+    }
+}

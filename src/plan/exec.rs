@@ -49,6 +49,11 @@ impl Compiler<'_> {
         }
         moved.into_iter().for_each(|path| self.init(None, Move(path)));
         self.cpus(v1);
+        // In a user namespace it could not make a procfs of its own.
+        self.key_label();
+        if let Some(process) = process {
+            self.exec_labels(process);
+        }
         self.init(None, EnterContainer(target.namespaces));
         if target.namespaces.contains(CloneFlags::CLONE_NEWUSER) {
             self.become_root();

@@ -64,7 +64,9 @@ impl Compiler<'_> {
         let Some(process) = &self.spec.process else { return self.without_process() };
         self.init(None, Stdio { uid: process.user.uid, own_terminal: process.terminal });
         self.home(process);
-        self.exec_labels(process);
+        if !self.plan.is_further {
+            self.exec_labels(process);
+        }
         // From here on no file is opened: a limit of no descriptors is no obstacle.
         for (index, limit) in process.rlimits.iter().flatten().enumerate() {
             let step = Rlimit { resource: limit.kind.resource(), soft: limit.soft, hard: limit.hard };

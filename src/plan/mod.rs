@@ -303,7 +303,9 @@ impl<'a> Compiler<'a> {
 
     fn keyring(&mut self) {
         if !self.options.no_new_keyring {
-            self.key_label();
+            if !self.plan.is_further {
+                self.key_label();
+            }
             self.init(None, Keyring);
         }
     }
