@@ -193,7 +193,7 @@ fn who_is_in_the_container_sees_nothing_of_ferrun() {
     }
     let seen = seen();
     assert!(seen.contains("busybox"), "the spy sees nothing at all");
-    for word in ["ferrun", bundle.dir.to_str().unwrap(), "/sys/fs/cgroup", "state.json"] {
+    for word in ["ferrun", "socket:", bundle.dir.to_str().unwrap(), "/sys/fs/cgroup", "state.json"] {
         assert!(!seen.contains(word), "{word}: {}", seen.lines().find(|line| line.contains(word)).unwrap());
     }
     end(&bundle);

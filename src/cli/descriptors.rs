@@ -23,6 +23,9 @@ pub fn keep(preserved: u32, path: Option<&OsStr>) -> Result<u32> {
         Some(number) => return Err(Error::new(format!("--preserve-fds: descriptor {number} is not open"))),
         None => {}
     }
+    if let Some(number) = path.and_then(named).filter(|number| !fd::is_open(*number)) {
+        return Err(Error::new(format!("--process: descriptor {number} is not open")));
+    }
     self_exe::close_others(listening + preserved, path.and_then(named).as_slice())?;
     Ok(listening)
 }

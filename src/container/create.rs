@@ -234,8 +234,9 @@ fn means(mode: Mode, plan: &Plan, record: &Record) -> Result<Means> {
         let outlet = exec_fifo::make(&*record.directory, owner)?;
         return Ok(Means { page: StartPage::create(&*record.directory)?, outlet: Some(outlet).into(), goes_on: None });
     }
-    let is_watched = !plan.start_hooks.is_empty() || plan.listener.is_some();
-    let page = StartPage::unnamed(is_watched || plan.joins_pid_namespace)?;
+    // The channel is a socket, which says whose its other end is (SO_PEERPIDFD): who is in the pid namespace must not find it.
+    let is_watched = !plan.start_hooks.is_empty() || plan.listener.is_some() || plan.joins_pid_namespace;
+    let page = StartPage::unnamed(is_watched)?;
     if !is_watched {
         return Ok(Means { page, outlet: None.into(), goes_on: Some(GoesOn::default()) });
     }

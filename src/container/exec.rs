@@ -25,6 +25,7 @@ use crate::cgroup::current;
 use crate::cgroup::directory::Directory;
 use crate::cgroup::layout::Layout;
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::launch::exec_fifo;
 use crate::launch::signals::{self, Interrupt};
 use crate::launch::start_page::StartPage;
 use crate::launch::watch::is_exiting;
@@ -194,10 +195,12 @@ impl<'a> Container<'a> {
 
     fn launch(&self, plan: &Plan, console: &Ends, interrupt: Option<&Interrupt>) -> Result<(Process, Option<OwnedFd>)> {
         let page = StartPage::unnamed(true)?;
+        // In the place of the channel: create.rs.
+        let (outlet, read) = exec_fifo::unnamed(None)?;
         let launch = Launch {
             plan,
             container: &Running(self.state),
-            means: Means { page, outlet: None.into(), goes_on: Some(GoesOn::default()) },
+            means: Means { page, outlet: Some(outlet).into(), goes_on: Some(GoesOn { outlet: Some(read).into() }) },
             console: console.for_init()?.into(),
             trace: None,
             fault: None,

@@ -77,11 +77,11 @@ impl<'a> Compiler<'a> {
         if seal_later {
             options = options.writable();
         }
-        if self.crosses && entry.kind() == Some(c"proc") && !options.has_data(PIDNS) {
-            options.data.push(Data { key: PIDNS.into(), value: Some(OWN_CHILDREN.into()), at: None });
-        }
         if entry.options.remount {
             return self.init(from, Box::new(Remount { destination, options }));
+        }
+        if self.crosses && entry.kind() == Some(c"proc") && !options.has_data(PIDNS) {
+            options.data.push(Data { key: PIDNS.into(), value: Some(OWN_CHILDREN.into()), at: None });
         }
         let source = match (&entry.source, entry.is_bind()) {
             (Some(source), true) => {

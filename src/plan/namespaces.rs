@@ -1,6 +1,8 @@
 //! `linux.namespaces`: what is joined, what the init is born into, what it leaves itself, and the names
 //! in it.
 
+use std::ffi::CStr;
+
 use nix::sched::CloneFlags;
 
 use super::Compiler;
@@ -141,6 +143,11 @@ impl Compiler<'_> {
         // They are given its pid, or run in its pid namespace.
         let hooks = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container];
         let has_room = self.spec.linux.resources.pids.limit.is_none_or(|limit| !(0..=1).contains(&limit));
+        // What `self` is in the procfs of a namespace that it is not in yet, it does not find.
+        let own =
+            |path: &CStr| [&b"/proc/self"[..], b"/proc/thread-self"].iter().any(|own| path.to_bytes().starts_with(own));
+        let linux = &self.spec.linux;
+        let hidden = linux.masked_paths.iter().chain(&linux.readonly_paths).any(|path| own(path));
         let is_proc = |mount: &Mount| !mount.is_bind() && mount.kind() == Some(c"proc");
         joined.contains(CloneFlags::CLONE_NEWPID)
             && self.new_namespaces().contains(CloneFlags::CLONE_NEWNS)
@@ -148,6 +155,8 @@ impl Compiler<'_> {
             && self.spec.process.is_some()
             && hooks.into_iter().all(Vec::is_empty)
             && has_room
+            && !hidden
+            && !self.spec.mounts.iter().any(|mount| own(&mount.destination))
             && (self.host.proc_of_any_pid_namespace || !self.spec.mounts.iter().any(is_proc))
     }
 

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::null;
 
 use nix::errno::Errno;
+use nix::fcntl::readlink;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
@@ -32,10 +33,18 @@ pub fn wait(pid: Pid, process: impl AsFd) -> nix::Result<Result<i32, i32>> {
     match take()? {
         Some(exit) => Ok(exit),
         // As wait4(2) gives it; proc_pid_stat(5).
-        None => proc_stat::field(pid, 52).map(|exit| match i32::try_from(exit & 0x7f).unwrap_or(0) {
-            0 => Ok(i32::try_from(exit >> 8 & 0xff).unwrap_or(0)),
-            signal => Err(signal),
-        }),
+        None => {
+            let exit = proc_stat::field(pid, 52)?;
+            // It is 0 for who may not look, and so is this link not for him.
+            match readlink(format!("/proc/{pid}/exe").as_str()) {
+                Err(errno @ (Errno::EACCES | Errno::EPERM)) if exit == 0 => return Err(errno),
+                _ => {}
+            }
+            Ok(match i32::try_from(exit & 0x7f).unwrap_or(0) {
+                0 => Ok(i32::try_from(exit >> 8 & 0xff).unwrap_or(0)),
+                signal => Err(signal),
+            })
+        }
     }
 }
 
