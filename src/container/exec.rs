@@ -1,6 +1,5 @@
 //! `exec`: a further process in a running container.
 
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -69,11 +68,10 @@ pub struct Request<'a> {
 /// "container does not exist" and others that engines match; a program that cannot be executed. Nothing is left then.
 pub fn exec(request: &Request) -> Result<i32> {
     let _statuses = keep_statuses()?;
-    // Nothing is taken apart at the end: each page that is touched again after the clone is copied.
-    let state = ManuallyDrop::new(request.root.load(&request.id, Purpose::Act)?);
+    let state = request.root.load(&request.id, Purpose::Act)?;
     let init = running_init(request, &state)?;
     let container = Container::look(request, &state, init)?;
-    let mut bundle = ManuallyDrop::new(kept_config::read(&state)?);
+    let mut bundle = kept_config::read(&state)?;
     (request.process)(&mut bundle, &container.target.root)?;
     let console = Ends::new(&bundle.spec, request.console_socket.as_deref(), request.detach)?;
     if request.detach {
@@ -137,7 +135,7 @@ impl<'a> Container<'a> {
         bundle: &Bundle,
         console: &Ends,
         interrupt: Option<&Interrupt>,
-    ) -> Result<(Process, Option<OwnedFd>, ManuallyDrop<Plan>)> {
+    ) -> Result<(Process, Option<OwnedFd>, Plan)> {
         let given = &self.request.cgroup;
         let cgroup = match given.is_empty() {
             true => self.state.cgroup.clone(),
@@ -147,7 +145,7 @@ impl<'a> Container<'a> {
         let mut moves = false;
         let mut tries = 0..3;
         loop {
-            let plan = ManuallyDrop::new(self.plan(bundle, &target, moves)?);
+            let plan = self.plan(bundle, &target, moves)?;
             let error = match self.launch(&plan, console, interrupt) {
                 Ok((process, terminal)) => {
                     plan.warnings.iter().for_each(self.request.warn);
