@@ -287,8 +287,10 @@ fn one_that_waits_in_a_paused_container_can_be_given_up() {
         assert!(!waits.has_ended(), "{}", waits.errors());
         // SAFETY: it is a child of this process.
         unsafe { libc::kill(waits.pid() as i32, signal) };
+        let begin = std::time::Instant::now();
         let done = waits.wait();
         assert_ne!(done.status, 0, "{done:?}");
+        assert!(begin.elapsed() < common::patience(8), "it stood still: {done:?}");
         assert_eq!(bundle.status(), "paused", "after signal {signal}: {done:?}");
     }
     bundle.on("resume", &[]).ok();

@@ -130,3 +130,41 @@ fn the_init_is_the_process_that_the_state_names() {
     }
     target.delete_force();
 }
+
+/// What needs the init's pid, or more than it can have there.
+#[test]
+fn some_inits_are_born_there_as_before() {
+    need_root!();
+    let target = Bundle::new(&["sleep", "1000"]);
+    assert_eq!(target.run_detached().status, 0);
+    let bundle = || {
+        Bundle::new(&["true"]).with(|config| joining(&target, config)).with(|config| {
+            config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "proc");
+            config["linux"]["maskedPaths"] = json!([]);
+            config["linux"]["readonlyPaths"] = json!([]);
+        })
+    };
+    assert!(crosses(&bundle()));
+    let hook = json!([{ "path": "/bin/true" }]);
+    for (pointer, value, is_crossing) in [
+        ("/hooks/prestart", hook.clone(), false),
+        ("/hooks/createRuntime", hook.clone(), false),
+        ("/hooks/createContainer", hook.clone(), false),
+        ("/hooks/startContainer", hook.clone(), false),
+        ("/hooks/poststart", hook.clone(), true),
+        ("/hooks/poststop", hook, true),
+        ("/linux/resources/pids", json!({ "limit": 1 }), false),
+        ("/linux/resources/pids", json!({ "limit": 2 }), true),
+        ("/linux/maskedPaths", json!(["/proc/self/environ"]), false),
+        ("/linux/readonlyPaths", json!(["/proc/thread-self/attr"]), false),
+        ("/linux/maskedPaths", json!(["/proc/kcore"]), true),
+        (
+            "/linux/seccomp",
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["clone"], "action": "SCMP_ACT_ERRNO" }] }),
+            false,
+        ),
+    ] {
+        assert_eq!(crosses(&bundle().set(pointer, value.clone())), is_crossing, "{pointer} {value}");
+    }
+    target.delete_force();
+}

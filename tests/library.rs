@@ -6,7 +6,7 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{IntoRawFd, RawFd};
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 
@@ -15,7 +15,7 @@ use ferrun::bundle::resources::Resources;
 use ferrun::container::id::Id;
 use ferrun::container::request::{Mode, Request};
 use ferrun::container::state::Root;
-use ferrun::container::{create, delete, events, kill, pause, ps, resume, start, state, update};
+use ferrun::container::{create, delete, events, exec, kill, pause, ps, resume, start, state, update};
 use ferrun::error::{Error, Result};
 use ferrun::launch::Process;
 use ferrun::sys::allocator::Allocator;
@@ -176,6 +176,7 @@ impl Host {
         if number.is_multiple_of(10) {
             self.look_and_change(&id);
             self.fail_beside(&id);
+            self.exec(&id);
             self.join(&process);
         }
         kill(&self.root, &id, 9, false).unwrap();
@@ -207,6 +208,32 @@ impl Host {
         })
         .unwrap();
         assert_eq!(told, 1);
+    }
+
+    /// A further process, in the foreground and detached; and such that cannot be had.
+    fn exec(&self, id: &Id) {
+        let run = |program: &str, detach: bool| {
+            let process = |bundle: &mut ferrun::bundle::Bundle, _: &OwnedFd| {
+                let text = json!({ "args": [program], "cwd": "/", "env": ["PATH=/bin"] }).to_string();
+                ferrun::bundle::exec_process::replace_process(bundle, text.as_bytes(), "process")
+            };
+            exec::exec(&exec::Request {
+                root: &self.root,
+                id: id.clone(),
+                process: &process,
+                detach,
+                pid_file: None,
+                console_socket: None,
+                descriptors: [0, 0],
+                cgroup: Vec::new(),
+                pidfd_socket: None,
+                ignore_paused: false,
+                warn: &|_| (),
+            })
+        };
+        assert_eq!(run("true", false).unwrap(), 0);
+        assert_eq!(run("false", false).unwrap(), 1);
+        assert!(run("nosuch", false).is_err() && run("nosuch", true).is_err());
     }
 
     /// What cannot be done with a running container, or without one.

@@ -25,7 +25,7 @@ use crate::cgroup::directory::Directory;
 use crate::cgroup::layout::Layout;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::launch::exec_fifo;
-use crate::launch::signals::{self, Interrupt};
+use crate::launch::signals::{self, Held, Interrupt};
 use crate::launch::start_page::StartPage;
 use crate::launch::watch::is_exiting;
 use crate::launch::{self, GoesOn, Launch, Means, Process, exit_reason, relay};
@@ -77,12 +77,12 @@ pub fn exec(request: &Request) -> Result<i32> {
     if request.detach {
         return container.run(&bundle, &console, None).map(|_| 0);
     }
-    let held = signals::hold()?;
+    let held = Held::begin()?;
     let interrupt = Interrupt::new()?;
     let (process, terminal, plan) = container.run(&bundle, &console, Some(&interrupt))?;
     let status = match terminal {
-        Some(terminal) => relay::until_exit(&held, &process, terminal, None),
-        None => signals::pass_on_until_exit(&held, &process, None),
+        Some(terminal) => relay::until_exit(&held.signals, &process, terminal, None),
+        None => signals::pass_on_until_exit(&held.signals, &process, None),
     }?;
     exit_reason::of_the_program(status, &plan, &state.cgroup).iter().for_each(request.warn);
     Ok(status)
@@ -223,7 +223,7 @@ impl<'a> Container<'a> {
     }
 }
 
-/// That what was looked up by the init's pid was the init's: it still lives.
+/// Checks that the init lives: what was looked up by its pid was then the init's.
 fn check(init: &OwnedFd, id: &Id) -> Result<()> {
     let mut exited = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
     match poll(&mut exited, PollTimeout::ZERO).what(|| "look whether the container's init lives")? {

@@ -14,29 +14,29 @@ use crate::error::{Error, Result};
 /// A controller that no hierarchy has, or that has two paths; a path that leads out, or has a NUL.
 pub fn sub_cgroups(own: &[Directory], given: &[String], layout: &Layout) -> Result<Vec<Directory>> {
     let wanted: Vec<(Option<&str>, String)> = given.iter().map(|one| read(one)).collect::<Result<_>>()?;
-    let mut controllers = Vec::new();
-    for controller in wanted.iter().flat_map(|(controllers, _)| controllers.unwrap_or_default().split(',')) {
-        if controllers.contains(&controller) {
-            return Err(Error::new(format!("--cgroup {controller}: two paths for one hierarchy")));
-        }
-        controllers.push(controller);
-    }
-    for controller in controllers.into_iter().filter(|controller| !controller.is_empty()) {
-        if !layout.v1.iter().any(|hierarchy| hierarchy.has(controller)) {
+    for controller in wanted.iter().filter_map(|(controllers, _)| *controllers).flat_map(|list| list.split(',')) {
+        if controller.is_empty() || !layout.v1.iter().any(|hierarchy| hierarchy.has(controller)) {
             return Err(Error::new(format!("--cgroup {controller}: no hierarchy of cgroup v1 has this controller")));
         }
     }
-    let path = |hierarchy: &Hierarchy| {
-        let named = |controllers: &&str| controllers.split(',').any(|one| hierarchy.has(one));
-        let by_name = wanted.iter().rev().find(|(controllers, _)| controllers.as_ref().is_some_and(named));
-        let for_all = || wanted.iter().rev().find(|(controllers, _)| controllers.is_none());
-        by_name.or_else(for_all).map_or("", |(_, path)| path)
+    let paths = |hierarchy: &Hierarchy, by_name: bool| -> Vec<&str> {
+        let is_named = |list: &str| list.split(',').any(|one| hierarchy.has(one));
+        let fits = |controllers: Option<&str>| controllers.map_or(!by_name, |list| by_name && is_named(list));
+        wanted.iter().filter(|(controllers, _)| fits(*controllers)).map(|(_, path)| path.as_str()).collect()
     };
     let below = |directory: &Directory| {
-        let sub = layout.find(&directory.path).map_or("", |(hierarchy, _)| path(hierarchy));
-        Directory { path: [&*directory.path, sub].concat().into(), ..directory.clone() }
+        let found = layout.find(&directory.path);
+        let (hierarchy, _) = found.map_err(|why| Error::new(format!("cgroup {}: {why}", directory.path)))?;
+        let sub = match (&paths(hierarchy, true)[..], &paths(hierarchy, false)[..]) {
+            ([_, second, ..], _) | (_, [_, second, ..]) => {
+                return Err(Error::new(format!("--cgroup {second}: a second path for the same hierarchy")));
+            }
+            ([path], _) | ([], [path]) => path,
+            ([], []) => "",
+        };
+        Ok(Directory { path: [&*directory.path, sub].concat().into(), ..directory.clone() })
     };
-    Ok(own.iter().map(below).collect())
+    own.iter().map(below).collect()
 }
 
 /// The controllers, and the path in normal form: empty, or with a slash before it.
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(below(&["a/b"]).unwrap(), ["/a/b", "/a/b", "/a/b"]);
         assert_eq!(below(&["/x/", "memory:m"]).unwrap(), ["/x", "/x", "/m"]);
         assert_eq!(below(&["cpuacct:/"]).unwrap(), ["", "", ""]);
-        for wrong in [&["nosuch:x"][..], &["/../x"], &["cpuacct:a/.."], &["a", "b"], &["cpu:a", "memory,cpu:b"]] {
+        for wrong in [&["nosuch:x"][..], &["/../x"], &["cpuacct:a/.."], &["a", "b"], &["cpu:a", "cpuacct:b"], &[":x"]] {
             assert!(below(wrong).is_err(), "{wrong:?}");
         }
     }

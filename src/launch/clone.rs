@@ -117,13 +117,9 @@ fn by_intermediate_process(
         Ok(())
     };
     let between = Options { cgroup: for_between, ..Options::default() };
-    let is_born_in_cgroup = between.cgroup.is_some();
     let ended = child::run(&between, &format!("{WHAT}: the intermediate process"), failed, work);
     match (cell.pid(), ended) {
         (Some(pid), _) => Child::adopt(pid).what(|| WHAT),
-        (None, Err(error)) if error.kind == ErrorKind::Killed && !is_born_in_cgroup => {
-            Err(error.of_kind(ErrorKind::Died))
-        }
         (None, Err(error)) => Err(error),
         (None, Ok(())) => Err(Error::new(format!("{WHAT}: the intermediate process has created none"))),
     }

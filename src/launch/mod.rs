@@ -187,6 +187,10 @@ impl Process {
     }
 
     fn kill_and_reap_after(&self, thaw: impl FnOnce()) {
+        // Its pid may be another's.
+        if pidfd::is_gone(&self.fd) {
+            return;
+        }
         let _ = pidfd::send_signal(&self.fd, libc::SIGKILL);
         thaw();
         let _ = kill::wait_for_exit(&self.fd).and_then(|()| self.wait());

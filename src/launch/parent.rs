@@ -2,6 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -26,10 +27,10 @@ use crate::sys::child::PidCell;
 use crate::sys::seccomp;
 use crate::types::namespaces::NamespaceKind;
 
-/// How many milliseconds nothing happens before the parent looks around, and how often it does so before it looks for a
-/// frozen cgroup.
-const LOOK: u8 = 100;
-const LOOKS: u32 = 100;
+/// The longest sleep between two looks at a process that is to end, in milliseconds.
+const LONGEST_NAP: u8 = 100;
+/// Time after which the parent looks for a frozen cgroup.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The parent while it starts a container. The init has a copy of it.
 pub(super) struct Parent<'a> {
@@ -165,26 +166,29 @@ impl<'a> Parent<'a> {
     /// Waits until a process has ended, unless something asks for ferrun's own end. Gives the descriptor of the filter that
     /// it has put on, if somebody is to have that.
     fn await_end(&self, process: &Process) -> Result<Option<OwnedFd>> {
-        let (launch, mut listener, mut looks) = (self.launch, None, 0u32);
+        let (launch, mut listener) = (self.launch, None);
+        let (mut nap, mut last_look) = (1, Instant::now());
         let interrupt = launch.interrupt.map(AsFd::as_fd);
         let mut events =
             [process.fd.as_fd(), interrupt.unwrap_or(process.fd.as_fd())].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         loop {
             if listener.is_none() {
-                listener = self.take_listener(process)?;
+                let taken = self.take_listener(process);
+                listener = taken.map_err(|error| self.unless_the_init_failed(error, process))?;
                 listener.iter().for_each(|_| launch.means.page.set_taken());
             }
             let awaits_listener = launch.plan.listener.is_some() && listener.is_none();
-            match poll(&mut events, if awaits_listener { 1u8 } else { LOOK }) {
-                Ok(0) => looks += 1,
+            match poll(&mut events, if awaits_listener { nap } else { LONGEST_NAP }) {
+                Ok(0) => nap = (nap * 2).min(LONGEST_NAP),
                 Ok(_) if events[0].any().unwrap_or(true) => return Ok(listener),
                 Ok(_) => return Err(Error::new(clone::WHAT).of_kind(ErrorKind::Interrupted)),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno).what(|| clone::WHAT),
             }
             // A further process waits as long as its container is paused.
-            if looks % LOOKS == LOOKS - 1 && !launch.plan.is_further {
+            if last_look.elapsed() > PATIENCE && !launch.plan.is_further {
                 freezer::refuse_frozen(&launch.plan.cgroup)?;
+                last_look = Instant::now();
             }
         }
     }

@@ -39,6 +39,31 @@ pub fn hold() -> Result<SignalFd> {
     SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).what(|| "make a signal descriptor")
 }
 
+/// Signals that are held back until this is dropped. Those that nobody has passed on by then are forgotten.
+pub struct Held {
+    /// Where they wait.
+    pub signals: SignalFd,
+    before: SigSet,
+}
+
+impl Held {
+    /// Begins to hold them back.
+    ///
+    /// # Errors
+    /// Those of sigprocmask(2) and signalfd(2).
+    pub fn begin() -> Result<Held> {
+        let before = SigSet::thread_get_mask().what(|| "read the signal mask")?;
+        hold().map(|signals| Held { signals, before })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}
+
 /// What asks for ferrun's own end.
 pub(super) const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 

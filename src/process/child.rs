@@ -20,7 +20,11 @@ pub fn run<T: Serialize + DeserializeOwned>(
     let child = Reporter::create(options, |own| serde_json::to_vec(&work(own)).unwrap_or_default());
     let (report, exit) = child.and_then(Reporter::finish).map_err(failed)?;
     let result = serde_json::from_slice::<std::result::Result<T, Error>>(&report);
-    result.unwrap_or_else(|_| Err(died(who, &report, exit)))
+    result.unwrap_or_else(|_| {
+        let is_born_in_cgroup = options.cgroup.is_some();
+        let kind = if exit == Err(libc::SIGKILL) && is_born_in_cgroup { ErrorKind::Killed } else { ErrorKind::Died };
+        Err(died(who, &report, exit).of_kind(kind))
+    })
 }
 
 /// The error for a child that has reported no result.
@@ -29,8 +33,7 @@ fn died(who: &str, last_words: &[u8], exit: Exit) -> Error {
         Ok(status) => format!("exit status {status}"),
         Err(signal) => format!("killed by signal {signal}"),
     };
-    let kind = if exit == Err(libc::SIGKILL) { ErrorKind::Killed } else { ErrorKind::Died };
-    let error = Error::new(format!("{who} died")).of_kind(kind).detail(end);
+    let error = Error::new(format!("{who} died")).detail(end);
     match String::from_utf8_lossy(last_words).trim() {
         "" => error,
         words => error.note(words.into()),

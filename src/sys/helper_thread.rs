@@ -151,7 +151,8 @@ pub fn spin_until_taken(word: &AtomicU32, patience: u64) {
     let begin = program::monotonic();
     while word.load(Acquire) != u32::MAX {
         std::hint::spin_loop();
-        if program::monotonic().saturating_sub(begin) > patience {
+        // Once more: it may have stood still since the last look.
+        if program::monotonic().saturating_sub(begin) > patience && word.load(Acquire) != u32::MAX {
             program::exit(1);
         }
     }
