@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -230,6 +231,16 @@ static void look_at_link(int pid, const char *name) {
 	close(opened);
 }
 
+// Takes a descriptor; of a socket the kernel gives one of the process that made it, wherever that is (SO_PEERPIDFD).
+static void ask_whose(int pid, int number) {
+	int process = syscall(SYS_pidfd_open, pid, 0);
+	int taken = process < 0 ? -1 : syscall(SYS_pidfd_getfd, process, number, 0), peer;
+	socklen_t length = sizeof peer;
+	if (taken >= 0 && !getsockopt(taken, SOL_SOCKET, 77, &peer, &length)) note("peer", "of a socket"), close(peer);
+	if (taken >= 0) close(taken);
+	if (process >= 0) close(process);
+}
+
 // Keeps the program's file, and tries to write to it when nobody executes it any more.
 static void keep_exe(int pid) {
 	static int kept[8];
@@ -277,7 +288,7 @@ static void look_at_memory(int pid) {
 static void look_at(int pid) {
 	char path[64], text[4096];
 	look_at_link(pid, "exe"), look_at_link(pid, "cwd"), look_at_link(pid, "root");
-	for (int i = 3; i < 40; i++) snprintf(path, sizeof path, "fd/%d", i), look_at_link(pid, path);
+	for (int i = 3; i < 40; i++) snprintf(path, sizeof path, "fd/%d", i), look_at_link(pid, path), ask_whose(pid, i);
 	keep_exe(pid);
 	snprintf(path, sizeof path, "%d/environ", pid);
 	int file = openat(proc, path, O_RDONLY | O_CLOEXEC);

@@ -152,7 +152,7 @@ judge() { # FLAGS
 looked_around() {
 	local found
 	# The container has a path of the canary's name itself, by links that it has put in the way.
-	found=$(grep -av "$canary" "$rootfs/tmp/seen" | grep -a -m 1 -e "$secret" -e "$key" -e "$dir" -e '^writable') &&
+	found=$(grep -av "$canary" "$rootfs/tmp/seen" | grep -a -m 1 -e "$secret" -e "$key" -e "$dir" -e '^writable' -e '^peer') &&
 		escaped "the container saw: $found"
 	! has " $* " " spy " || grep -q '^seized' "$rootfs/tmp/seen" || broken "nothing was seized"
 }
