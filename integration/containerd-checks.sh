@@ -196,6 +196,58 @@ check_pause() {
 	remove "$id"
 }
 
+execute() { # [OPTION...] -- COMMAND...: ctr task exec; sets rc and out
+	local options=()
+	while [ "$1" != -- ]; do options+=("$1") && shift; done
+	shift
+	out=$(ctr task exec --exec-id "e$((++ids))" "${options[@]}" "$id" "$@" 2>"$dir/err")
+	rc=$?
+}
+
+executes() { # NAME STATUS STDOUT [OPTION...] -- COMMAND...
+	local name=$1 status=$2 stdout=$3
+	shift 3 && execute "$@"
+	is "$name" "status $status, output '$stdout'" "status $rc, output '$out'" "$(<"$dir/err")"
+}
+
+executed_too() { [ "$(ctr task ps "$id" | wc -l)" -gt 2 ]; }
+
+check_exec() {
+	detached --env OF=create -- sh -c 'echo ready; exec sleep 1000'
+	executes "exec: output" 0 hello -- echo hello
+	executes "exec: exit status" 42 "" -- sh -c 'exit 42'
+	executes "exec: killed by a signal" 143 "" -- sh -c 'kill -TERM $$'
+	executes "exec: environment of the container" 0 create -- sh -c 'echo $OF'
+	executes "exec: working directory" 0 /bin --cwd /bin -- pwd
+	executes "exec: user" 0 "7 9" --user 7:9 -- sh -c 'echo $(id -u) $(id -g)'
+	executes "exec: in the pid namespace" 0 sleep -- sh -c 'cat /proc/1/comm'
+	executes "exec: capabilities" 0 "$default_capabilities" -- sh -c 'sed -n "s/CapEff:\t//p" /proc/self/status'
+	is "exec: standard input" "status 0, typed" "$(out=$(echo typed | ctr task exec --exec-id input "$id" cat 2>&1); echo "status $?, $out")"
+	# ctr cannot always resize what has ended already.
+	matches "exec: a terminal" "a terminal" "$(timeout 20 script -qec "ctr --address '$dir/socket' --namespace '$token' task exec \
+		--tty --exec-id tty '$id' sh -c 'tty >/dev/null && echo a terminal'" /dev/null </dev/null | tr -d '\r\0')"
+	execute -- no-such-program
+	matches "exec: missing from PATH" '^status [1-9][0-9]*, .*executable file not found in \$PATH' "status $rc, $(<"$dir/err")"
+	execute --cwd /no/such -- true
+	matches "exec: missing working directory" "^status [1-9][0-9]*, .*no such file or directory" "status $rc, $(<"$dir/err")"
+	ctr task exec --exec-id background "$id" sleep 1000 &
+	local background=$!
+	wait_until executed_too
+	matches "exec: in the list of processes" "(.*[0-9]+.*){2}" "$(ctr task ps "$id" | tail -n +2 | tr '\n' ' ')"
+	succeeds "task kill: one that was executed" task kill --exec-id background --signal KILL "$id"
+	wait $background
+	is "task kill: its status" 137 $?
+	ctr task pause "$id"
+	execute -- true
+	matches "exec: refused while paused" "^status [1-9][0-9]*, .*paused" "status $rc, $(<"$dir/err")"
+	ctr task resume "$id"
+	local jobs=() outs="" i
+	for i in {1..5}; do ctr task exec --exec-id "many$i" "$id" sh -c "exit $i" & jobs+=($!); done
+	for i in {1..5}; do wait "${jobs[i - 1]}"; outs+="$? "; done
+	is "exec: five at once" "1 2 3 4 5 " "$outs"
+	remove "$id"
+}
+
 check_many() {
 	local i outs=""
 	for i in {1..10}; do try -- echo "$i" && outs+="$rc:$out "; done
