@@ -23,7 +23,7 @@ use crate::seccomp::step::Install;
 use crate::sys::helper_thread::{self, Job};
 use crate::sys::shared;
 
-/// How long the parent may take to do something for a process that spins meanwhile, in nanoseconds. One that was killed never does.
+/// Nanoseconds that the parent may take for what a process spins for meanwhile. One that was killed never does it.
 pub(super) const PARENT_PATIENCE: u64 = 10_000_000_000;
 
 /// What is to be done.

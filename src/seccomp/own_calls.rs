@@ -146,15 +146,17 @@ calls! {
 /// Whether a filter allows what a process does in the pid namespace of others before its program. With a listener its
 /// creator must be able to close that, and to end, before there is an agent to ask.
 pub fn allow_crossing(filter: &Install) -> bool {
-    let is_allowed = |call: &OwnCall| call.choice(filter).is_some();
-    let may_leave = || filter.listener.is_none() || is_allowed(&CLOSE_LISTENER) && is_allowed(&EXIT_GROUP);
-    [&CROSS, &OWN_SESSION, &CONTROL_TERMINAL].into_iter().all(is_allowed) && may_leave()
+    let leave: &[&OwnCall] = if filter.listener.is_some() { &[&CLOSE_LISTENER, &EXIT_GROUP] } else { &[] };
+    allow_all(filter, &[&CROSS, &OWN_SESSION, &CONTROL_TERMINAL]) && allow_all(filter, leave)
 }
 
 /// The same of an init, which has to wait there as well.
 pub fn allow_crossing_of_init(filter: &Install) -> bool {
-    let is_allowed = |call: &OwnCall| call.choice(filter).is_some();
-    allow_crossing(filter) && [&DROP_CAPABILITY, &WAIT_FOR_START, &WAKE].into_iter().all(is_allowed)
+    allow_crossing(filter) && allow_all(filter, &[&DROP_CAPABILITY, &WAIT_FOR_START, &WAKE])
+}
+
+fn allow_all(filter: &Install, calls: &[&OwnCall]) -> bool {
+    calls.iter().all(|call| call.choice(filter).is_some())
 }
 
 /// Six arguments, of which the last ones are 0.
