@@ -1,5 +1,6 @@
 # Shared by the scripts of this directory: results, what must be installed, private
-# namespaces and the search for what a run left behind. Meant for bash.
+# namespaces, the search for what a run left behind, and the frame of an engine's suite.
+# Meant for bash.
 
 # ---- results: one line a check, counted by summary ----
 
@@ -114,4 +115,53 @@ wait_until() { # COMMAND...: false if it is still false after ten seconds
 		[ $SECONDS -lt $deadline ] || return 1
 		sleep 0.05
 	done
+}
+
+# ---- the suite of an engine ----
+
+# Runs the function `inside` for each runtime, by default runc as the control and then
+# ferrun: as pid 1 of private namespaces, for at most LIMIT seconds. It is called with
+# $runtime (the program), $subject (its name), $token (a name that no other run has: for
+# cgroups) and $dir (a directory that nothing else uses; to be made below a private /run),
+# and has to end with status 0 once all checks were made.
+suite() { # LIMIT [RUNTIME...]
+	local limit=$1 each
+	shift
+	if [ "${1-}" = --inside ]; then # as called by suite_of_runtime
+		runtime=$2 subject=$3 token=$4 dir=/run/$4
+		trap 'exit 130' INT TERM # pid 1 would ignore them
+		inside
+		exit
+	fi
+	tokens=()
+	trap suite_cleanup EXIT
+	trap 'exit 130' INT TERM
+	if [ $# -eq 0 ]; then
+		if need runc=runc; then set -- runc; fi
+		set -- "$@" "$(ferrun_binary)"
+	fi
+	for each; do suite_of_runtime "$each"; done
+}
+
+suite_of_runtime() { # PROGRAM
+	local path token=ferrun-it-$$-${#tokens[@]}
+	subject=$(basename "${1:-ferrun}")
+	if ! path=$(command -v -- "$1") || ! path=$(realpath -e -- "$path"); then
+		fail "is a program" "path: ${1:-none}"
+		return
+	fi
+	echo "# $subject is $path: $("$path" --version 2>&1 | head -n 1)"
+	tokens+=("$token")
+	privately "$limit" "$0" --inside "$path" "$subject" "$token"
+	is "all checks were made" "status 0" "status $?"
+	remove_cgroups_of "$token" # an engine keeps some of its own, which no runtime removes
+	is "left: cgroups of the machine" "" "$(cgroups_of "$token")"
+	is "left: mounts of the machine" "" "$(grep -F "$token" /proc/self/mountinfo)"
+}
+
+suite_cleanup() { # also after an interrupt
+	local token
+	if [ -n "${privately_pid-}" ]; then kill "$privately_pid" && wait "$privately_pid"; fi
+	for token in "${tokens[@]}"; do remove_cgroups_of "$token"; done
+	rm -f "$FERRUN_RESULTS"
 }

@@ -375,7 +375,7 @@ fn with_a_profile_for_true_alone(default: &str) {
             bundle.wait_for("stopped");
             bundle.on("delete", &[]).ok();
         }
-        bundle.assert_nothing_left_soon("a start");
+        bundle.assert_nothing_left_soon(&format!("a start ({}): {done:?}", deviations.case));
     }
     neighbours.end();
     deviations.assert_none();
