@@ -56,6 +56,40 @@ fn faults(mut command: Command) -> i64 {
     (0..10).map(|_| once()).min().unwrap()
 }
 
+/// With musl the first execution makes the calls that lead to the second one, and no other.
+#[test]
+fn the_second_execution_comes_before_anything_else() {
+    need_root!();
+    let Some(path) = release_binary() else { return };
+    let bundle = Bundle::new(&["true"]);
+    let calls = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let log = bundle.dir.join("strace");
+        let mut command = Command::new("strace");
+        command.args(["-qq", "-o"]).arg(&log).arg(&path).arg("--root").arg(bundle.state_root()).args(arguments);
+        let done =
+            command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+        let text = std::fs::read_to_string(&log).unwrap();
+        let names: Vec<String> = text.lines().filter_map(|line| Some(line.split_once('(')?.0.to_owned())).collect();
+        Some((done.success(), names))
+    };
+    let run = ["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id];
+    let Some((ran, names)) = calls(&run, &[]) else { return skip("this test needs strace") };
+    if names.get(1).is_some_and(|name| name == "brk") {
+        return skip("this binary was built with glibc");
+    }
+    assert!(ran, "{names:?}");
+    assert_eq!(names[..5], ["execve", "open_tree", "mount_setattr", "getpid", "execveat"]);
+    assert_eq!(names.iter().filter(|name| *name == "execveat").count(), 1, "and not once more");
+    // The usual start decides what a variable of the caller means.
+    let (ran, names) = calls(&run, &[("FERRUN_COPY", "1:3")]).unwrap();
+    assert!(ran && names[1] != "open_tree" && names.iter().any(|name| name == "execveat"), "{names:?}");
+    // An id that looks like a command costs an execution, after which nothing of it is open.
+    let (_, names) = calls(&["state", "run"], &[]).unwrap();
+    assert_eq!(names.iter().filter(|name| *name == "mount_setattr").count(), 2, "{names:?}");
+    let (_, names) = calls(&["state", &bundle.id], &[]).unwrap();
+    assert!(!names.iter().any(|name| name == "execveat"), "{names:?}");
+}
+
 /// Any binary: what it asks the kernel does not depend on how it was built.
 #[test]
 fn a_start_looks_nothing_up_twice() {

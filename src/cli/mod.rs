@@ -118,8 +118,8 @@ pub fn main() -> i32 {
         Err(error) => return report::failure(&error, &Globals::of_this_process()),
     };
     let known = word.and_then(|word| COMMANDS.iter().find(|entry| word == entry.name));
-    // Before anything else, since all before it is done twice.
-    if known.is_some_and(|entry| entry.sealed)
+    // Before anything else, since all before it is done twice where the entry (sys/entry.rs) has not done it.
+    if known.is_some_and(|entry| entry.sealed || self_exe::is_copy())
         && let Err(error) = self_exe::protect()
     {
         return report::failure(&error, &Globals::of_this_process());

@@ -37,8 +37,16 @@ pub fn close_others(preserved: u32, named: &[RawFd]) -> Result<()> {
     sys::fd::close_inherited_from(3 + preserved, named).what(|| "close the descriptors that the caller left open")
 }
 
+/// Whether this process says that it has just re-executed itself: of whatever command, it has to [`protect`] what it runs
+/// from.
+pub fn is_copy() -> bool {
+    own_copy().is_some()
+}
+
 /// Re-executes ferrun from a read-only mount, unless this process has just done so. Call it as early as
 /// possible: the second ferrun repeats everything that the first one did before.
+///
+/// The release binary does so before anything else, where it can (sys/entry.rs).
 ///
 /// # Errors
 /// A kernel that permits neither a detached mount nor a sealed memory file; a second ferrun that runs from

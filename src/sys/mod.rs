@@ -11,6 +11,8 @@ pub mod bpf;
 pub mod capability;
 pub mod child;
 mod clone;
+#[cfg(any(ferrun_entry, test))]
+mod entry;
 pub mod fd;
 pub mod file;
 pub mod helper_thread;
