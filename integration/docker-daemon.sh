@@ -49,7 +49,7 @@ check_build_kit() {
 		USER alice
 		RUN id -un >/tmp/from-user
 	END
-	is "buildkit: RUN" 0 "$rc" "$err"
+	is "buildkit: RUN" 0 "$rc" "$(tail -n 6 "$dir/err")"
 	is "buildkit: mounts of cache, tmpfs, bind and secret, user" "1 cached tmpfs from the context secret alice" \
 		"$(docker run --rm --user 0 built sh -c 'cat /from-run /from-cache /from-tmpfs /from-bind /from-secret /tmp/from-user' | xargs)"
 	matches "buildkit: called the runtime" "run --bundle [^ ]+" "$(<"$dir/recorded")"
@@ -57,12 +57,12 @@ check_build_kit() {
 		FROM $image
 		RUN exit 7
 	END
-	matches "buildkit: status of a RUN that fails" "^1 .*exit code: 7" "$rc $err"
+	matches "buildkit: status of a RUN that fails" "^1 .*exit code: 7" "$rc $(tail -n 3 "$dir/err")"
 	build --progress plain <<-END
 		FROM $image
 		RUN ["/no/such/program"]
 	END
-	matches "buildkit: a program that is missing" "^1 .*no such file or directory" "$rc $err"
+	matches "buildkit: a program that is missing" "^1 .*no such file or directory" "$rc $(tail -n 6 "$dir/err")"
 	printf 'FROM %s\nRUN echo waiting; sleep 996\n' "$image" >"$dir/context/Dockerfile"
 	timeout -s KILL 30 "$docker" build --progress plain --no-cache "$dir/context" >"$dir/out" 2>&1 &
 	local client=$!
@@ -120,6 +120,41 @@ check_registry() {
 	image=$name expect "registry: run what was pulled" 0 hello -- echo hello
 	docker tag "$name" "$image" && docker rmi "$name" >/dev/null
 	kill $registry && wait $registry
+}
+
+# A second dockerd, with userns-remap.
+check_user_namespace() {
+	local daemon DOCKER_HOST=unix://$dir/remapped.sock
+	echo remapped:x:2000:2000::/:/bin/false >>/etc/passwd && echo remapped:x:2000: >>/etc/group
+	echo remapped:100000:65536 | tee -a /etc/subuid >>/etc/subgid
+	cat >"$dir/remapped.json" <<-END
+		{
+			"userns-remap": "remapped", "bridge": "none",
+			"runtimes": {"under-test": {"path": "$runtime"}}, "default-runtime": "under-test", "cgroup-parent": "/$token",
+			"containerd": "$dir/containerd.sock", "containerd-namespace": "remapped", "hosts": ["$DOCKER_HOST"],
+			"data-root": "$dir/remapped-data", "exec-root": "$dir/remapped-exec", "pidfile": "$dir/remapped.pid"
+		}
+	END
+	# In a network namespace of its own, for it would remove the bridge of the first.
+	unshare --net dockerd --config-file "$dir/remapped.json" >"$dir/remapped.log" 2>&1 &
+	daemon=$!
+	wait_until docker version >/dev/null 2>&1 && docker load --input "$dir/image.tar" >/dev/null
+	detached --hostname remapped --tmpfs /tmp --volume data:/home -- sleep 1000
+	executes "user namespace: mapped, root inside" 0 "0 100000 65536 0 0" -- sh -c 'echo $(cat /proc/self/uid_map) $(id -u) $(id -g)'
+	is "user namespace: owned outside by" "100000 100000" "$(stat -c "%u %g" "/proc/$(pid)")" "$(<"$dir/err")"
+	executes "user namespace: files, devices, mounts, hostname" 0 "0 1000 remapped" -- \
+		sh -c 'echo x >/new && echo x >/dev/null && echo x >/tmp/new && echo x >/home/new && echo $(stat -c %u /new /home/alice) $(hostname)'
+	executes "user namespace: exec of a user" 0 "1000 1000 50" --user alice -- sh -c 'echo $(id -u) $(id -G)'
+	succeeds "user namespace: pause" pause "$id"
+	succeeds "user namespace: unpause" unpause "$id"
+	docker kill "$id" >/dev/null
+	is "user namespace: status" 137 "$(docker wait "$id")"
+	remove && docker volume rm data >/dev/null
+	expect "user namespace: --userns host" 0 "0 0 4294967295" --userns host -- sh -c 'echo $(cat /proc/self/uid_map)'
+	refuses "user namespace: status of a failure" 127 "executable file not found" -- no-such-program
+	wait_until no_shims
+	is "user namespace: nothing stays" "" "$(docker ps -aq)$(find "$dir/remapped-exec/runtime-runc" -mindepth 2)"
+	kill $daemon && wait $daemon
 }
 
 alive() { kill -0 "$1" 2>/dev/null && echo alive; }
@@ -208,8 +243,8 @@ check_leftovers() {
 	is "left: processes" "" "$(other_processes "$containerd" "$dockerd")"
 	is "left: containers" "" "$(docker ps -aq)"
 	is "left: cgroups" "" "$(cgroups_of "$token/" | grep -v "/buildkit$")" # BuildKit's own
-	is "left: runtime state, sockets, fifos" "" "$(find "$dir"/exec/runtime-* /run/containerd "$dir/containerd-state/io.containerd.runtime.v2.task" \
-		-mindepth 2 -maxdepth 3 2>&1)"
+	is "left: runtime state, sockets, fifos" "" "$(find "$dir/exec" /run/containerd "$dir/containerd-state/io.containerd.runtime.v2.task" \
+		-mindepth 2 -maxdepth 3 ! -path "$dir/exec/[!r]*" ! -path "$dir/exec/runtime-*/moby" 2>&1)"
 	is "left: runtime state of builds" "" "$(find /run/runc /run/ferrun -mindepth 1 2>/dev/null)"
 	is "left: files elsewhere in /run" "" "$(ls /run | grep -vx -e containerd -e docker -e mount -e xtables.lock -e runc -e ferrun -e "$token")"
 }

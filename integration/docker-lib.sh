@@ -53,7 +53,7 @@ write_configuration() {
 			"hosts": ["$DOCKER_HOST"]
 		}
 	END
-	# A runtime that writes down how it is called.
+	# A runtime that writes down how it is called; the first runc on the PATH of both daemons.
 	write_program bin/runc <<-END
 		#!/bin/sh
 		echo "\$*" >>$dir/recorded
@@ -64,7 +64,7 @@ write_configuration() {
 write_program() { cat >"$dir/$1" && chmod 755 "$dir/$1"; } # NAME: from standard input
 
 start_containerd() { # sets containerd to its pid
-	containerd --config "$dir/config.toml" >>"$dir/containerd.log" 2>&1 &
+	PATH=$dir/bin:$PATH containerd --config "$dir/config.toml" >>"$dir/containerd.log" 2>&1 &
 	containerd=$!
 	wait_until ctr version >/dev/null 2>&1
 }
@@ -72,7 +72,7 @@ start_containerd() { # sets containerd to its pid
 ctr() { timeout -s KILL 10 ctr --address "$dir/containerd.sock" "$@"; }
 
 start_dockerd() { # sets dockerd to its pid
-	# BuildKit takes runc from PATH, not from daemon.json, or what this variable names.
+	# BuildKit takes what this variable names or, as Debian's, runc from PATH, whatever daemon.json says.
 	DOCKER_BUILDKIT_RUNC_COMMAND=$dir/bin/runc PATH=$dir/bin:$PATH dockerd --config-file "$dir/daemon.json" >>"$dir/dockerd.log" 2>&1 &
 	dockerd=$!
 	wait_until docker version >/dev/null 2>&1

@@ -59,7 +59,7 @@ check_joined_namespaces() {
 	docker rm -f "$id" first >/dev/null
 }
 
-# Docker 20.10 asks for every capability that there is, and a machine may not have them all.
+# Docker 20.10 asks for every capability that it knows, and a machine may not have them all.
 check_privileged() {
 	local ours=$(awk '/^CapBnd/ { print $2 }' /proc/self/status) options=(--privileged)
 	write_program without-missing-capabilities <<-END
@@ -74,8 +74,9 @@ check_privileged() {
 		        json.dump(config, open(path, "w"))
 		os.execv("$runtime", ["$runtime", *sys.argv[1:]])
 	END
-	if [ $((0x$ours >> 24 & 1)) = 0 ]; then
-		refuses "privileged: with capabilities that are missing here" 125 "cap" "${options[@]}" -- true
+	try run --rm "${options[@]}" -- true
+	if [ "$rc" != 0 ]; then # runc fails, ferrun leaves out what is missing
+		matches "privileged: with capabilities that are missing here" "^125 .*caps.*operation not permitted" "$rc $err"
 		options+=(--runtime without-missing-capabilities)
 	fi
 	detached "${options[@]}" -- sleep 1000
@@ -84,16 +85,13 @@ check_privileged() {
 	is "privileged: capabilities, seccomp" "$((0x$ours & 0x3fffffffff)) 0" "$((0x${out% *} & 0x3fffffffff)) ${out#* }" "$err"
 	executes "privileged: /proc/sys, /sys and cgroups can be written" 0 "rw rw rw" -- \
 		awk '$2 ~ "^(/proc|/sys|/sys/fs/cgroup(/memory)?)$" && $3 != "tmpfs" { sub(",.*", "", $4); printf "%s%s", sep, $4; sep = " " }' /proc/mounts
-	executes "privileged: the machine's devices" 0 "written" -- sh -c 'test -b /dev/vda -o -b /dev/sda -o -c /dev/kmsg && echo written'
-	executes "privileged: any device" 0 "allowed" -- sh -c 'mknod /made c 10 200 && head -c 1 /made 2>&1 | grep -q "not permitted" || echo allowed'
+	executes "privileged: the machine's devices" 0 "" -- sh -c ': >/dev/kmsg'
+	executes "privileged: any device" 0 "No such device" -- sh -c 'mknod /made c 240 77 && head -c 1 /made 2>&1 | grep -o "No such device"'
 	executes "privileged: mounts" 0 "" -- mount -t tmpfs tmpfs /mnt
 	remove
-	detached -- sleep 1000
-	if [ $((0x$ours >> 24 & 1)) = 0 ]; then
-		execute_refuses "privileged: exec with capabilities that are missing here" 126 cap --privileged -- true
-	else
-		executes "privileged: exec" 0 "allowed" --privileged -- sh -c "mount -t tmpfs tmpfs /mnt && echo allowed"
-	fi
+	detached "${options[@]:1}" --security-opt seccomp=unconfined -- sleep 1000
+	executes "privileged: exec" 0 allowed --privileged -- sh -c "mount -t tmpfs tmpfs /mnt && echo allowed"
+	executes "privileged: exec without" 1 "" -- mount -t tmpfs tmpfs /mnt
 	remove
 }
 
@@ -124,10 +122,12 @@ check_runtimes() {
 	is "runtimes: runtimeArgs, status" 137 "$(docker wait "$id")"
 	remove
 	refuses "runtimes: runtimeArgs, the status of a failure" 127 "executable file not found" --runtime with-arguments -- no-such-program
+	expect "runtimes: runc on PATH" 0 hello --runtime runc -- echo hello
+	matches "runtimes: runc on PATH, called" "create --bundle [^ ]*" "$(<"$dir/recorded")"
 	: >"$dir/recorded"
 	detached --runtime recorded -- sleep 1000
 	execute -- true
-	matches "runtimes: --runtime, called" "^version|create --bundle .*/$id --pid-file .*/init.pid $id\$" "$(grep -e create "$dir/recorded")"
+	matches "runtimes: --runtime, called" "create --bundle .*/$id --pid-file .*/init.pid $id" "$(grep create "$dir/recorded")"
 	remove
 	matches "runtimes: deleted" "delete .*$id" "$(grep delete "$dir/recorded")"
 }

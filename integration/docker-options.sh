@@ -96,17 +96,15 @@ check_volumes() {
 }
 
 check_propagation() {
-	local source=$dir/propagation kind
+	local source=$dir/propagation kind want
 	mkdir "$source" && mount -t tmpfs tmpfs "$source" && mount --make-shared "$source" && mkdir "$source"/{in,out}
-	for kind in rprivate rslave rshared; do
+	for want in "rprivate: 0 and 0" "rslave: 1 and 0" "rshared: 1 and 1"; do
+		kind=${want%%:*}
 		detached --cap-add SYS_ADMIN --security-opt apparmor=unconfined --volume "$source:/mnt:$kind" -- sleep 1000
 		mount -t tmpfs outside "$source/in"
 		execute -- mount -t tmpfs inside /mnt/out
-		is "propagation: $kind" "$(sed "s/^$kind //; t; d" <<-END)" "$(execute -- grep -c "^outside" /proc/mounts), $(grep -c "^inside" /proc/mounts)" "$(<"$dir/err")"
-			rprivate 0, 0
-			rslave 1, 0
-			rshared 1, 1
-		END
+		is "propagation: mounts that went in and out of $kind" "$want" \
+			"$kind: $(execute -- grep -c "^outside" /proc/mounts) and $(grep -c "^inside" /proc/mounts)" "$(<"$dir/err")"
 		remove
 		umount "$source/in"
 		umount "$source/out" 2>/dev/null
