@@ -210,10 +210,10 @@ check_upgrade() {
 	first=$id
 	execute -- sleep 995 &
 	local executed=$!
+	wait_until eval 'docker top "$id" | grep -q "sleep 995"'
 	detached --runtime upgraded -- sleep 1000
 	second=$id
 	docker pause "$second" >/dev/null
-	wait_until running "sleep 995" >/dev/null
 	cp "$runtime" "$dir/new" && mv -f "$dir/new" "$dir/upgraded"
 	id=$first
 	executes "upgrade: exec" 0 hello -- echo hello

@@ -27,7 +27,7 @@ check_limits() {
 	is "limits: --ulimit" "1000 2000 0 0" "$(awk '/^Max (open|core)/ { print $(NF - 2), $(NF - 1) }' "/proc/$(pid)/limits" | sort -nr | xargs)"
 	is "limits: --oom-score-adj" 500 "$(cat "/proc/$(pid)/oom_score_adj")"
 	executes "limits: --shm-size" 0 2048 -- sh -c "df -k /dev/shm | awk 'END { print \$2 }'"
-	execute_refuses "limits: not more processes" 2 "can't fork" -- sh -c 'for i in $(seq 30); do sleep 1000 & done'
+	execute_refuses "limits: not more processes" 2 "can't fork" -- sh -c 'for i in $(seq 30); do sleep 1000 >/dev/null 2>&1 & done'
 	remove
 	# Without CAP_SYS_RESOURCE no limit is raised above the machine's.
 	refuses "limits: --ulimit above all" 125 "(rlimit|operation not permitted)" --ulimit nofile=2000000000:2000000000 -- true
@@ -56,12 +56,10 @@ check_security() {
 		>"$dir/profile.json"
 	refuses "security: a seccomp profile" 1 "Protocol error" --security-opt "seccomp=$dir/profile.json" -- mkdir /tmp/new
 	refuses "security: the default profile" 1 "Operation not permitted" -- unshare --user true
-	expect "security: masked and read-only paths" 0 "0 read-only 0" -- \
-		sh -c 'echo $(head -c 1 /proc/kcore | wc -c) $(echo 1 2>/dev/null >/proc/sys/kernel/domainname || echo read-only) $(ls /proc/acpi /proc/scsi 2>/dev/null | grep -vc :)'
+	expect "security: a masked file" 0 0 -- sh -c 'head -c 1 /proc/kcore | wc -c'
+	refuses "security: a read-only path" 1 "Read-only file system" -- sh -c 'echo here >/proc/sys/kernel/domainname'
 	expect "security: systempaths=unconfined" 0 written --security-opt systempaths=unconfined --cap-add SYS_ADMIN -- \
 		sh -c 'echo here >/proc/sys/kernel/domainname && echo written'
-	# Of their own in each container, or written to all of them.
-	expect "security: no keys of the engine" 0 0 --security-opt seccomp=unconfined -- sh -c 'grep -c -v -e _ses -e _uid /proc/keys; true'
 }
 
 check_devices() {
