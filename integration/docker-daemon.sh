@@ -62,7 +62,7 @@ check_build_kit() {
 		FROM $image
 		RUN ["/no/such/program"]
 	END
-	matches "buildkit: a program that is missing" "^1 .*no such file or directory" "$rc $(tail -n 6 "$dir/err")"
+	matches "buildkit: a program that is missing" "^1 .*no such file or directory" "$rc $(grep -i -e "no such" -e error "$dir/err")"
 	printf 'FROM %s\nRUN echo waiting; sleep 996\n' "$image" >"$dir/context/Dockerfile"
 	timeout -s KILL 30 "$docker" build --progress plain --no-cache "$dir/context" >"$dir/out" 2>&1 &
 	local client=$!
@@ -165,7 +165,7 @@ check_live_restore() {
 	ended=$id
 	ready -- sh -c "$handler"
 	init=$(pid)
-	kill -KILL "$dockerd" && wait "$dockerd"
+	{ kill -KILL "$dockerd" && wait "$dockerd"; } 2>/dev/null
 	touch "$dir/go"
 	wait_until eval '! running outside/go >/dev/null'
 	is "live-restore: runs on without dockerd" alive "$(alive "$init")"
@@ -189,7 +189,7 @@ check_containerd_restart() {
 	local init
 	ready -- sh -c 'trap "exit 5" TERM; echo ready; sleep 1000 & wait'
 	init=$(pid)
-	kill -KILL "$containerd" && wait "$containerd"
+	{ kill -KILL "$containerd" && wait "$containerd"; } 2>/dev/null
 	is "containerd: a container runs on without it" alive "$(alive "$init")"
 	start_containerd
 	wait_until execute -- true 2>/dev/null
