@@ -80,9 +80,9 @@ check_privileged() {
 		options+=(--runtime without-missing-capabilities)
 	fi
 	detached "${options[@]}" -- sleep 1000
-	# Docker 20.10 knows the capabilities up to AUDIT_READ.
+	# Docker 20.10 knows the capabilities up to AUDIT_READ, so that the first digits differ.
 	try execute -- sh -c "echo \$($status_fields | sed -n '2p; 4p')"
-	is "privileged: capabilities, seccomp" "$((0x$ours & 0x3fffffffff)) 0" "$((0x${out% *} & 0x3fffffffff)) ${out#* }" "$err"
+	is "privileged: capabilities, seccomp" "${ours: -9} 0" "${out: -11}" "$out$err"
 	executes "privileged: /proc/sys, /sys and cgroups can be written" 0 "rw rw rw" -- \
 		awk '$2 ~ "^(/proc|/sys|/sys/fs/cgroup(/memory)?)$" && $3 != "tmpfs" { sub(",.*", "", $4); printf "%s%s", sep, $4; sep = " " }' /proc/mounts
 	executes "privileged: the machine's devices" 0 "" -- sh -c ': >/dev/kmsg'
