@@ -54,10 +54,12 @@ impl Mount {
         Ok(target)
     }
 
-    /// Adds why, if a file does not go on a directory; the kernel says only that it is invalid.
+    /// Says why, if a file does not go on a directory: move_mount(2) fails with EINVAL, where mount(2) has ENOTDIR, from
+    /// which Docker derives its message and the status 127.
     pub(super) fn on_unlike(error: Error, directory: bool, target: &OwnedFd) -> Error {
         match error.code() == Errno::EINVAL && !directory && is_directory(target) == Ok(true) {
-            true => Error { hint: Some("the source is a file but the mount point is a directory".into()), ..error },
+            true => Error { errno: Errno::ENOTDIR as i32, ..error }
+                .hint("the source is a file but the mount point is a directory"),
             false => error,
         }
     }
