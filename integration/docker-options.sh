@@ -56,7 +56,7 @@ check_security() {
 		>"$dir/profile.json"
 	refuses "security: a seccomp profile" 1 "Protocol error" --security-opt "seccomp=$dir/profile.json" -- mkdir /tmp/new
 	refuses "security: the default profile" 1 "Operation not permitted" -- unshare --user true
-	expect "security: a masked file" 0 0 -- sh -c 'head -c 1 /proc/kcore | wc -c'
+	expect "security: a masked file" 0 "character special file" -- stat -c %F /proc/keys # /dev/null
 	refuses "security: a read-only path" 1 "Read-only file system" -- sh -c 'echo here >/proc/sys/kernel/domainname'
 	expect "security: systempaths=unconfined" 0 written --security-opt systempaths=unconfined --cap-add SYS_ADMIN -- \
 		sh -c 'echo here >/proc/sys/kernel/domainname && echo written'
