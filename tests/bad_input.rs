@@ -594,7 +594,7 @@ fn a_program_that_is_missing_and_has_a_very_long_name() {
 fn a_program_that_is_a_directory() {
     need_root!();
     let directory = Bundle::new(&["/etc"]);
-    refused(&directory, "EISDIR /process/args");
+    refused(&directory, "EACCES /process/args");
     directory.run().refused("exec: \"/etc\": is a directory");
     let in_path = Bundle::new(&["tmp"]).set("/process/env/0", json!("PATH=/"));
     refused(&in_path, "/process/args");

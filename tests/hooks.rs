@@ -350,7 +350,7 @@ fn how_a_hook_failed_is_told() {
     for kind in ["createRuntime", "createContainer"] {
         for (hook, errno) in [
             (json!({"path": "/nowhere"}), "ENOENT "),
-            (json!({"path": "/etc"}), "EISDIR "),
+            (json!({"path": "/etc"}), "EACCES "),
             (json!({"path": "/etc/passwd"}), "EACCES "),
             (json!({"path": script}), "ENOENT "),
             (sh("kill -9 $$"), ""),

@@ -187,7 +187,7 @@ fn the_process() {
             vec![("/process/args", json!(["/no-interpreter"]))],
             Refused("ENOEXEC /process/args"),
         ),
-        ("args of a directory", vec![("/process/args", json!(["/bin"]))], Refused("EISDIR /process/args")),
+        ("args of a directory", vec![("/process/args", json!(["/bin"]))], Refused("EACCES /process/args")),
         ("user.uid, user.gid", vec![user(json!({ "uid": 7, "gid": 8 }))], prints("echo $(id -u) $(id -g)", "7 8")),
         ("user.uid -1", vec![user(json!({ "uid": 4294967295u32, "gid": 0 }))], Refused("/process/user/uid")),
         ("user.umask absent", vec![user(json!({ "uid": 0, "gid": 0 }))], prints("umask", "0022")),

@@ -13,10 +13,13 @@ use crate::error::Error;
 /// The error for a program that execve(2) refused with `errno`.
 pub fn failed(path: &CStr, errno: Errno) -> Error {
     let named = |errno| Error::os(format!("exec: {}", shown(path)), errno);
+    // Docker's status 126 is of either reason, podman's of the kernel's alone.
+    let directory = || named(Errno::EISDIR).detail("permission denied");
     match errno {
+        Errno::EISDIR => directory(),
         Errno::ENOENT if stat(path).is_ok() => missing_interpreter(path, named(errno)),
         Errno::EACCES => match stat(path) {
-            Ok(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFDIR => named(Errno::EISDIR),
+            Ok(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFDIR => directory(),
             Ok(stat) if stat.st_mode & 0o111 == 0 => named(errno).hint("the file has no execute permission (chmod +x)"),
             Ok(_) => named(errno).hint(
                 "the file, its interpreter or a directory above may not be used by this user, or the mount is noexec",

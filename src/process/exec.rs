@@ -244,6 +244,6 @@ mod tests {
         let said = |name: &str| program(name, &["PATH=/nowhere"]).prepare(None).look_up().unwrap_err().to_string();
         assert_eq!(said("sh"), "exec: \"sh\": executable file not found in $PATH");
         assert_eq!(said("/nowhere/sh"), "exec: \"/nowhere/sh\": no such file or directory");
-        assert_eq!(said("/etc"), "exec: \"/etc\": is a directory");
+        assert_eq!(said("/etc"), "exec: \"/etc\": is a directory: permission denied");
     }
 }
