@@ -12,7 +12,7 @@ import time
 import cri_client
 
 runtime, subject, token, directory = (os.environ[name] for name in ("runtime", "subject", "token", "dir"))
-quick = "CRI_QUICK" in os.environ
+quick = "FERRUN_QUICK" in os.environ
 
 IMAGE = "docker.io/library/busybox:ferrun"
 READY, NOT_READY = 0, 1

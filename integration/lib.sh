@@ -55,10 +55,16 @@ need() { # PROGRAM=DEBIAN-PACKAGE...
 	fi
 	for each; do
 		type -P "${each%%=*}" >/dev/null && continue # not a function of this name
+		installed "${each#*=}" && type -P "${each%%=*}" >/dev/null && continue
 		missing "${each%%=*} is NOT INSTALLED (Debian package ${each#*=})"
 		lacking=1
 	done
 	return $lacking
+}
+
+installed() { # PACKAGE: installs it where it has to be there
+	[ -n "${FERRUN_REQUIRE_ENGINES-}" ] && type -P apt-get >/dev/null &&
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null 2>&1
 }
 
 ferrun_binary() { # the path of the binary under test
@@ -124,9 +130,10 @@ wait_until() { # COMMAND...: false if it is still false after ten seconds
 # $runtime (the program), $subject (its name), $token (a name that no other run has: for
 # cgroups) and $dir (a directory that nothing else uses; to be made below a private /run),
 # and has to end with status 0 once all checks were made.
-suite() { # LIMIT [RUNTIME...]
+suite() { # LIMIT [--quick] [RUNTIME...]: --quick sets $FERRUN_QUICK, for a part of the checks
 	local limit=$1 each
 	shift
+	if [ "${1-}" = --quick ]; then export FERRUN_QUICK=1 && shift; fi
 	if [ "${1-}" = --inside ]; then # as called by suite_of_runtime
 		runtime=$2 subject=$3 token=$4 dir=/run/$4
 		trap 'exit 130' INT TERM # pid 1 would ignore them
