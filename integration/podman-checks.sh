@@ -189,7 +189,7 @@ check_exec() {
 	execs "exec: -i" 0 typed -i "$id" cat <<<"typed"
 	execs "exec: no -i, no input" 0 "" "$id" cat <<<"typed"
 	execs "exec: -t" 0 $'/dev/pts/0\r' -t "$id" tty
-	podman exec -d "$id" sh -c 'echo done >/background; exec sleep 500'
+	podman exec -d "$id" >/dev/null sh -c 'echo done >/background; exec sleep 500'
 	wait_until podman exec "$id" test -e /background
 	execs "exec: -d" 0 done "$id" cat /background
 	matches "exec: in top" "sleep 1000.*sleep 500" "$(podman top "$id" args 2>&1 | tr '\n' ' ')"

@@ -184,7 +184,7 @@ check_cgroups() {
 	# podman passes --cgroup-manager=disabled, which runc does not have.
 	if "$runtime" --cgroup-manager=disabled --version >/dev/null 2>&1; then
 		sleeper --cgroups disabled
-		is "cgroups: disabled: none" "" "$(find /sys/fs/cgroup -name "libpod-$(of .Id)")"
+		is "cgroups: disabled: in podman's" "$(</proc/1/cgroup)" "$(cat "/proc/$(of .State.Pid)/cgroup" 2>&1)"
 		execs "cgroups: disabled: exec" 0 x "$id" echo x
 		podman stop -t 0 "$id" >/dev/null 2>&1
 		is "cgroups: disabled: stop" "exited 137" "$(status) $(of .State.ExitCode)"
