@@ -168,3 +168,24 @@ fn some_inits_are_born_there_as_before() {
     }
     target.delete_force();
 }
+
+/// What asks the kernel for a right (a procfs of its own) to plan the start does not need it to explain it.
+#[test]
+fn whoever_may_not_start_it_can_have_it_explained_and_checked() {
+    use std::os::unix::process::CommandExt;
+    need_root!();
+    let namespace = "/proc/self/ns/pid";
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        let pid = namespaces.iter_mut().find(|each| each["type"] == "pid").unwrap();
+        pid["path"] = json!(namespace);
+        // Of which it would be said that ferrun has none to give.
+        config["process"]["capabilities"] = json!({});
+    });
+    let dir = bundle.dir.to_str().unwrap();
+    for command in ["explain", "check"] {
+        let done = common::bounded(bundle.command(&[command, "--bundle", dir]).uid(65534).gid(65534));
+        assert_eq!((done.status, done.stderr.as_str()), (0, ""), "{command}: {done:?}");
+        assert!(command == "check" || done.stdout.contains(namespace), "{done:?}");
+    }
+}
