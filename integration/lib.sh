@@ -97,7 +97,11 @@ cgroups_of() { find /sys/fs/cgroup -depth -type d -path "*/$1*" 2>/dev/null; }
 remove_cgroups_of() {
 	local attempt directory
 	for attempt in 1 2 3 4 5; do # a process that was just killed keeps its cgroup for a moment
-		cgroups_of "$1" | while read -r directory; do rmdir "$directory" 2>/dev/null; done
+		cgroups_of "$1" | while read -r directory; do
+			# What cgroup v1 has frozen does not die of a KILL, and its pid namespace waits for it.
+			if [ -e "$directory/freezer.state" ]; then echo THAWED >"$directory/freezer.state"; fi
+			rmdir "$directory"
+		done 2>/dev/null
 		[ -z "$(cgroups_of "$1")" ] && return
 		sleep 0.2
 	done
@@ -168,7 +172,9 @@ suite_of_runtime() { # PROGRAM
 
 suite_cleanup() { # also after an interrupt
 	local token
-	if [ -n "${privately_pid-}" ]; then kill "$privately_pid" && wait "$privately_pid"; fi
+	trap '' INT TERM # one that comes twice, as from timeout(1)
+	# As at the end of its time: KILL. unshare(1) ignores a TERM.
+	if [ -n "${privately_pid-}" ]; then kill -ALRM "$privately_pid" && wait "$privately_pid"; fi 2>/dev/null
 	for token in "${tokens[@]}"; do remove_cgroups_of "$token"; done
 	rm -f "$FERRUN_RESULTS"
 }
