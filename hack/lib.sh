@@ -27,7 +27,29 @@ need_packages() {
 	[ "$(id -u)" -eq 0 ] || die "missing, and only root can install them: ${missing[*]}"
 	say "installing ${missing[*]}"
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	DEBIAN_FRONTEND=noninteractive without_services \
+		apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Runs a command that installs packages, whose services are not started: tests start their own.
+without_services() { # COMMAND...
+	local policy=/usr/sbin/policy-rc.d status=0
+	if [ -e $policy ]; then
+		"$@"
+		return
+	fi
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod +x $policy
+	"$@" || status=$?
+	rm $policy
+	return $status
+}
+
+# Installs what the suites in integration/ need.
+need_engines() {
+	local packages
+	mapfile -t packages < <(sed 's/#.*//' "$top/integration/packages" | xargs -n 1)
+	need_packages "${packages[@]}"
 }
 
 # Whether rustup's toolchain has the musl target.

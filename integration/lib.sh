@@ -41,8 +41,8 @@ summary() { # the closing line; false if a check failed
 
 # ---- what a script needs ----
 
-# What is missing is a skip, loudly, since not every machine has every engine; a
-# machine that must have them (CI) sets FERRUN_REQUIRE_ENGINES and gets a failure.
+# What is missing is a skip, loudly, since not every machine has every engine; on a
+# machine that must have them (CI sets FERRUN_REQUIRE_ENGINES) it is installed, or a failure.
 missing() {
 	if [ -n "${FERRUN_REQUIRE_ENGINES-}" ]; then fail "$1"; else skip "$1"; fi
 }
@@ -55,16 +55,16 @@ need() { # PROGRAM=DEBIAN-PACKAGE...
 	fi
 	for each; do
 		type -P "${each%%=*}" >/dev/null && continue # not a function of this name
-		installed "${each#*=}" && type -P "${each%%=*}" >/dev/null && continue
+		[ -z "${FERRUN_REQUIRE_ENGINES-}" ] || install "${each#*=}"
+		type -P "${each%%=*}" >/dev/null && continue
 		missing "${each%%=*} is NOT INSTALLED (Debian package ${each#*=})"
 		lacking=1
 	done
 	return $lacking
 }
 
-installed() { # PACKAGE: installs it where it has to be there
-	[ -n "${FERRUN_REQUIRE_ENGINES-}" ] && type -P apt-get >/dev/null &&
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null 2>&1
+install() { # PACKAGE
+	(. "$here/../hack/lib.sh" && need_packages "$1")
 }
 
 ferrun_binary() { # the path of the binary under test

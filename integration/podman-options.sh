@@ -100,7 +100,8 @@ small_root() { # DIRECTORY
 
 check_propagation() {
 	local source=$dir/shared
-	mkdir -p "$source" && mount --bind "$source" "$source" && mount --make-shared "$source" && mkdir -p "$source"/{from,private,to} || return
+	mkdir -p "$source" && mount --bind "$source" "$source" && mount --make-shared "$source" && mkdir -p "$source"/{from,private,to} ||
+		{ fail "propagation: a shared mount is made"; return; }
 	detached --cap-add SYS_ADMIN -v "$source:/slave:rslave" -v "$source:/private:rprivate" -v "$source:/shared:rshared" -- \
 		sh -c 'mount -t tmpfs tmpfs /shared/to && echo x >/shared/to/file; echo ready; exec sleep 1000'
 	mount -t tmpfs tmpfs "$source/from" && echo x >"$source/from/file"

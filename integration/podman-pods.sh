@@ -140,7 +140,7 @@ time.sleep(1000)'
 	touch "/proc/$(of .State.Pid)/root/go"
 	wait_until grep -q READY=1 "$dir/notified"
 	wait $!
-	matches "sdnotify: container" "0 .*READY=1" "$? $(tr '\n\0' '  ' <"$dir/notified")" "$(<"$dir/err")"
+	matches "sdnotify: container" "^0 .*READY=1" "$? $(tr '\n\0' '  ' <"$dir/notified")" "$(<"$dir/err")"
 	remove
 	kill $listener && wait $listener
 	rm "$dir/notify"
@@ -179,7 +179,7 @@ END
 		sh -c 'echo $(cat /built /who /from-bind /from-cache /from-secret /from-tmpfs user directory word)'
 	does "build: nothing of the mounts is left in it" 0 "" run --rm built sh -c 'echo $(ls /run/secrets /cache /scratch /bound 2>/dev/null | grep -v :)'
 	printf 'FROM %s\nRUN exit 9\n' "$image" >"$context/Containerfile"
-	fails "build: RUN that fails" "[0-9]+" "exit status 9" build -q --network none "$context"
+	fails "build: RUN that fails" "[1-9][0-9]*" "exit status 9" build -q --network none "$context"
 	printf 'FROM %s\nRUN ["no-such-program"]\n' "$image" >"$context/Containerfile"
 	fails "build: RUN of a missing program" "[1-9][0-9]*" "executable file not found in .PATH" build -q --network none "$context"
 	podman rmi -f built >/dev/null 2>&1

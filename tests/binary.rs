@@ -83,7 +83,7 @@ fn the_second_execution_comes_before_anything_else() {
     // The usual start decides what a variable of the caller means.
     let (ran, names) = calls(&run, &[("FERRUN_COPY", "1:3")]).unwrap();
     assert!(ran && names[1] != "open_tree" && names.iter().any(|name| name == "execveat"), "{names:?}");
-    // An id that looks like a command costs an execution, after which nothing of it is open.
+    // An id that looks like a command costs an execution, whose mount becomes noexec as well.
     let (_, names) = calls(&["state", "run"], &[]).unwrap();
     assert_eq!(names.iter().filter(|name| *name == "mount_setattr").count(), 2, "{names:?}");
     let (_, names) = calls(&["state", &bundle.id], &[]).unwrap();

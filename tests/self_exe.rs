@@ -167,6 +167,22 @@ fn a_stale_variable_closes_no_descriptor() {
     });
 }
 
+/// In a pid namespace of its own ferrun has the pid that anybody can guess.
+#[test]
+fn a_variable_with_the_right_pid_does_not_keep_other_commands_from_working() {
+    need_root!();
+    let bundle = Bundle::new(&["true"]);
+    let of = |command: &str| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--mount-proc"]).arg(ferrun_binary()).arg("--root").arg(bundle.state_root());
+        unshare.args([command, &bundle.id]).env("FERRUN_COPY", "1:3").current_dir(&bundle.dir);
+        common::bounded(&mut unshare)
+    };
+    assert!(of("state").stderr.contains("does not exist"), "{:?}", of("state"));
+    assert!(of("run").stderr.contains("unset FERRUN_COPY"), "{:?}", of("run"));
+    bundle.assert_nothing_left("run");
+}
+
 #[test]
 fn a_variable_for_the_hosts_own_mount_changes_nothing() {
     need_root!();

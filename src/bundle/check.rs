@@ -48,7 +48,7 @@ fn check_process(process: &Process, found: &mut Problems) {
     match process.args.first() {
         None => found.error(wrong("/process/args", "args must not be empty")),
         Some(program) if program.is_empty() => {
-            found.error(wrong(Pointer::at("/process/args/#", 0), "the program's name must not be empty"));
+            found.error(wrong(Pointer::at("/process/args/#", 0), "exec: \"\": executable file not found in $PATH"));
         }
         Some(_) => {}
     }

@@ -53,8 +53,9 @@ fn check_list(spec: &Spec, found: &mut Problems) {
         None => check_inherited_mounts(spec, found),
     }
     for (pointer, name) in [("/hostname", &spec.hostname), ("/domainname", &spec.domainname)] {
+        let what = &pointer[1..];
         if name.to_bytes().len() > LONGEST_HOST {
-            let message = format!("a name of {} bytes, of which Linux takes {LONGEST_HOST}", name.to_bytes().len());
+            let message = format!("{what} of {} bytes, of which Linux takes {LONGEST_HOST}", name.to_bytes().len());
             found.error(wrong(pointer, message));
         }
     }

@@ -72,7 +72,8 @@ impl Command for Explain {
             let bundle = bundle::load(dir)?;
             let host = if self.host.is_some() { host.clone() } else { host.clone().with_facts_for(&bundle.spec)? };
             let mut plan = plan::compile(&bundle, &host, &options).map_err(|error| bundle.locate(error))?;
-            plan.warnings = bundle.locate_all(plan.warnings);
+            let remarks = std::mem::take(&mut plan.remarks);
+            plan.warnings = bundle.locate_all(plan.warnings.into_iter().chain(remarks).collect());
             Ok::<_, Error>((bundle, plan))
         };
         let (bundle, plan) = compile(&self.bundle)?;

@@ -119,10 +119,13 @@ pub fn main() -> i32 {
     };
     let known = word.and_then(|word| COMMANDS.iter().find(|entry| word == entry.name));
     // Before anything else, since all before it is done twice where the entry (sys/entry.rs) has not done it.
-    if known.is_some_and(|entry| entry.sealed || self_exe::is_copy())
-        && let Err(error) = self_exe::protect()
-    {
-        return report::failure(&error, &Globals::of_this_process());
+    match known {
+        Some(entry) if entry.sealed => {
+            if let Err(error) = self_exe::protect() {
+                return report::failure(&error, &Globals::of_this_process());
+            }
+        }
+        _ => self_exe::leave_copy(),
     }
     let parser = match (known, word.and_then(|word| word.to_str())) {
         (Some(entry), _) => top().subcommand((entry.parser)()).disable_help_subcommand(true),
@@ -257,6 +260,14 @@ mod tests {
         assert_eq!(word("--log-format json --systemd-cgroup --rootless true create").as_deref(), Some("create"));
         assert_eq!(word("-root /r -log=/l -debug state c1").as_deref(), Some("state"));
         assert_eq!(word("--help"), None);
+    }
+
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[test]
+    fn the_entry_knows_the_commands_that_are_sealed() {
+        for entry in COMMANDS {
+            assert_eq!(crate::sys::entry::seals(entry.name), entry.sealed, "{}", entry.name);
+        }
     }
 
     #[test]

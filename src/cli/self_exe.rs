@@ -2,7 +2,7 @@
 //! overwrite or execute the binary.
 //!
 //! A process in the container can open /proc/PID/exe of a ferrun that is about to execute something there,
-//! and write to it once ferrun has exited (CVE-2019-5736). So `create`, `run` and `demo` first execute
+//! and write to it once ferrun has exited (CVE-2019-5736). So `create`, `run`, `exec` and `demo` first execute
 //! themselves from a detached, read-only copy of their own mount, which they then make noexec: nothing
 //! is copied, and the mount is gone with the last process that runs from it. Where mounts are not permitted,
 //! a sealed memory file takes its place.
@@ -37,10 +37,12 @@ pub fn close_others(preserved: u32, named: &[RawFd]) -> Result<()> {
     sys::fd::close_inherited_from(3 + preserved, named).what(|| "close the descriptors that the caller left open")
 }
 
-/// Whether this process says that it has just re-executed itself: of whatever command, it has to [`protect`] what it runs
-/// from.
-pub fn is_copy() -> bool {
-    own_copy().is_some()
+/// Closes what [`protect`] has left open, in a command that needs no protection: an id or a value looked like one that does.
+/// A variable of the caller's that names no copy means nothing here.
+pub fn leave_copy() {
+    if let Some(descriptor) = own_copy() {
+        let _ = finish(descriptor);
+    }
 }
 
 /// Re-executes ferrun from a read-only mount, unless this process has just done so. Call it as early as

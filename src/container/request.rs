@@ -179,7 +179,7 @@ pub fn problems(bundle: &Bundle, options: &Options) -> Result<Problems> {
     let (plan, errors) = plan::compile_all(bundle, &host, options);
     found.errors.extend(errors);
     host_checks::check(&plan, &mut found);
-    found.warnings.extend(plan.warnings);
+    found.warnings.extend(plan.warnings.into_iter().chain(plan.remarks));
     found.warnings.extend(program::missing(bundle));
     Ok(found)
 }

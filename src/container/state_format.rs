@@ -42,9 +42,16 @@ pub fn unreadable(id: &Id, directory: &Path, text: &[u8]) -> Error {
             "read the state of container {id}: it has format {format}, and this ferrun reads formats up to {FORMAT}"
         ))
         .hint("use the ferrun that created it, or delete it with --force"),
+        None if is_of_runc(text) => Error::new(format!("container {id} is runc's: {directory:?} has its state"))
+            .hint("use runc for it, or another --root for ferrun's containers"),
         None => Error::new(format!("the state of container {id} is damaged"))
             .hint(format!("end its processes by hand, then remove {directory:?}")),
     }
+}
+
+/// Whether a state was written by runc, which an engine may give the same root: Docker has one for all runtimes.
+fn is_of_runc(text: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(text).is_ok_and(|state| !state["init_process_pid"].is_null())
 }
 
 /// The part of a state of a newer format by which its container can be deleted.
@@ -112,6 +119,9 @@ mod tests {
             assert!(parse(&with(damaged), true).is_none(), "{damaged}");
             crate::golden::compare(&said(&with(damaged)));
         }
+        // Nobody is asked to end a container that another runtime manages.
+        let of_runc = br#"{"id":"a","init_process_pid":7,"init_process_start":1,"created":"2026-11-30T18:00:00Z"}"#;
+        assert!(parse(of_runc, true).is_none() && said(of_runc).contains("is runc's"));
         let newer = Newer::parse(&with(r#"{"format":3,"boot":"x","unit":{},"#)).unwrap();
         assert_eq!((newer.boot, newer.unit), (None, None));
         assert_eq!(&*newer.cgroup.unwrap()[0].path, "/c");

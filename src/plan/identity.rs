@@ -11,6 +11,7 @@ use super::{Compiler, notify};
 use crate::bundle::path::clean;
 use crate::bundle::process::Process;
 use crate::bundle::text::Text;
+use crate::error::Error;
 use crate::pointer::Pointer;
 use crate::process::exec::{MakeWorkingDirectory, Program, Umask, WorkingDirectory};
 use crate::process::home::Home;
@@ -159,7 +160,8 @@ impl Compiler<'_> {
         if wanted.ambient.mask != ambient {
             let outside = Names(wanted.ambient.mask & !ambient);
             let message = format!("{outside} is not in both permitted and inheritable; left out");
-            self.warn(Pointer::new("/process/capabilities/ambient"), message);
+            // As buildah and `runc spec` write it, and mean it: worth no line at each start.
+            self.plan.remarks.push(Error::new(message).from_property(Pointer::new("/process/capabilities/ambient")));
         }
         let sets = Sets { effective, permitted, inheritable };
         self.init(Some(Pointer::new("/process/capabilities")), Capabilities { sets, ambient, keep });

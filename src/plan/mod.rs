@@ -73,6 +73,8 @@ pub struct Plan {
     pub resctrl: Option<OwnDirectory>,
     /// What cannot be had here and is left out.
     pub warnings: Vec<Error>,
+    /// What only `check` and `explain` say: configs that engines write have it.
+    pub remarks: Vec<Error>,
     /// The hooks that the init runs just before the program.
     pub start_hooks: Vec<Hook>,
     /// The user of the host that the program, and these hooks, run as; `None`: ferrun's own.

@@ -13,7 +13,7 @@ use crate::error::Error;
 /// The error for a program that execve(2) refused with `errno`.
 pub fn failed(path: &CStr, errno: Errno) -> Error {
     let named = |errno| Error::os(format!("exec: {}", shown(path)), errno);
-    // Docker's status 126 is of either reason, podman's of the kernel's alone.
+    // Docker maps either message to 126; podman only "permission denied".
     let directory = || named(Errno::EISDIR).detail("permission denied");
     match errno {
         Errno::EISDIR => directory(),

@@ -75,7 +75,10 @@ impl Open {
         Err(match &self.setting {
             // Nobody can enter the user namespace that he is in.
             _ if is_user => error.hint("without a user namespace in the list the container stays in it"),
-            Some(pointer) => error.from_property(pointer).hint("the kernel parameter would be changed for the host"),
+            Some(pointer) => {
+                let error = error.note("kernel parameters would be set for the host".into());
+                error.from_property(pointer)
+            }
             None => error,
         })
     }

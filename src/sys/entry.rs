@@ -3,7 +3,7 @@
 //!
 //! Nothing is there yet: no relocated pointer, no thread-local errno, no allocator. So the code here uses no table, no
 //! constant that holds an address, no index that is checked, and makes its system calls itself. What it cannot decide, or
-//! what fails, is left to the usual start, which does the same once more and tells why.
+//! what fails, is left to the usual start, which does the same once more and reports why.
 
 use std::arch::{asm, global_asm};
 use std::mem::MaybeUninit;
@@ -135,8 +135,9 @@ unsafe fn execute_copy(arguments: *const *const u8, environment: *const *const u
         let read_only: [u64; 4] = [attr::RDONLY, 0, 0, 0];
         let attributes = (&raw const read_only).addr();
         let changed = call(libc::SYS_mount_setattr, copy, empty, EMPTY_PATH, attributes, size_of_val(&read_only));
-        if changed == 0 {
-            let pid = call(libc::SYS_getpid, 0, 0, 0, 0, 0).cast_unsigned();
+        let pid = call(libc::SYS_getpid, 0, 0, 0, 0, 0);
+        if changed == 0 && pid > 0 {
+            let pid = pid.cast_unsigned();
             let end = number(number(text(entry, b"FERRUN_COPY="), pid, b':'), copy, 0);
             debug_assert!(end.offset_from_unsigned(entry) <= LONGEST);
             let (arguments, entries) = (arguments.addr(), entries.addr());
@@ -206,10 +207,19 @@ unsafe fn call(number: i64, one: usize, two: usize, three: usize, four: usize, f
     result
 }
 
+/// Whether a command's word leads to the execution here.
+#[cfg(test)]
+pub fn seals(word: &str) -> bool {
+    let word = std::ffi::CString::new(word).unwrap();
+    // SAFETY: a string, and a null.
+    unsafe { is_sealed([word.as_ptr().cast(), std::ptr::null()].as_ptr()) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::{CStr, CString};
 
+    use super::super::program::COPY;
     use super::*;
 
     #[test]
@@ -231,6 +241,7 @@ mod tests {
 
     #[test]
     fn the_variable_has_two_numbers() {
+        assert_eq!(COPY, "FERRUN_COPY");
         for (pid, descriptor, wanted) in
             [(1, 3, c"FERRUN_COPY=1:3"), (4194304, 1048575, c"FERRUN_COPY=4194304:1048575")]
         {

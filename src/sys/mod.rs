@@ -11,8 +11,8 @@ pub mod bpf;
 pub mod capability;
 pub mod child;
 mod clone;
-#[cfg(any(ferrun_entry, test))]
-mod entry;
+#[cfg(any(ferrun_entry, all(test, any(target_arch = "x86_64", target_arch = "aarch64"))))]
+pub(crate) mod entry;
 pub mod fd;
 pub mod file;
 pub mod helper_thread;

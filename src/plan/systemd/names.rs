@@ -27,7 +27,7 @@ pub fn names(cgroups_path: Option<&str>, id: &str, user: Option<u32>) -> Result<
         Some(&[slice, prefix, name]) => (slice, prefix, name),
         Some(_) => {
             let path = path.unwrap_or_default();
-            return Err(Error::new(format!("cgroupsPath {path:?} is not slice:prefix:name"))
+            return Err(Error::new(format!("cgroupsPath {path:?} is not slice:prefix:name, as for systemd cgroups"))
                 .hint("systemd names cgroups itself; with other paths, leave --systemd-cgroup away"));
         }
     };
