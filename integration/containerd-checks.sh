@@ -248,6 +248,22 @@ check_exec() {
 	remove "$id"
 }
 
+# The program is replaced by another file of the same name, as a package does it.
+check_upgrade() {
+	local given=$runtime runtime=$dir/replaced
+	cp "$given" "$runtime"
+	detached -- sh -c 'echo ready; exec sleep 1000'
+	cp "$given" "$dir/new" && mv "$dir/new" "$runtime"
+	executes "upgrade: exec" 0 hello -- echo hello
+	succeeds "upgrade: pause" task pause "$id"
+	succeeds "upgrade: resume" task resume "$id"
+	succeeds "upgrade: kill" task kill -s KILL "$id"
+	wait_until has_status "$id" STOPPED
+	is "upgrade: status" STOPPED "$(status "$id")"
+	remove "$id"
+	expect "upgrade: a new container" 0 new -- echo new
+}
+
 check_many() {
 	local i outs=""
 	for i in {1..10}; do try -- echo "$i" && outs+="$rc:$out "; done
