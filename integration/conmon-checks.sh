@@ -333,5 +333,3 @@ check_leftovers() {
 	is "left: cgroups" "" "$(cgroups_of "$token/crio")"
 	is "left: files elsewhere in /run" "" "$(find /run -mindepth 1 ! -path "/run/$token*")"
 }
-
-no_processes() { [ -z "$(other_processes)" ]; }

@@ -127,24 +127,20 @@ def check_start_errors():
 
 def check_stop():
     with Pod() as pod:
-        c = pod.shell("trap 'sleep 0.3; exit 42' TERM; echo ready; while :; do sleep 0.05; done")
-        c.wait_for("ready")
+        c = pod.ready("trap 'sleep 0.3; exit 42' TERM; echo ready; while :; do sleep 0.05; done")
         c.stop(timeout=10)
         equal("stop: a handler of TERM", (EXITED, 42), (c.state(), c.status()["exit_code"]))
-        c = pod.shell("trap '' TERM; echo ready; exec sleep 100000")
-        c.wait_for("ready")
+        c = pod.ready("trap '' TERM; echo ready; exec sleep 100000")
         begun = time.monotonic()
         c.stop(timeout=1)
         equal("stop: KILL after the timeout", (EXITED, 137), (c.state(), c.status()["exit_code"]))
         equal("stop: not before it", True, time.monotonic() - begun >= 1)
         c.stop(timeout=1)
         passed("stop: of a stopped one")
-        c = pod.shell("echo ready; exec sleep 100000")
-        c.wait_for("ready")
+        c = pod.ready("echo ready; exec sleep 100000")
         c.stop(timeout=0)
         equal("stop: at once", (EXITED, 137), (c.state(), c.status()["exit_code"]))
-        c = pod.shell("sleep 100001 & sleep 100001 & echo ready; wait")
-        c.wait_for("ready")
+        c = pod.ready("sleep 100001 & sleep 100001 & echo ready; wait")
         c.stop()
         equal("stop: nothing of it goes on", [], processes("sleep 100001"))
 

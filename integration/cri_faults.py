@@ -40,8 +40,7 @@ def check_replaced():
     """The runtime's file is replaced by another while its containers run, as a package's upgrade does."""
     path = f"{directory}/bin/runtime"
     with Pod(handler="replaced") as pod:
-        c = pod.shell("trap 'exit 8' TERM; echo ready; sleep 100000 & wait")
-        c.wait_for("ready")
+        c = pod.ready("trap 'exit 8' TERM; echo ready; sleep 100000 & wait")
         command("cp", path, path + ".new")
         os.rename(path + ".new", path)
         equal("replaced runtime: exec", "0: hello", c.sh("echo hello"))

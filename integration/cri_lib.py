@@ -218,6 +218,12 @@ class Pod:
     def shell(self, script, **options):
         return self.start("sh", "-c", script, **options)
 
+    def ready(self, script, **options):
+        """A container whose script says `ready`, which it has done."""
+        container = self.shell(script, **options)
+        container.wait_for("ready")
+        return container
+
     def sleeper(self, **options):
         """A container that does nothing, and ends on TERM at once."""
         return self.shell("trap 'exit 0' TERM; sleep 100000 & wait", **options)

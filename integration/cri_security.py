@@ -25,8 +25,7 @@ def check_shared_pids():
         equal("shared pids: orphans are reaped", True, until(lambda: ") Z " not in b.sh("cat /proc/[0-9]*/stat")))
         b.sh("cd /proc; for p in [0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '^sleep 100010' && kill -KILL $p; done")
         equal("shared pids: another's process is killed", EXITED, a.wait()["state"])
-        c = pod.shell("sleep 100011 & sleep 100011 & echo ready; wait")
-        c.wait_for("ready")
+        c = pod.ready("sleep 100011 & sleep 100011 & echo ready; wait")
         c.stop()
         equal("shared pids: stop ends all its processes", True, until(lambda: not processes("sleep 100011")))
         status = pod.shell("sleep 100012 & exit 3").wait()
@@ -52,8 +51,7 @@ def check_target_pids():
 
 def check_node():
     with Pod(network=NODE, pid=NODE, ipc=NODE) as pod:
-        c = pod.shell("sleep 100013 & sleep 100013 & echo ready; wait")
-        c.wait_for("ready")
+        c = pod.ready("sleep 100013 & sleep 100013 & echo ready; wait")
         for kind in ("net", "pid", "ipc", "uts"):
             equal(f"node: {kind}", f"0: {namespace(kind)}", c.sh(f"readlink /proc/self/ns/{kind}"))
         equal("node: files of its own", False, f"0: {namespace('mnt')}" == c.sh("readlink /proc/self/ns/mnt"))

@@ -119,6 +119,8 @@ other_processes() { # [PID...]
 	done 2>/dev/null
 }
 
+no_processes() { [ -z "$(other_processes)" ]; }
+
 wait_until() { # COMMAND...: false if it is still false after ten seconds
 	local deadline=$((SECONDS + 10))
 	until "$@"; do

@@ -340,5 +340,3 @@ check_leftovers() {
 		! -path '/run/netns*' ! -path '/run/mount/*' ! -path '/run/lock/*' 2>&1)"
 	is "left: exec files and sockets" "" "$(find "$dir/runroot" "$dir/root/overlay-containers" \( -type s -o -type p -o -name 'exec*' \) 2>&1)"
 }
-
-no_processes() { [ -z "$(other_processes)" ]; }

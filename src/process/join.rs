@@ -75,10 +75,7 @@ impl Open {
         Err(match &self.setting {
             // Nobody can enter the user namespace that he is in.
             _ if is_user => error.hint("without a user namespace in the list the container stays in it"),
-            Some(pointer) => {
-                let error = error.note("kernel parameters would be set for the host".into());
-                error.from_property(pointer)
-            }
+            Some(pointer) => error.detail("kernel parameters would be set for the host").from_property(pointer),
             None => error,
         })
     }
