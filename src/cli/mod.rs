@@ -35,7 +35,6 @@ mod update;
 mod version;
 
 use std::ffi::OsString;
-use std::mem::ManuallyDrop;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command as Parser, FromArgMatches};
@@ -70,7 +69,7 @@ struct Entry {
     sealed: bool,
     failed: i32,
     parser: fn() -> Parser,
-    run: fn(&mut clap::ArgMatches, &Globals) -> std::result::Result<Result<i32>, clap::Error>,
+    run: fn(clap::ArgMatches, &Globals) -> std::result::Result<Result<i32>, clap::Error>,
 }
 
 const fn entry<C: Command>() -> Entry {
@@ -79,8 +78,14 @@ const fn entry<C: Command>() -> Entry {
         sealed: C::SEALED,
         failed: C::FAILED,
         parser: || C::augment_args(Parser::new(C::NAME)).about(C::ABOUT),
-        run: |matches, globals| Ok(C::from_arg_matches_mut(matches)?.run(globals)),
+        run: |matches, globals| Ok(read::<C>(matches)?.run(globals)),
     }
+}
+
+/// Takes the values out of the matches, which by reference would be copied first, and drops what is left: the command has its
+/// memory.
+fn read<C: Command>(mut matches: clap::ArgMatches) -> std::result::Result<C, clap::Error> {
+    C::from_arg_matches_mut(&mut matches)
 }
 
 const COMMANDS: &[Entry] = &[
@@ -141,9 +146,8 @@ pub fn main() -> i32 {
         Err(error) => return report::failure(&error, &Globals::of_this_process()),
     };
     let parser = if switches::have_values(&arguments) { switches::with_values(parser) } else { parser };
-    // The process ends with the command: to take these apart would only touch their pages once more.
-    match ManuallyDrop::new(parser).try_get_matches_from_mut(&arguments).map(ManuallyDrop::new) {
-        Ok(mut matches) => dispatch(known, &mut matches),
+    match parser.try_get_matches_from(arguments) {
+        Ok(matches) => dispatch(known, matches),
         Err(error) => usage(&error, known),
     }
 }
@@ -157,9 +161,8 @@ fn top() -> Parser {
         .args_override_self(true)
 }
 
-/// Takes the values out of the matches, which by reference would be copied first.
-fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
-    let globals = match Globals::from_arg_matches_mut(matches) {
+fn dispatch(known: Option<&Entry>, mut matches: clap::ArgMatches) -> i32 {
+    let globals = match Globals::from_arg_matches_mut(&mut matches) {
         Ok(globals) => globals,
         Err(error) => return usage(&error, known),
     };
@@ -169,7 +172,8 @@ fn dispatch(known: Option<&Entry>, matches: &mut clap::ArgMatches) -> i32 {
     let (Some(entry), Some((_, own))) = (known, matches.remove_subcommand()) else {
         return report::failure(&Error::new("no command is given (ferrun --help lists them)"), &globals);
     };
-    match (entry.run)(&mut ManuallyDrop::new(own), &globals) {
+    drop(matches);
+    match (entry.run)(own, &globals) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
             report::failure(&needing_root(error), &globals);

@@ -7,18 +7,26 @@ use std::ptr::null_mut;
 /// Bytes of .bss: pages of it that are not touched cost nothing.
 const SIZE: usize = 256 * 1024;
 
-/// A piece of memory from which blocks are cut. Only the newest one is given back, or grows; which is what a buffer
-/// does that is made and dropped in a loop, and a vector that is filled.
+/// How many blocks that were given back are cut once more.
+const GAPS: usize = 4;
+/// Bytes of a block that is worth it.
+const WORTH: usize = 256;
+
+/// A piece of memory from which blocks are cut. The newest one is given back, or grows; which is what a buffer does that is
+/// made and dropped in a loop, and a vector that is filled. Of the others the largest are cut again: each page that is
+/// touched for the first time costs as much as a system call.
 #[repr(C)]
 pub(super) struct Arena {
     /// How many of the bytes are used.
     used: Cell<usize>,
+    /// Where below that nothing is: from, to.
+    gaps: [Cell<(usize, usize)>; GAPS],
     bytes: UnsafeCell<[u8; SIZE]>,
 }
 
 impl Arena {
     pub(super) const fn new() -> Arena {
-        Arena { used: Cell::new(0), bytes: UnsafeCell::new([0; SIZE]) }
+        Arena { used: Cell::new(0), gaps: [const { Cell::new((0, 0)) }; GAPS], bytes: UnsafeCell::new([0; SIZE]) }
     }
 
     fn base(&self) -> *mut u8 {
@@ -36,9 +44,15 @@ impl Arena {
 
     /// A new block; null if there is no room.
     pub(super) fn take(&self, layout: Layout) -> *mut u8 {
-        let used = self.used.get();
-        // Up to the next multiple of a power of two.
-        let start = used + ((self.base().addr() + used).wrapping_neg() & (layout.align() - 1));
+        for gap in &self.gaps {
+            let (from, to) = gap.get();
+            let start = self.aligned(from, layout);
+            if start + layout.size() <= to {
+                gap.set((start + layout.size(), to));
+                return self.base().wrapping_add(start);
+            }
+        }
+        let start = self.aligned(self.used.get(), layout);
         let end = start + layout.size();
         if end > SIZE {
             return null_mut();
@@ -47,11 +61,23 @@ impl Arena {
         self.base().wrapping_add(start)
     }
 
-    /// Takes back the newest block, and no other.
+    /// The next place for a block of this alignment, which is a power of two.
+    fn aligned(&self, offset: usize, layout: Layout) -> usize {
+        offset + ((self.base().addr() + offset).wrapping_neg() & (layout.align() - 1))
+    }
+
+    /// Takes a block back: the newest one, or one that is larger than what is left of a gap.
     pub(super) fn give_back(&self, block: *mut u8, size: usize) {
-        let start = self.offset(block);
-        if start + size == self.used.get() {
-            self.used.set(start);
+        let (start, end) = (self.offset(block), self.offset(block) + size);
+        if end == self.used.get() {
+            return self.used.set(start);
+        }
+        if size < WORTH {
+            return;
+        }
+        let left = |gap: &&Cell<(usize, usize)>| gap.get().1 - gap.get().0;
+        if let Some(smallest) = self.gaps.iter().min_by_key(left).filter(|gap| left(gap) < size) {
+            smallest.set((start, end));
         }
     }
 
@@ -86,6 +112,22 @@ mod tests {
         assert_eq!(arena.resize(first, 3, 2), first);
         assert!(arena.has(first) && arena.has(second) && !arena.has(&raw const *arena as *const u8));
         assert!(arena.take(layout(SIZE, 1)).is_null() && arena.resize(second, 64, SIZE).is_null());
+    }
+
+    #[test]
+    fn a_large_block_that_was_given_back_is_cut_again() {
+        let arena = Box::new(Arena::new());
+        let blocks = [(); 6].map(|()| arena.take(layout(1000, 8)));
+        let last = arena.take(layout(1, 1));
+        blocks[..5].iter().for_each(|block| arena.give_back(*block, 1000));
+        // One more than there are gaps for.
+        let again = [(); 5].map(|()| arena.take(layout(1000, 8)));
+        assert_eq!(again[..4], blocks[..4]);
+        assert!(again[4] > last);
+        arena.give_back(again[1], 1000);
+        let [first, second] = [arena.take(layout(1, 1)), arena.take(layout(64, 64))];
+        assert!(first == again[1] && second > first && second < blocks[2] && second.addr() % 64 == 0);
+        assert!(arena.take(layout(1000, 1)) > last, "no room is left there");
     }
 
     #[test]

@@ -196,7 +196,9 @@ impl RuleSet {
     /// Those about a pattern and nothing else.
     fn just(&self, pattern: &Pattern) -> &[(Pattern, usize, Rule)] {
         let behind = &self.0[self.0.partition_point(|(other, ..)| other < pattern)..];
-        &behind[..behind.partition_point(|(other, ..)| other == pattern)]
+        // Few: one for each access and either answer, at most.
+        let count = behind.iter().take_while(|(other, ..)| other == pattern).count();
+        &behind[..count]
     }
 
     /// Those about all devices of a pattern.
@@ -210,12 +212,17 @@ impl RuleSet {
 
     /// What is allowed of a pattern's devices, but for those that a narrower pattern fits.
     fn outcome(&self, pattern: &Pattern, allow_by_default: bool) -> Access {
-        let decides = |bit: &Access| {
-            let speak = self.about(pattern).filter(|(_, rule)| !rule.access.common(*bit).is_empty());
-            speak.max_by_key(|(index, _)| *index).map_or(allow_by_default, |(_, rule)| rule.allow)
-        };
-        let bits = [Access::R, Access::W, Access::M].into_iter().filter(decides);
-        bits.fold(Access::default(), Access::with)
+        // For each bit, the last rule that speaks of it.
+        let mut decided = [Access::R, Access::W, Access::M].map(|bit| (bit, None, allow_by_default));
+        for (index, rule) in self.about(pattern) {
+            for (bit, last, allow) in &mut decided {
+                if Some(index) >= *last && !rule.access.common(*bit).is_empty() {
+                    (*last, *allow) = (Some(index), rule.allow);
+                }
+            }
+        }
+        let allowed = decided.into_iter().filter(|(.., allow)| *allow);
+        allowed.fold(Access::default(), |all, (bit, ..)| all.with(bit))
     }
 }
 
