@@ -1,9 +1,9 @@
 //! The clone: from the namespaces that the init shall be born into, and back.
 
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::unistd::Pid;
@@ -14,6 +14,7 @@ use crate::plan::step::Clone;
 use crate::process::child;
 use crate::process::join::{Enter, Opened};
 use crate::sys::child::{Child, InChild, Options, PidCell};
+use crate::sys::file;
 use crate::sys::namespace::NEWTIME;
 use crate::sys::program::is_dumpable;
 use crate::types::namespaces::NamespaceKind;
@@ -54,10 +55,10 @@ impl From<Child> for Process {
     }
 }
 
-fn open_cgroup(step: &Clone) -> Result<Option<File>> {
+fn open_cgroup(step: &Clone) -> Result<Option<OwnedFd>> {
     match &step.cgroup {
-        Some(path) => File::open(&**path).map(Some).map_err(|error| {
-            let error = Error::io(format!("open cgroup {path}"), &error);
+        Some(path) => file::open(&**path, OFlag::O_RDONLY).map(Some).map_err(|errno| {
+            let error = Error::os(format!("open cgroup {path}"), errno);
             if error.code() == Errno::ENOENT { error.of_kind(ErrorKind::Uninhabitable) } else { error }
         }),
         None => Ok(None),
@@ -139,8 +140,8 @@ impl WayBack {
         let own = [NamespaceKind::Pid, NamespaceKind::Time].into_iter().filter(|kind| left.contains(kind.flag()));
         let own = own.map(|kind| {
             let path = kind.file("self");
-            let file = File::open(&path).what(|| format!("open {path}"))?;
-            Ok((OwnedFd::from(file), kind.flag()))
+            let file = file::open(path.as_str(), OFlag::O_RDONLY).what(|| format!("open {path}"))?;
+            Ok((file, kind.flag()))
         });
         let namespaces = own.collect::<Result<_>>()?;
         let mut dumpable = false;

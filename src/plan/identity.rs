@@ -5,7 +5,6 @@ use std::ffi::CString;
 use std::rc::Rc;
 
 use nix::sched::CloneFlags;
-use nix::unistd::Gid;
 
 use super::{Compiler, notify};
 use crate::bundle::path::clean;
@@ -110,7 +109,7 @@ impl Compiler<'_> {
     }
 
     fn user(&mut self, process: &Process, keep: u64) {
-        let groups = process.user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        let groups = process.user.additional_gids.clone();
         let (uid, gid) = (process.user.uid, process.user.gid);
         let keep_capabilities = uid != 0 && (process.capabilities.is_some() || keep != 0);
         let may_keep_groups = self.joined_namespaces().contains(CloneFlags::CLONE_NEWUSER);

@@ -4,10 +4,10 @@ use std::fmt;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::error::{Context, Result};
 use crate::sys::capability::{self, Sets};
+use crate::sys::ids;
 use crate::types::capabilities::{Names, name};
 
 /// Takes everything outside the mask out of the capability bounding set.
@@ -42,7 +42,7 @@ pub struct User {
     /// Group id inside the container.
     pub gid: u32,
     /// The supplementary groups, all of them.
-    pub groups: Vec<Gid>,
+    pub groups: Vec<u32>,
     /// Whether the groups stay as they are where the user namespace denies setgroups(2), if none are asked
     /// for: whoever made the namespace to be joined has decided that (as runc).
     pub may_keep_groups: bool,
@@ -53,16 +53,16 @@ pub struct User {
 impl User {
     /// Runs the step.
     pub fn run(&self) -> Result<()> {
-        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let User { uid, gid, .. } = *self;
         if self.keep_capabilities {
             prctl::set_keepcaps(true).what(|| "keep capabilities over the change of user")?;
         }
-        match setgroups(&self.groups) {
+        match ids::set_groups(&self.groups) {
             Err(Errno::EPERM) if self.may_keep_groups && self.groups.is_empty() => {}
             result => result.what(|| "set the supplementary groups")?,
         }
-        setresgid(gid, gid, gid).what(|| format!("set gid {gid}"))?;
-        setresuid(uid, uid, uid).what(|| format!("set uid {uid}"))?;
+        ids::set_group(gid).what(|| format!("set gid {gid}"))?;
+        ids::set_user(uid).what(|| format!("set uid {uid}"))?;
         // A change of ids makes a process dumpable where the host says so (fs.suid_dumpable).
         prctl::set_dumpable(false).what(|| "make the init undumpable")
     }

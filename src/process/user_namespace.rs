@@ -6,11 +6,12 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::stat::fstat;
-use nix::unistd::{Gid, Pid, Uid, fchown, setgroups, setresgid, setresuid};
+use nix::unistd::{Pid, Uid, fchown};
 
 use super::procfs::Procfs;
 use super::stdio::can_be_given;
 use crate::error::{Context, Error, Result};
+use crate::sys::ids;
 use crate::types::ids::{Mappings, Range};
 
 /// Which of the two lists.
@@ -117,14 +118,13 @@ impl BecomeRoot {
     /// Runs the step. A change of user makes a process dumpable where the host says so
     /// (fs.suid_dumpable), which the init must not be.
     pub fn run(&self) -> Result<()> {
-        let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-        setresgid(gid, gid, gid).what(|| "become group 0 of the user namespace")?;
-        match setgroups(&[]) {
+        ids::set_group(0).what(|| "become group 0 of the user namespace")?;
+        match ids::set_groups(&[]) {
             // A joined namespace may deny it; the container's own groups are set later, and judged then.
             Ok(()) | Err(Errno::EPERM) => {}
             Err(errno) => return Err(errno).what(|| "leave the host's groups"),
         }
-        setresuid(uid, uid, uid).what(|| "become user 0 of the user namespace")?;
+        ids::set_user(0).what(|| "become user 0 of the user namespace")?;
         prctl::set_dumpable(false).what(|| "make the init undumpable")
     }
 }

@@ -128,14 +128,12 @@ unsafe fn relocate(base: *mut u8, dynamic: *mut Dynamic) {
                 *next = (*next).wrapping_add(base.addr());
                 next = next.add(1);
             } else {
-                let mut word = next;
                 bits >>= 1;
                 while bits != 0 {
-                    if bits & 1 != 0 {
-                        *word = (*word).wrapping_add(base.addr());
-                    }
-                    word = word.add(1);
-                    bits >>= 1;
+                    let word = next.add(bits.trailing_zeros() as usize);
+                    *word = (*word).wrapping_add(base.addr());
+                    // Without its lowest bit.
+                    bits &= bits - 1;
                 }
                 next = next.add(usize::BITS as usize - 1);
             }

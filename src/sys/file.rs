@@ -28,6 +28,11 @@ pub fn is_directory(handle: impl AsFd) -> nix::Result<bool> {
     }
 }
 
+/// Opens a file, close-on-exec.
+pub fn open(path: &(impl NixPath + ?Sized), access: OFlag) -> nix::Result<OwnedFd> {
+    openat(CWD, path, access | OFlag::O_CLOEXEC, Mode::empty())
+}
+
 /// What stands in a file.
 pub fn read(path: &(impl NixPath + ?Sized)) -> nix::Result<Vec<u8>> {
     read_at(CWD, path)
@@ -79,8 +84,7 @@ fn read_more(file: BorrowedFd, text: &mut Vec<u8>) -> nix::Result<bool> {
 
 /// Writes to a file that must be there, in one piece, as files of /proc and cgroups want it.
 pub fn write(path: &(impl NixPath + ?Sized), value: &[u8]) -> nix::Result<()> {
-    let file = openat(CWD, path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    unistd::write(file, value).map(drop)
+    unistd::write(open(path, OFlag::O_WRONLY)?, value).map(drop)
 }
 
 /// `SYS_fchmodat2`, which the libc crate does not have for every target; the number is the same on all but alpha.

@@ -5,10 +5,11 @@ pub mod filter;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+
+use nix::fcntl::OFlag;
+use nix::unistd;
 
 use crate::error::{Context, Error, Result};
 use crate::sys::bpf::Insn;
@@ -35,7 +36,7 @@ impl DevicesV1 {
     pub fn run(&self) -> Result<()> {
         let DeviceAccess { allow_by_default, exceptions, .. } = &self.access;
         let mut open = self.open(*allow_by_default)?;
-        self.write(&mut open, "a")?;
+        self.write(&open, "a")?;
         let mut line = String::with_capacity(32);
         for rule in exceptions {
             if rule.allow != open.0 {
@@ -43,19 +44,19 @@ impl DevicesV1 {
             }
             line.clear();
             let _ = write!(line, "{rule}");
-            self.write(&mut open, &line)?;
+            self.write(&open, &line)?;
         }
         Ok(())
     }
 
-    fn open(&self, allows: bool) -> Result<(bool, File)> {
+    fn open(&self, allows: bool) -> Result<(bool, OwnedFd)> {
         let path = format!("{}/{}", self.directory, file_that(allows));
-        Ok((allows, OpenOptions::new().write(true).open(&path).what(|| format!("open {path}"))?))
+        Ok((allows, file::open(path.as_str(), OFlag::O_WRONLY).what(|| format!("open {path}"))?))
     }
 
-    fn write(&self, (allows, file): &mut (bool, File), line: &str) -> Result<()> {
+    fn write(&self, (allows, file): &(bool, OwnedFd), line: &str) -> Result<()> {
         let name = file_that(*allows);
-        file.write_all(line.as_bytes()).what(|| format!("write \"{line}\" to {}/{name}", self.directory))
+        unistd::write(file, line.as_bytes()).map(drop).what(|| format!("write \"{line}\" to {}/{name}", self.directory))
     }
 
     /// The step that makes a cgroup's list what it is now. None: it allows everything, and what it denies all the
@@ -146,8 +147,8 @@ impl DevicesV2 {
         put_back.what(|| format!("attach the old device filter to {}", self.directory))
     }
 
-    fn open(&self) -> Result<File> {
-        File::open(&*self.directory).what(|| format!("open {}", self.directory))
+    fn open(&self) -> Result<OwnedFd> {
+        file::open(&*self.directory, OFlag::O_RDONLY).what(|| format!("open {}", self.directory))
     }
 }
 
