@@ -1,5 +1,6 @@
 //! The binary: the allocator, and the command line.
 
+#![no_main]
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -8,8 +9,4 @@ use ferrun::sys::allocator::Allocator;
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator::new();
 
-fn main() {
-    let status = ferrun::cli::main();
-    // What an exit does (signal stacks and the like) the kernel does as well; nothing is buffered.
-    ferrun::sys::program::exit(status)
-}
+ferrun::main_function!(ferrun::cli::main);

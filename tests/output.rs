@@ -482,6 +482,21 @@ fn the_container_of_create_sees_the_preserved_descriptors_and_no_others() {
     assert_eq!(std::fs::read_to_string(bundle.rootfs().join("tmp/out")).unwrap(), "the third\nclosed\n");
 }
 
+/// No file of ferrun's gets the number of a stream.
+#[test]
+fn streams_that_are_closed_are_the_null_device() {
+    need_root!();
+    let streams = "for n in 0 2; do readlink /proc/$$/fd/$n >> /tmp/out; done";
+    let bundle = Bundle::sh(streams).set("/root/readonly", json!(false));
+    for (closed, null) in [("<&- >&- 2>&-", 2), ("<&- 2>&-", 2), ("<&-", 1)] {
+        with_descriptors(&bundle, closed, &["run", "--bundle", ".", &bundle.id]);
+        let inside = std::fs::read_to_string(bundle.rootfs().join("tmp/out")).unwrap();
+        assert!(inside.starts_with("/dev/null\n"), "{closed}: {inside}");
+        assert_eq!(inside.lines().filter(|line| *line == "/dev/null").count(), null, "{closed}: {inside}");
+        std::fs::remove_file(bundle.rootfs().join("tmp/out")).unwrap();
+    }
+}
+
 #[test]
 fn a_preserved_descriptor_that_is_not_open_is_refused() {
     need_root!();

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::default;
 use crate::error::{Context, Error, Result};
+use crate::sys::start::arguments;
 
 /// What the container runs when nothing else is asked for; its $0 is ferrun, as it was called.
 const SCRIPT: &str = r#"echo "Hello from a container."
@@ -29,7 +30,7 @@ pub fn write(directory: &Path, command: &[String]) -> Result<()> {
     config["process"]["terminal"] = json!(on_terminal);
     config["process"]["args"] = match command {
         [] => {
-            let name = std::env::args_os().next().unwrap_or_else(|| "ferrun".into());
+            let name = arguments().into_iter().next().unwrap_or_else(|| "ferrun".into());
             json!(["sh", "-c", SCRIPT, name.to_string_lossy()])
         }
         command => json!(command),

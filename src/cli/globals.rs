@@ -9,6 +9,7 @@ use crate::cgroup::Manager;
 use crate::container::id::Id;
 use crate::container::state::Root;
 use crate::error::{Context, Error, Result};
+use crate::sys::start::arguments;
 
 /// Those that are followed by a value; the command word is looked for behind them.
 pub const TAKE_A_VALUE: &[&str] = &["cgroup-manager", "log", "log-format", "root", "rootless"];
@@ -76,7 +77,7 @@ impl Globals {
     pub fn of_this_process() -> Globals {
         let parser = Globals::augment_args(clap::Command::new("ferrun")).disable_version_flag(true).ignore_errors(true);
         let parser = switches::with_values(parser.args_override_self(true));
-        let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+        let arguments = arguments();
         let arguments = dashes::doubled(arguments.clone(), &parser).unwrap_or(arguments);
         let read = |arguments: Vec<std::ffi::OsString>| {
             let matches = parser.clone().try_get_matches_from(arguments)?;

@@ -42,6 +42,7 @@ use clap::{Args, Command as Parser, FromArgMatches};
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
+use crate::sys::start::arguments;
 use globals::Globals;
 
 /// Exit status for a command line that cannot be understood, as runc's.
@@ -114,7 +115,7 @@ const COMMANDS: &[Entry] = &[
 pub fn main() -> i32 {
     crate::sys::program::end_on_panic();
     crate::sys::program::ignore_file_size_signal();
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments = arguments();
     if arguments.get(1).is_some_and(|first| first == "--version" || first == "-v") {
         return done(version::print(), &Globals::of_this_process());
     }

@@ -27,6 +27,7 @@ use crate::sys;
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, MountedFile, attr};
 use crate::sys::program::{COPY, execute_file};
+use crate::sys::start::arguments;
 
 const SELF: &CStr = c"/proc/self/exe";
 const SELF_PATH: &str = "/proc/self/exe";
@@ -80,7 +81,7 @@ fn own_copy() -> Option<RawFd> {
 
 /// Executes ferrun from a copy of its binary; returns only the error.
 fn execute(copy: &OwnedFd) -> Error {
-    let args: Vec<CString> = std::env::args_os().filter_map(|text| CString::new(text.into_vec()).ok()).collect();
+    let args: Vec<CString> = arguments().into_iter().filter_map(|text| CString::new(text.into_vec()).ok()).collect();
     let entry = format!("{COPY}={}:{}", std::process::id(), copy.as_raw_fd());
     let entry = CString::new(entry).expect("a name and two numbers");
     Error::os("execute the protected copy of ferrun's own binary", execute_file(copy, &args, &entry))

@@ -34,6 +34,7 @@ pub mod seccomp;
 pub mod shared;
 pub mod sigchld;
 pub mod socket;
+pub mod start;
 pub mod terminal;
 pub mod xattr;
 

@@ -11,6 +11,7 @@ use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 use super::pidfd;
+use super::start::arguments;
 
 unsafe extern "C" {
     /// The environment: environ(7).
@@ -194,7 +195,7 @@ fn set_action(signal: i32, action: libc::sighandler_t) {
 /// Overwrites the arguments and the environment of this process, which /proc/PID/cmdline and environ show. Nothing may
 /// look at either afterwards.
 pub fn forget_arguments() {
-    let count = std::env::args_os().len();
+    let count = arguments().len();
     // SAFETY: the kernel puts the array of the arguments, a null pointer, and the array of the environment one after the
     // other (`environ` is that one unless somebody has replaced it, which ferrun never does), and the strings into memory
     // of this process that may be written. There is one thread.
