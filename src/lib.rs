@@ -24,7 +24,7 @@
 //! - [`types`]: the value types that `bundle` and the steps share, and their tables of names.
 //! - [`sys`]: the only module with `unsafe`.
 //!
-//! [`error`], [`escape`] and [`pointer`] are used by all.
+//! [`error`], [`escape`], [`pointer`] and `digits` are used by all.
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
@@ -33,6 +33,7 @@ pub mod bundle;
 pub mod cgroup;
 pub mod cli;
 pub mod container;
+mod digits;
 pub mod error;
 pub mod escape;
 pub mod launch;

@@ -5,7 +5,9 @@ use std::fmt;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::Pid;
 
+use crate::digits::Digits;
 use crate::error::{Context, Result};
+use crate::sys::file;
 
 /// Sets one limit: setrlimit(2).
 #[derive(Clone, Copy, PartialEq)]
@@ -61,7 +63,7 @@ impl OomScoreAdj {
     }
 
     fn write(&self, path: &str) -> Result<()> {
-        std::fs::write(path, self.0.to_string())
+        file::write(path, Digits::new(format_args!("{}", self.0)).as_c_str().to_bytes())
             .what(|| format!("write {} to {path}", self.0))
             .map_err(|error| error.hint("lowering the score needs CAP_SYS_RESOURCE"))
     }

@@ -1,6 +1,7 @@
 //! New instances of file systems, detached: fsopen(2), fsconfig(2), fsmount(2).
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
+use std::fmt::Arguments;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -8,6 +9,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::Rootfs;
+use crate::digits::Digits;
 use crate::error::{Error, Result};
 use crate::sys::mount::{self, attr};
 use crate::sys::xattr;
@@ -77,7 +79,7 @@ impl FileSystem<'_> {
         }
         if let Some(place) = self.place {
             for (key, value) in like(place, options)?.into_iter().flatten() {
-                mount::fsconfig_string(context, key, &value)?;
+                mount::fsconfig_string(context, key, value.as_c_str())?;
             }
         }
         configure(context, options)?;
@@ -153,10 +155,10 @@ pub(super) fn tmpfs_place(rootfs: &Rootfs, path: &CStr, options: &Options) -> ni
 const NOBODY: u32 = 65534;
 
 /// Mode and owner, where the options do not say them.
-pub(super) fn like(place: &OwnedFd, options: &Options) -> nix::Result<[Option<(&'static CStr, CString)>; 3]> {
+pub(super) fn like(place: &OwnedFd, options: &Options) -> nix::Result<[Option<(&'static CStr, Digits)>; 3]> {
     let FileStat { st_mode, st_uid, st_gid, .. } = fstat(place)?;
-    let unless_given =
-        |key, value: String| (!options.has_data(key)).then(|| (key, CString::new(value).expect("digits")));
-    let owner = |key, id: u32| if matches!(id, 0 | NOBODY) { None } else { unless_given(key, id.to_string()) };
-    Ok([unless_given(c"mode", format!("{:o}", st_mode & 0o7777)), owner(c"uid", st_uid), owner(c"gid", st_gid)])
+    let unless_given = |key, value: Arguments| (!options.has_data(key)).then(|| (key, Digits::new(value)));
+    let owner = |key, id: u32| if matches!(id, 0 | NOBODY) { None } else { unless_given(key, format_args!("{id}")) };
+    let mode = unless_given(c"mode", format_args!("{:o}", st_mode & 0o7777));
+    Ok([mode, owner(c"uid", st_uid), owner(c"gid", st_gid)])
 }

@@ -95,7 +95,7 @@ impl FileSystem<'_> {
             text.extend(key.to_bytes());
             value.iter().for_each(|value| text.extend([b"=", quote, value.to_bytes(), quote].concat()));
         };
-        like.iter().flatten().for_each(|(key, value)| add(key, Some(value)));
+        like.iter().flatten().for_each(|(key, value)| add(key, Some(value.as_c_str())));
         options.data.iter().for_each(|data| add(&data.key, data.value.as_deref()));
         Ok(CString::new(text).expect("joined from strings without NUL"))
     }
