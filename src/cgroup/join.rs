@@ -1,7 +1,7 @@
 //! Entering the container's cgroups of v1. On v2 the process is created in its cgroup (clone3 with
 //! CLONE_INTO_CGROUP).
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::rc::Rc;
 
 use nix::unistd::Pid;
@@ -13,8 +13,8 @@ use crate::sys::file;
 /// kernel takes no global lock and waits for no grace period (docs/decisions.md has the figures).
 #[derive(PartialEq)]
 pub struct Join {
-    /// The directory in each hierarchy of v1.
-    pub directories: Vec<Rc<str>>,
+    /// The file `tasks` of the directory in each hierarchy of v1.
+    tasks: Vec<String>,
 }
 
 /// The same on v2, where the process cannot be created in its cgroup.
@@ -45,6 +45,11 @@ impl fmt::Display for Move {
 }
 
 impl Join {
+    /// For these directories, one in each hierarchy of v1.
+    pub fn new<'a>(directories: impl Iterator<Item = &'a str>) -> Join {
+        Join { tasks: directories.map(|directory| format!("{directory}/tasks")).collect() }
+    }
+
     /// Runs the step in the process itself.
     pub fn run(&self) -> Result<()> {
         self.move_in("0")
@@ -56,10 +61,8 @@ impl Join {
     }
 
     fn move_in(&self, process: &str) -> Result<()> {
-        let mut tasks = String::with_capacity(128);
-        self.directories.iter().try_for_each(|directory| {
-            tasks.clear();
-            let _ = write!(tasks, "{directory}/tasks");
+        let mut tasks = self.tasks.iter();
+        tasks.try_for_each(|tasks| {
             file::write(tasks.as_str(), process.as_bytes()).what(|| format!("join cgroup {tasks}"))
         })
     }
@@ -67,6 +70,6 @@ impl Join {
 
 impl fmt::Display for Join {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "join in {} v1 hierarchies", self.directories.len())
+        write!(f, "join in {} v1 hierarchies", self.tasks.len())
     }
 }

@@ -217,7 +217,7 @@ impl Compiler<'_> {
     /// The way into the v1 cgroups, if there are any.
     fn join(&self) -> Option<Join> {
         let has_v1 = !self.host.cgroups.v1.is_empty() && self.options.manager != Manager::Disabled;
-        has_v1.then(|| Join { directories: self.own_v1().map(|(_, directory)| directory.path.clone()).collect() })
+        has_v1.then(|| Join::new(self.own_v1().map(|(_, directory)| &*directory.path)))
     }
 
     /// An init that is born inside of a joined mount namespace sees that one's cgroups, and not the host's.

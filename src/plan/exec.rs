@@ -48,7 +48,7 @@ impl Compiler<'_> {
             self.init(Some(Pointer::new("/process/oomScoreAdj")), OomScoreAdj(score));
         }
         moved.into_iter().for_each(|path| self.init(None, Move(path)));
-        self.cpus(v1);
+        self.cpus(&v1);
         // In a user namespace it could not make a procfs of its own.
         self.key_label();
         if let Some(process) = process {
@@ -114,14 +114,14 @@ impl Compiler<'_> {
     }
 
     /// The CPUs before the process is in the cgroups of v1, and after.
-    fn cpus(&mut self, v1: Vec<Rc<str>>) {
+    fn cpus(&mut self, v1: &[Rc<str>]) {
         const FROM: Pointer = Pointer::new("/process/execCPUAffinity");
         let affinity = self.spec.process.as_deref().and_then(|process| process.exec_cpu_affinity.as_ref());
         if let Some(initial) = affinity.map(|affinity| &affinity.initial).filter(|cpus| !cpus.is_empty()) {
             self.init(Some(FROM), Cpus(initial.clone()));
         }
         if !v1.is_empty() {
-            self.init(None, Join { directories: v1 });
+            self.init(None, Join::new(v1.iter().map(|path| &**path)));
         }
         match affinity {
             None => self.init(None, AllCpus),
