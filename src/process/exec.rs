@@ -6,11 +6,12 @@ use std::fmt;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, stat, umask};
-use nix::unistd::{AccessFlags, access, fchdir, getcwd};
+use nix::unistd::{AccessFlags, access, fchdir};
 
 use super::diagnose;
 use crate::error::{Context, Error, Result};
 use crate::rootfs::Rootfs;
+use crate::sys::file;
 use crate::sys::program::{Strings, execve};
 
 /// Where the search goes when the container's environment has no PATH.
@@ -56,7 +57,10 @@ impl WorkingDirectory {
             false => rootfs.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY).what(|| format!("chdir to cwd {path:?}")),
         };
         fchdir(directory?).what(|| format!("chdir to cwd {path:?}"))?;
-        getcwd().map(drop).map_err(|_| Error::new(format!("cwd {path:?} is outside of the container's root")))
+        match file::is_working_directory_reachable() {
+            true => Ok(()),
+            false => Err(Error::new(format!("cwd {path:?} is outside of the container's root"))),
+        }
     }
 }
 

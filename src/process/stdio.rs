@@ -27,8 +27,7 @@ pub struct Stdio {
 impl Stdio {
     /// Runs the step, while ferrun may still change owners.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-        for (stream, which) in [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()].into_iter().zip(Stream::ALL) {
+        for stream in Stream::ALL {
             // A caller may have closed it.
             let Ok(stat) = fstat(stream) else { continue };
             if is_null(&stat) {
@@ -40,7 +39,7 @@ impl Stdio {
                 if !is_null(&fstat(&null).what(|| "stat /dev/null of the container")?) {
                     return Err(Error::new("/dev/null of the container is not the null device"));
                 }
-                fd::duplicate(null, which).what(|| "reopen /dev/null")?;
+                fd::duplicate(null, stream).what(|| "reopen /dev/null")?;
             } else if stat.st_uid != self.uid && (self.own_terminal || can_be_given(stream, &stat)) {
                 // Not every file can be given away (a pipe of another user namespace, a read-only mount);
                 // the program may still use what it has.

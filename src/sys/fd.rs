@@ -30,6 +30,14 @@ impl Stream {
     pub const ALL: [Stream; 3] = [Stream::Input, Stream::Output, Stream::Error];
 }
 
+impl AsFd for Stream {
+    /// The number, whether it is open or not: the standard library's own handles allocate a buffer.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: no `OwnedFd` owns it, so that nothing closes it meanwhile.
+        unsafe { BorrowedFd::borrow_raw(*self as RawFd) }
+    }
+}
+
 /// Puts a copy of a descriptor in the place of a stream: dup2(2). It is not close-on-exec.
 pub fn duplicate(from: impl AsFd, to: Stream) -> nix::Result<()> {
     // SAFETY: `from` is open; what was at `to`, which no `OwnedFd` owns, is replaced.

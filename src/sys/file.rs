@@ -87,6 +87,16 @@ pub fn write(path: &(impl NixPath + ?Sized), value: &[u8]) -> nix::Result<()> {
     unistd::write(open(path, OFlag::O_WRONLY)?, value).map(drop)
 }
 
+/// Whether the working directory has a path from the root directory: getcwd(2). One outside of the root has
+/// "(unreachable)" in its place, which begins with no slash (Linux 2.6.36), and one that was removed has none.
+pub fn is_working_directory_reachable() -> bool {
+    // No path is longer for the kernel.
+    let mut path = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: the kernel writes at most as many bytes as there is room for.
+    let written = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
+    written > 0 && path[0] == b'/'
+}
+
 /// `SYS_fchmodat2`, which the libc crate does not have for every target; the number is the same on all but alpha.
 const SYS_FCHMODAT2: libc::c_long = 452;
 
