@@ -51,7 +51,7 @@ impl WorkingDirectory {
     /// Runs the step. The path is resolved inside the root and through no magic link of /proc, so that
     /// it cannot lead to a directory of the host (CVE-2024-21626).
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        let path = &self.path;
+        let path = self.path.as_c_str();
         let directory = match self.make {
             true => rootfs.make_directory(path).what(|| format!("cwd {path:?}")),
             false => rootfs.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY).what(|| format!("chdir to cwd {path:?}")),

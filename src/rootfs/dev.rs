@@ -1,5 +1,6 @@
 //! Whose /dev it is: nothing is created or changed in one that is the host's, by whatever path it is reached.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,9 +10,13 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode};
 
 use super::mount::{Mount, Source};
-use super::{MODE, Rootfs, make_child_directory};
+use super::{LINKS, MODE, Rootfs, make_child_directory, names};
 use crate::error::{Context, Result};
 use crate::sys::mount::MountedFile;
+use crate::types::default_devices::NODES;
+
+/// The names of the default devices that were created, and nothing in place of the others.
+pub(super) type CreatedDefaults = [Option<&'static CStr>; NODES.len()];
 
 /// What is known of /dev and of the nodes that this start has created.
 #[derive(Default)]
@@ -21,14 +26,14 @@ pub(super) struct Dev {
     /// The mount that /dev lies on, if it is not the container's own.
     foreign: OnceCell<Option<u64>>,
     /// The default devices that were created, and their directory.
-    defaults: RefCell<Option<(MountedFile, Vec<&'static CStr>)>>,
+    defaults: RefCell<Option<(MountedFile, CreatedDefaults)>>,
     /// Device and inode of the nodes of `linux.devices` that were created.
     nodes: RefCell<Vec<(u64, u64)>>,
 }
 
 impl Dev {
     /// Remembers the default devices that were created in a directory.
-    pub(super) fn created_defaults(&self, directory: MountedFile, names: Vec<&'static CStr>) {
+    pub(super) fn created_defaults(&self, directory: MountedFile, names: CreatedDefaults) {
         self.defaults.replace(Some((directory, names)));
     }
 
@@ -38,12 +43,14 @@ impl Dev {
     }
 
     /// Whether this start has created the node with a name in a directory: its owner and mode may be changed.
-    pub(super) fn has_created(&self, directory: &OwnedFd, name: &CStr, stat: &FileStat) -> nix::Result<bool> {
+    pub(super) fn has_created(&self, directory: &OwnedFd, name: &[u8], stat: &FileStat) -> nix::Result<bool> {
         if self.nodes.borrow().contains(&(stat.st_dev, stat.st_ino)) {
             return Ok(true);
         }
         match &*self.defaults.borrow() {
-            Some((dev, names)) if names.contains(&name) => Ok(MountedFile::of(directory)? == *dev),
+            Some((dev, names)) if names.iter().flatten().any(|one| one.to_bytes() == name) => {
+                Ok(MountedFile::of(directory)? == *dev)
+            }
             _ => Ok(false),
         }
     }
@@ -85,16 +92,16 @@ impl Rootfs {
 
     /// The directory of a node, created if it is missing; none in a /dev that is not the container's own. It is resolved
     /// once: links in a volume may be exchanged meanwhile.
-    pub(super) fn directory_of_node(&self, path: &CStr) -> Result<Option<OwnedFd>> {
-        let what = || format!("open directory {path:?}");
+    pub(super) fn directory_of_node(&self, path: &[u8]) -> Result<Option<OwnedFd>> {
+        let what = || format!("open directory \"{}\"", path.escape_ascii());
         let (at, missing) = match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
-            Err(Errno::ENOENT) => self.find_missing_part(path).what(what)?,
-            found => (found.what(what)?, Vec::new()),
+            Err(Errno::ENOENT) => self.find_missing_part(path, LINKS).what(what)?,
+            found => (found.what(what)?, Cow::default()),
         };
         if self.is_in_foreign_dev(&at)? {
             return Ok(None);
         }
-        let made = missing.iter().try_fold(at, |at, name| make_child_directory(&at, name, MODE));
+        let made = names(&missing).try_fold(at, |at, name| make_child_directory(&at, name, MODE));
         made.what(what).map(Some)
     }
 

@@ -40,18 +40,13 @@ impl DefaultDevices {
         if rootfs.foreign_dev(Some(&place))?.is_some() {
             return Ok(());
         }
-        let mut created = Vec::with_capacity(NODES.len());
-        for (name, major, minor) in NODES {
-            let path = CString::new([b"/dev/", name.to_bytes()].concat()).expect("joined from strings without NUL");
-            let number = makedev(*major, *minor);
-            let node = Node::new(path, SFlag::S_IFCHR, number, self.bind);
-            match self.bind {
-                true => node.bind(rootfs, &dev, name)?,
-                false => {
-                    if make_node(rootfs, &dev, name, &node)? {
-                        created.push(*name);
-                    }
-                }
+        let mut created = [None; NODES.len()];
+        for ((name, major, minor), created) in NODES.into_iter().zip(&mut created) {
+            let number = makedev(major, minor);
+            if self.bind {
+                node(name, number, true).bind(rootfs, &dev, name.to_bytes())?;
+            } else if make_node(rootfs, &dev, name, number)? {
+                *created = Some(name);
             }
         }
         rootfs.dev.created_defaults(place, created);
@@ -67,15 +62,22 @@ impl DefaultDevices {
     }
 }
 
+/// The node of a default device, for what is not done by its name in /dev.
+fn node(name: &CStr, number: u64, bind: bool) -> Node {
+    let path = [b"/dev/", name.to_bytes()].concat();
+    Node::new(CString::new(path).expect("joined from strings without NUL"), SFlag::S_IFCHR, number, bind)
+}
+
 /// Returns whether it was created.
-fn make_node(rootfs: &Rootfs, dev: &OwnedFd, name: &CStr, node: &Node) -> Result<bool> {
-    match mknodat(dev, name, node.kind, Mode::from_bits_truncate(0o666), node.number) {
-        Err(Errno::EEXIST) => match node.there(dev, name)? {
+fn make_node(rootfs: &Rootfs, dev: &OwnedFd, name: &CStr, number: u64) -> Result<bool> {
+    let node = || node(name, number, false);
+    match mknodat(dev, name, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), number) {
+        Err(Errno::EEXIST) => match node().there(dev, name.to_bytes())? {
             There::Same(_) | There::Mounted => Ok(false),
-            There::Other(_) => Err(node.taken()),
+            There::Other(_) => Err(node().taken()),
         },
-        Err(Errno::EPERM) => node.bind(rootfs, dev, name).map(|()| false),
-        result => result.what(|| format!("mknod {node}")).map(|()| true),
+        Err(Errno::EPERM) => node().bind(rootfs, dev, name.to_bytes()).map(|()| false),
+        result => result.what(|| format!("mknod {}", node())).map(|()| true),
     }
 }
 

@@ -22,15 +22,17 @@ pub mod stored;
 pub mod target;
 pub mod terminal;
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 
+use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
@@ -114,12 +116,17 @@ impl Rootfs {
 
     /// Opens a path as a process inside the container would find it, except that no magic link of /proc
     /// is followed.
-    pub fn open(&self, path: &CStr, flags: OFlag) -> nix::Result<OwnedFd> {
+    pub fn open(&self, path: &(impl NixPath + ?Sized), flags: OFlag) -> nix::Result<OwnedFd> {
         self.open_with(path, flags, ResolveFlag::empty())
     }
 
     /// As [`Rootfs::open`], with further rules of openat2(2).
-    pub fn open_with(&self, path: &CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
+    pub fn open_with(
+        &self,
+        path: &(impl NixPath + ?Sized),
+        flags: OFlag,
+        resolve: ResolveFlag,
+    ) -> nix::Result<OwnedFd> {
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | resolve;
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
         for _ in 0..128 {
@@ -146,12 +153,13 @@ impl Rootfs {
     fn make_directory_with(&self, path: &CStr, mode: Mode) -> nix::Result<OwnedFd> {
         match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
             Err(Errno::ENOENT) => {
-                let (mut at, mut missing) = self.find_missing_part(path)?;
-                let Some(last) = missing.pop() else { return Ok(at) };
+                let (mut at, missing) = self.find_missing_part(path.to_bytes(), LINKS)?;
+                let mut missing = names(&missing);
+                let Some(last) = missing.next_back() else { return Ok(at) };
                 for name in missing {
-                    at = make_child_directory(&at, &name, MODE)?;
+                    at = make_child_directory(&at, name, MODE)?;
                 }
-                make_child_directory(&at, &last, mode)
+                make_child_directory(&at, last, mode)
             }
             result => result,
         }
@@ -161,59 +169,58 @@ impl Rootfs {
     pub fn make_file(&self, path: &CStr) -> nix::Result<OwnedFd> {
         match self.find(path) {
             Err(Errno::ENOENT) => {
-                let (mut at, mut missing) = self.find_missing_part(path)?;
-                let name = missing.pop().ok_or(Errno::ENOENT)?;
+                let (mut at, missing) = self.find_missing_part(path.to_bytes(), LINKS)?;
+                let mut missing = names(&missing);
+                let last = missing.next_back().ok_or(Errno::ENOENT)?;
                 for name in missing {
-                    at = make_child_directory(&at, &name, MODE)?;
+                    at = make_child_directory(&at, name, MODE)?;
                 }
-                make_child_file(&at, &name)
+                make_child_file(&at, last)
             }
             result => result,
         }
     }
 
-    /// What exists of a path, and the names that are missing below it. A link that leads to nothing (as
-    /// /etc/resolv.conf of many images) is taken for the path that it names, inside the root.
-    fn find_missing_part(&self, path: &CStr) -> nix::Result<(OwnedFd, Vec<CString>)> {
-        let mut path = path.to_owned();
-        for _ in 0..LINKS {
-            let (at, parent, missing) = self.find_existing_part(&path)?;
-            let Some(first) = missing.first() else { return Ok((at, missing)) };
-            let target = match readlinkat(&at, first.as_c_str()) {
-                // Nothing there, or no link.
-                Err(Errno::ENOENT | Errno::EINVAL) => return Ok((at, missing)),
-                target => target?,
-            };
-            // What a magic link reads as is no path.
-            if fstatfs(&at)?.filesystem_type() == PROC_SUPER_MAGIC {
-                return Err(Errno::ELOOP);
-            }
-            let mut parts = match target.as_bytes().first() {
-                Some(b'/') => vec![target.as_bytes()],
-                _ => vec![parent.to_bytes(), target.as_bytes()],
-            };
-            parts.extend(missing[1..].iter().map(|name| name.to_bytes()));
-            path = CString::new(parts.join(&b'/')).map_err(|_| Errno::EINVAL)?;
+    /// What exists of a path, and the part that is missing below it. A link that leads to nothing (as /etc/resolv.conf of
+    /// many images) is taken for the path that it names, inside the root; after `links` of them that is a loop.
+    fn find_missing_part<'a>(&self, path: &'a [u8], links: usize) -> nix::Result<(OwnedFd, Cow<'a, [u8]>)> {
+        let (at, parent, missing) = self.find_existing_part(path)?;
+        let mut below = names(missing);
+        let Some(first) = below.next() else { return Ok((at, missing.into())) };
+        match fstatat(&at, first, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok((at, missing.into())),
+            stat if stat?.st_mode & libc::S_IFMT != libc::S_IFLNK => return Ok((at, missing.into())),
+            _ => {}
         }
-        Err(Errno::ELOOP)
+        // What a magic link reads as is no path.
+        if links == 0 || fstatfs(&at)?.filesystem_type() == PROC_SUPER_MAGIC {
+            return Err(Errno::ELOOP);
+        }
+        let target = readlinkat(&at, first)?.into_vec();
+        drop(at);
+        let mut named = if target.starts_with(b"/") { target } else { [parent, &target].join(&b'/') };
+        for name in below {
+            named.push(b'/');
+            named.extend_from_slice(name);
+        }
+        let (at, missing) = self.find_missing_part(&named, links - 1)?;
+        Ok((at, missing.into_owned().into()))
     }
 
-    /// The longest part of the path that exists (as a handle and as a path), and the names below it. Those are
-    /// plain names: a `..` among them could not be told from a way out.
-    fn find_existing_part(&self, path: &CStr) -> nix::Result<(OwnedFd, CString, Vec<CString>)> {
-        let mut missing = Vec::new();
-        let mut rest = path.to_owned();
+    /// The longest part of the path that exists (as a handle and as a path), and what follows. The names there are plain:
+    /// a `..` among them could not be told from a way out.
+    fn find_existing_part<'a>(&self, path: &'a [u8]) -> nix::Result<(OwnedFd, &'a [u8], &'a [u8])> {
+        let mut rest = path;
         loop {
-            let (parent, name) = split(&rest);
-            match name.to_bytes() {
+            let (parent, name) = split(rest);
+            match name {
                 b"" => return Err(Errno::ENOENT),
-                b"." => {}
                 b".." => return Err(Errno::EINVAL),
-                _ => missing.insert(0, name),
+                _ => {}
             }
-            match self.open(&parent, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            match self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY) {
                 Err(Errno::ENOENT) => rest = parent,
-                result => return result.map(|found| (found, parent, missing)),
+                found => return Ok((found?, parent, path.strip_prefix(parent).unwrap_or(path))),
             }
         }
     }
@@ -288,18 +295,21 @@ pub fn withdraw(root: impl AsFd) -> nix::Result<()> {
 }
 
 /// A path's directory and last name; trailing slashes are no part of the name.
-fn split(path: &CStr) -> (CString, CString) {
-    let bytes = path.to_bytes();
-    let end = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-    let start = bytes[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-    let parent = if start == 0 { b"/" } else { &bytes[..start] };
-    let text = |bytes: &[u8]| CString::new(bytes).expect("cut from a string without NUL");
-    (text(parent), text(&bytes[start..end]))
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let start = path[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let parent = if start == 0 { b"/" } else { &path[..start] };
+    (parent, &path[start..end])
+}
+
+/// The names that a path goes through.
+fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."))
 }
 
 /// Makes a directory directly below another one and opens it; what is there already must be a
 /// directory and no link.
-fn make_child_directory(parent: &OwnedFd, name: &CStr, mode: Mode) -> nix::Result<OwnedFd> {
+fn make_child_directory(parent: &OwnedFd, name: &[u8], mode: Mode) -> nix::Result<OwnedFd> {
     match mkdirat(parent, name, mode) {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno),
@@ -310,7 +320,7 @@ fn make_child_directory(parent: &OwnedFd, name: &CStr, mode: Mode) -> nix::Resul
 
 /// Makes an empty file directly below a directory; what somebody else has just made there is taken, unless
 /// it is a link.
-fn make_child_file(parent: &OwnedFd, name: &CStr) -> nix::Result<OwnedFd> {
+fn make_child_file(parent: &OwnedFd, name: &[u8]) -> nix::Result<OwnedFd> {
     let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     match nix::fcntl::openat(parent, name, new, Mode::from_bits_truncate(0o644)) {
         Err(Errno::EEXIST) => {
@@ -376,9 +386,9 @@ mod tests {
         std::fs::write(tree.root().join("file"), "x").unwrap();
         symlink("file", tree.root().join("link")).unwrap();
         let root = rootfs.find(c"/").unwrap();
-        let file = make_child_file(&root, c"file").unwrap();
+        let file = make_child_file(&root, b"file").unwrap();
         assert_eq!(fstat(&file).unwrap().st_size, 1);
-        assert_eq!(make_child_file(&root, c"link").unwrap_err(), Errno::ELOOP);
+        assert_eq!(make_child_file(&root, b"link").unwrap_err(), Errno::ELOOP);
     }
 
     #[test]
@@ -387,11 +397,11 @@ mod tests {
         std::fs::create_dir_all(tree.root().join("directory/below")).unwrap();
         symlink(tree.0.join("host"), tree.root().join("link")).unwrap();
         let root = rootfs.find(c"/").unwrap();
-        let make = |parent: &OwnedFd, name: &CStr| make_child_directory(parent, name, Mode::S_IRWXU);
-        let directory = make(&root, c"directory").unwrap();
-        make(&directory, c"below").unwrap();
+        let make = |parent: &OwnedFd, name: &[u8]| make_child_directory(parent, name, Mode::S_IRWXU);
+        let directory = make(&root, b"directory").unwrap();
+        make(&directory, b"below").unwrap();
         // O_DIRECTORY comes first: a link is none.
-        assert_eq!(make(&root, c"link").unwrap_err(), Errno::ENOTDIR);
+        assert_eq!(make(&root, b"link").unwrap_err(), Errno::ENOTDIR);
         assert!(tree.host_is_untouched());
     }
 
@@ -416,6 +426,45 @@ mod tests {
     }
 
     #[test]
+    fn links_that_dangle_are_followed_one_after_the_other() {
+        let (tree, rootfs) = Tree::new("chain");
+        let link = |target: &str, name: &str| symlink(target, tree.root().join(name)).unwrap();
+        link("two", "etc/one");
+        link("../three", "etc/two");
+        link("/a/./b//c/", "three");
+        rootfs.make_file(c"/etc/one").unwrap();
+        assert!(tree.root().join("a/b/c").is_file());
+        link("/d", "etc/directory");
+        rootfs.make_directory(c"/etc/directory/x/./y").unwrap();
+        assert!(tree.root().join("d/x/y").is_dir(), "what follows the link is made below its target");
+        link("missing/../../host/x", "etc/out");
+        assert_eq!(rootfs.make_file(c"/etc/out").unwrap_err(), Errno::EINVAL);
+        assert!(!tree.root().join("etc/missing").exists());
+        assert!(tree.host_is_untouched());
+    }
+
+    #[test]
+    fn as_many_links_are_followed_as_by_the_kernel() {
+        let (tree, rootfs) = Tree::new("many-links");
+        for index in 0..=LINKS {
+            symlink(format!("{}", index + 1), tree.root().join(index.to_string())).unwrap();
+        }
+        assert_eq!(rootfs.make_file(c"/0").unwrap_err(), Errno::ELOOP);
+        rootfs.make_file(c"/1").unwrap();
+        assert!(tree.root().join((LINKS + 1).to_string()).is_file());
+    }
+
+    #[test]
+    fn paths_are_as_long_as_the_kernel_takes_them() {
+        let (tree, rootfs) = Tree::new("long");
+        let path = |names: usize| format!("/{}", "n".repeat(200)).repeat(names);
+        let make = |path: &str| rootfs.make_directory(&std::ffi::CString::new(path).unwrap());
+        make(&path(15)).unwrap();
+        assert!(tree.root().join(&path(15)[1..]).is_dir());
+        assert_eq!(make(&path(21)).unwrap_err(), Errno::ENAMETOOLONG);
+    }
+
+    #[test]
     fn magic_links_are_not_followed() {
         let (_tree, rootfs) = Tree::new("magic");
         let proc = Rootfs::new(std::fs::File::open("/proc").unwrap().into());
@@ -425,13 +474,13 @@ mod tests {
 
     #[test]
     fn paths_are_split_at_the_last_name() {
-        let text = |path: &CStr| {
-            let (parent, name) = split(path);
-            (parent.into_string().unwrap(), name.into_string().unwrap())
+        let split = |path: &'static str| {
+            let (parent, name) = split(path.as_bytes());
+            [parent, name].map(|part| std::str::from_utf8(part).unwrap())
         };
-        assert_eq!(text(c"/a/b"), ("/a/".into(), "b".into()));
-        assert_eq!(text(c"/a//"), ("/".into(), "a".into()));
-        assert_eq!(text(c"a"), ("/".into(), "a".into()));
-        assert_eq!(text(c"/"), ("/".into(), "".into()));
+        assert_eq!(split("/a/b"), ["/a/", "b"]);
+        assert_eq!(split("/a//"), ["/", "a"]);
+        assert_eq!(split("a"), ["/", "a"]);
+        assert_eq!(split("/"), ["/", ""]);
     }
 }

@@ -1,6 +1,6 @@
 //! `linux.devices`: device nodes anywhere in the container.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
@@ -74,26 +74,26 @@ impl Node {
     /// Runs the step. In a /dev that is not the container's own nothing is created or changed, by whatever links of the
     /// image it is reached.
     pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
-        let (parent, name) = split(&self.path);
-        let Some(directory) = rootfs.directory_of_node(&parent)? else { return Ok(()) };
+        let (parent, name) = split(self.path.to_bytes());
+        let Some(directory) = rootfs.directory_of_node(parent)? else { return Ok(()) };
         let mode = Mode::from_bits_truncate(self.mode.unwrap_or(0o666));
-        let made = match mknodat(&directory, name.as_c_str(), self.kind, mode, self.number) {
+        let made = match mknodat(&directory, name, self.kind, mode, self.number) {
             Ok(()) => true,
             Err(Errno::EEXIST) => false,
-            Err(Errno::EPERM) => return self.bind(rootfs, &directory, &name),
+            Err(Errno::EPERM) => return self.bind(rootfs, &directory, name),
             Err(errno) => return Err(Error::os(format!("mknod {self}"), errno)),
         };
-        let (node, stat) = match self.there(&directory, &name)? {
+        let (node, stat) = match self.there(&directory, name)? {
             There::Same(found) => found,
             There::Mounted => return Ok(()),
             There::Other((_, stat)) if self.bind && is_empty_file(&stat) => {
-                return self.bind(rootfs, &directory, &name);
+                return self.bind(rootfs, &directory, name);
             }
             There::Other(_) => return Err(self.taken()),
         };
         if made {
             rootfs.dev.created_node(&stat);
-        } else if !rootfs.dev.has_created(&directory, &name, &stat).what(|| format!("stat {self}"))? {
+        } else if !rootfs.dev.has_created(&directory, name, &stat).what(|| format!("stat {self}"))? {
             return Ok(());
         }
         let owned = self.own(&node, &stat)?;
@@ -105,7 +105,7 @@ impl Node {
     }
 
     /// What has its name in a directory.
-    pub(super) fn there(&self, directory: &OwnedFd, name: &CStr) -> Result<There> {
+    pub(super) fn there(&self, directory: &OwnedFd, name: &[u8]) -> Result<There> {
         let found = openat(directory, name, HANDLE, Mode::empty()).what(|| format!("open {self}"))?;
         if is_mounted_on(directory, &found).what(|| format!("statx {self}"))? {
             return Ok(There::Mounted);
@@ -137,7 +137,7 @@ impl Node {
 
     /// Where no devices may be made, the host's own is shown, with the host's owner and mode, on a file that
     /// is made for it.
-    pub(super) fn bind(&self, rootfs: &Rootfs, directory: &OwnedFd, name: &CStr) -> Result<()> {
+    pub(super) fn bind(&self, rootfs: &Rootfs, directory: &OwnedFd, name: &[u8]) -> Result<()> {
         // Before a file is made for it, which would stay and be in the way of a start that makes the node.
         let copy = match self.copy_of_host(rootfs) {
             Ok(copy) => copy,
