@@ -61,13 +61,16 @@ fn is_killed_by_an_owner_that_is_dropped() {
 }
 
 fn closes_what_is_not_kept_but_for_the_report() {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    let (kept, closed) = (read.as_raw_fd(), write.as_raw_fd());
+    let pipes = [(); 3].map(|()| pipe2(OFlag::O_CLOEXEC).unwrap());
+    let kept = pipes.each_ref().map(|(read, _)| read.as_raw_fd());
+    let closed = pipes.each_ref().map(|(_, write)| write.as_raw_fd());
     let reporter = Reporter::create(&Options::default(), |own| {
-        own.close_all_but(&[0, 1, 2, kept], ()).unwrap();
-        [fd::is_open(kept), fd::is_open(closed)].map(u8::from)
+        // In any order, twice, and below the first.
+        let keep = [kept[2], kept[0], 1, kept[1], kept[2]];
+        own.close_from(3, keep.into_iter(), ()).unwrap();
+        [kept, closed, [0, 1, 2]].concat().into_iter().map(fd::is_open).map(u8::from).collect::<Vec<_>>()
     });
-    assert_eq!(reporter.unwrap().finish(), Ok((vec![1, 0], Ok(0))));
+    assert_eq!(reporter.unwrap().finish(), Ok((vec![1, 1, 1, 0, 0, 0, 1, 1, 1], Ok(0))));
 }
 
 fn has_no_report_when_it_dies() {

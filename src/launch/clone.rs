@@ -23,10 +23,11 @@ pub(super) const WHAT: &str = "make the container's first process";
 
 /// Creates the init, which is ferrun's own child in any case and runs `main`.
 ///
-/// `own`: the descriptors that the init keeps of ferrun's.
+/// `handed_on`: below this number, the init keeps all descriptors; `own`: those that it keeps of ferrun's.
 pub(super) fn create_init(
     step: &Clone,
     opened: &[Opened],
+    handed_on: u32,
     own: &[RawFd],
     main: impl FnOnce(InChild) -> i32,
 ) -> Result<Process> {
@@ -34,7 +35,7 @@ pub(super) fn create_init(
     let cgroup = directory.as_ref().map(AsFd::as_fd);
     let way_back = WayBack::remember(step)?;
     let init = match step.between {
-        true => by_intermediate_process(step, opened, cgroup, own, main),
+        true => by_intermediate_process(step, opened, cgroup, handed_on, own, main),
         false => Enter(step.enter)
             .run(opened)
             .and_then(|()| Child::create(&as_init(step.flags, cgroup), main).map_err(|errno| failed(step, errno))),
@@ -97,6 +98,7 @@ fn by_intermediate_process(
     step: &Clone,
     opened: &[Opened],
     cgroup: Option<BorrowedFd>,
+    handed_on: u32,
     own: &[RawFd],
     main: impl FnOnce(InChild) -> i32,
 ) -> Result<Child> {
@@ -108,8 +110,8 @@ fn by_intermediate_process(
     let failed = |errno| failed(step, errno);
     let cell = PidCell::new().what(|| WHAT)?;
     let work = |between: InChild| {
-        let keep: Vec<RawFd> = own.iter().copied().chain(for_init.iter().map(AsRawFd::as_raw_fd)).collect();
-        between.close_all_but(&keep, ()).what(|| "close what is not the init's")?;
+        let keep = own.iter().copied().chain(for_init.map(|cgroup| cgroup.as_raw_fd()));
+        between.close_from(handed_on, keep, ()).what(|| "close what is not the init's")?;
         Enter(step.enter).run(opened)?;
         let as_sibling = as_init(step.flags | CloneFlags::CLONE_PARENT, for_init);
         let sibling = Child::create(&Options { pid_to: Some(&cell), ..as_sibling }, main).map_err(failed)?;

@@ -76,7 +76,8 @@ struct Init<'a> {
 /// they do with signals.
 pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i32]) -> ! {
     let launch = parent.launch;
-    let closed = child.close_all_but(own, ()).what(|| "close what is not the init's");
+    let closed =
+        child.close_from(launch.plan.handed_on(), own.iter().copied(), ()).what(|| "close what is not the init's");
     sys::program::default_signals();
     // Until the program: a hook need not read its input.
     sys::program::ignore_sigpipe(true);
@@ -385,9 +386,8 @@ impl<'a> Init<'a> {
         // Nobody looks: the last step is still to be traced.
         let trace = self.launch.trace.filter(|_| !self.is_watched()).map(|trace| trace.as_fd().as_raw_fd());
         let given_up = (self.rootfs.take(), self.channel.take_if(|_| outlet.is_some()));
-        let handed_on = 0..3 + self.launch.plan.preserved;
-        let keep: Vec<i32> = handed_on.chain(one).chain(trace).collect();
-        self.child.close_all_but(&keep, given_up).what(|| "close the descriptors that the program must not have")
+        let closed = self.child.close_from(self.launch.plan.handed_on(), one.into_iter().chain(trace), given_up);
+        closed.what(|| "close the descriptors that the program must not have")
     }
 
     /// Becomes the program, under its filter.

@@ -126,13 +126,13 @@ impl<'a> Parent<'a> {
         // Before there is a channel: its ends are ferrun's and the init's alone.
         self.begin_rollback()?;
         let (ours, theirs) = channel::pair(launch.interrupt.map(AsFd::as_fd), &launch.plan.cgroup)?;
-        let own = self.descriptors_of_init(&theirs);
+        let (handed_on, own) = (launch.plan.handed_on(), self.descriptors_of_init(&theirs));
         if step.crosses {
             let cell = PidCell::new().what(|| clone::WHAT)?;
             self.cell.get_or_init(|| cell);
         }
         let init = |child| init::main(child, self, theirs, &own);
-        let born = clone::create_init(step, &self.opened.borrow(), &own, init)?;
+        let born = clone::create_init(step, &self.opened.borrow(), handed_on, &own, init)?;
         let process = self.process.get_or_init(|| born);
         self.channel.get_or_init(|| ours).watch(process.fd.as_fd());
         // Only the init has it now.
@@ -213,7 +213,8 @@ impl<'a> Parent<'a> {
         hook.run(&state, Some(launch.container.bundle()), launch.interrupt.map(AsFd::as_fd))
     }
 
-    /// The descriptors that the init keeps while it sets itself up; all others are closed before anybody sees it.
+    /// The descriptors of ferrun's that the init keeps while it sets itself up; all others are closed before anybody sees
+    /// it.
     fn descriptors_of_init(&self, channel: &Channel) -> Vec<i32> {
         let (launch, opened) = (self.launch, self.opened.borrow());
         let (console, outlet) = (launch.console.take(), launch.means.outlet.take());
@@ -226,7 +227,7 @@ impl<'a> Parent<'a> {
         own.extend(launch.target.iter().flat_map(|target| [target.init.as_fd(), target.root.as_fd()]));
         own.extend(launch.plan.maps.iter().filter_map(|namespace| namespace.descriptor()));
         let nodes = launch.plan.nodes.as_ref().and_then(|store| store.descriptor());
-        let numbers = (0..3 + launch.plan.preserved).chain(own.iter().map(AsRawFd::as_raw_fd)).chain(nodes).collect();
+        let numbers = own.iter().map(AsRawFd::as_raw_fd).chain(nodes).collect();
         launch.console.set(console);
         launch.means.outlet.set(outlet);
         numbers

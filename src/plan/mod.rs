@@ -185,6 +185,11 @@ pub fn compile_exec(bundle: &Bundle, host: &Host, options: &Options, target: &Ta
 }
 
 impl Plan {
+    /// The first number above those of the descriptors that the program has: the streams, and what is preserved.
+    pub fn handed_on(&self) -> u32 {
+        (3 + self.preserved).unsigned_abs()
+    }
+
     /// An error of the init with a hint, where its user namespace is in the way.
     pub fn explained(&self, error: Error, action: &InitAction) -> Error {
         match &self.mapped {

@@ -6,7 +6,7 @@
 //! go to the thread id that the C library remembers, which is the parent's.
 //!
 //! No type shows which descriptors of its parent a closure reaches by reference. They are open in the child as well, up
-//! to [`InChild::close_all_but`]: what is neither kept nor given up there must not be used from then on, which is left to
+//! to [`InChild::close_from`]: what is neither kept nor given up there must not be used from then on, which is left to
 //! the closure. At worst it gets EBADF, or another file of the child's own.
 
 use std::mem::{ManuallyDrop, forget};
@@ -247,18 +247,18 @@ pub struct InChild {
 }
 
 impl InChild {
-    /// Closes all descriptors but these and the report's: close_range(2). Numbers are enough: what is kept is not touched.
+    /// Closes all descriptors from `first` on but these few and the report's: close_range(2). Numbers are enough: what is
+    /// kept is not touched.
     ///
     /// `given_up`: the owners of the child's own that are closed here, and so never dropped. Those of its parent never are.
     ///
     /// # Errors
     /// Those of close_range(2).
-    pub fn close_all_but<T>(&self, keep: &[RawFd], given_up: T) -> nix::Result<()> {
+    pub fn close_from<T>(&self, first: u32, keep: impl Iterator<Item = RawFd> + Clone, given_up: T) -> nix::Result<()> {
         forget(given_up);
-        let keep = keep.iter().copied().chain(self.report);
         // SAFETY: the parent's owners are in frames to which this process never returns; its own were just forgotten. What
         // the closure still reaches of either, it must not use.
-        unsafe { fd::close_all_but(keep) }
+        unsafe { fd::close_from(first, &keep.chain(self.report)) }
     }
 
     /// Goes on in a sibling, in the pid namespace that this process's children are created in, and ends the process that

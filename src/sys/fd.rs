@@ -50,20 +50,19 @@ pub fn duplicate3(from: impl AsFd, to: Stream) -> nix::Result<()> {
     check(unsafe { libc::dup3(from.as_fd().as_raw_fd(), to as RawFd, 0) }.into()).map(drop)
 }
 
-/// Closes every descriptor but those of the list: close_range(2) for each gap of it.
+/// Closes every descriptor from `first` on but those of `keep`, which is short and in any order: close_range(2) for each gap.
 ///
 /// # Safety
 /// Owners of what is closed are neither used nor dropped any more.
-pub(super) unsafe fn close_all_but(keep: impl Iterator<Item = RawFd>) -> nix::Result<()> {
-    let mut keep: Vec<u32> = keep.map(|number| number.unsigned_abs()).collect();
-    keep.sort_unstable();
-    let mut first = 0;
-    for number in keep {
+pub(super) unsafe fn close_from(mut first: u32, keep: &(impl Iterator<Item = RawFd> + Clone)) -> nix::Result<()> {
+    // Nothing is allocated to sort them: the init calls this.
+    let next = |first| keep.clone().map(RawFd::unsigned_abs).filter(|number| *number >= first).min();
+    while let Some(number) = next(first) {
         if number > first {
             // SAFETY: by the caller's promise.
             unsafe { close_range(first, number - 1, 0) }?;
         }
-        first = first.max(number + 1);
+        first = number + 1;
     }
     // SAFETY: as above.
     unsafe { close_range(first, u32::MAX, 0) }
@@ -124,9 +123,8 @@ pub fn take_inherited(number: RawFd) -> nix::Result<OwnedFd> {
 /// Those of close_range(2).
 pub fn close_inherited_from(first: u32, keep: &[RawFd]) -> nix::Result<()> {
     debug_assert!(open_from(first).all(is_inherited), "ferrun has opened a descriptor that would be closed");
-    let below = 0..i32::try_from(first).unwrap_or(i32::MAX);
     // SAFETY: nothing that is open there has an owner in this process.
-    unsafe { close_all_but(below.chain(keep.iter().copied())) }?;
+    unsafe { close_from(first, &keep.iter().copied()) }?;
     if keep.is_empty() { Ok(()) } else { close_on_exec_from(first) }
 }
 
