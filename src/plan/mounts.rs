@@ -64,6 +64,10 @@ impl<'a> Compiler<'a> {
         let destination = entry.destination.to_owned();
         let (seal_later, keep) = (self.sealing.later.contains(&index), self.sealing.kept.contains(&index));
         let mut options = entry.options.clone();
+        let read_only = options.read_only();
+        if seal_later {
+            options = options.writable();
+        }
         if entry.is_cgroup() {
             let view = self.cgroup_view(entry.kind() == Some(c"cgroup2"));
             let Some(view) = self.note(view.map_err(|error| error.from_property(Pointer::at("/mounts/#/type", index))))
@@ -71,11 +75,8 @@ impl<'a> Compiler<'a> {
                 return;
             };
             let (cut_off, label) = (self.shares_with_host(), self.mount_label());
-            let mount = CgroupMount { view, destination, options, seal_later, keep, cut_off, label };
+            let mount = CgroupMount { view, destination, options, read_only, keep, cut_off, label };
             return self.init(from, Box::new(mount));
-        }
-        if seal_later {
-            options = options.writable();
         }
         if entry.options.remount {
             return self.init(from, Box::new(Remount { destination, options }));

@@ -53,11 +53,11 @@ pub struct CgroupMount {
     pub view: View,
     /// Where: absolute and clean, inside the container.
     pub destination: CString,
-    /// How.
+    /// How. The tmpfs of v1 may be made read-only only by [`SealReadOnly`](super::mount::SealReadOnly), so that mount points
+    /// can be made in it.
     pub options: Options,
-    /// The tmpfs of v1 is made read-only only by [`SealReadOnly`](super::mount::SealReadOnly), so that mount points can be
-    /// made in it.
-    pub seal_later: bool,
+    /// Whether the hierarchies of v1 are read-only.
+    pub read_only: bool,
     /// The mount is needed again.
     pub keep: bool,
     /// What is bound of the host's does not stay shared with it.
@@ -102,11 +102,10 @@ impl CgroupMount {
         if self.cut_off {
             mount::mount_setattr(tree, true, &SLAVE).what(|| format!("cut off {self}"))?;
         }
-        let options = self.options.clone();
-        let options = if self.seal_later { options.writable() } else { options };
+        let options = &self.options;
         let change = MountAttr { set: BASE | options.here.set, clear: options.here.clear, ..MountAttr::default() };
         mount::mount_setattr(tree, false, &change).what(|| format!("set options of {self}"))?;
-        set_mount_options(tree, &options, self)
+        set_mount_options(tree, options, self)
     }
 
     /// Mounts each hierarchy by a name relative to the new tmpfs: nothing else can reach that yet, and for a
@@ -114,7 +113,7 @@ impl CgroupMount {
     fn fill(&self, tmpfs: &OwnedFd, hierarchies: &[Hierarchy]) -> Result<()> {
         fchdir(tmpfs).what(|| format!("enter {:?}", self.destination))?;
         let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        flags.set(MsFlags::MS_RDONLY, self.options.read_only());
+        flags.set(MsFlags::MS_RDONLY, self.read_only);
         for hierarchy in hierarchies {
             let name = hierarchy.name.as_c_str();
             mkdirat(tmpfs, name, Mode::from_bits_truncate(0o755)).what(|| format!("mkdir {name:?}"))?;
@@ -122,13 +121,12 @@ impl CgroupMount {
                 None => {
                     nix::mount::mount(Some(c"cgroup"), name, Some(c"cgroup"), flags, Some(hierarchy.data.as_c_str()))
                 }
-                Some(path) => bind(path, tmpfs, name, self.options.read_only()),
+                Some(path) => bind(path, tmpfs, name, self.read_only),
             };
             mounted.what(|| format!("mount cgroup hierarchy {name:?}"))?;
             // Where controllers share a hierarchy, each is found by its own name, too.
             for controller in name.to_bytes().split(|byte| *byte == b',').filter(|part| *part != name.to_bytes()) {
-                let link = CString::new(controller).expect("part of a string without NUL");
-                symlinkat(name, tmpfs, link.as_c_str()).what(|| format!("symlink {link:?}"))?;
+                symlinkat(name, tmpfs, controller).what(|| format!("symlink \"{}\"", controller.escape_ascii()))?;
             }
         }
         Ok(())
