@@ -33,7 +33,7 @@ pub struct Confine<'a> {
     /// The capabilities of which some are kept for the installation.
     pub capabilities: Option<&'a Capabilities>,
     /// The page that the init waits on, and reports its listener on.
-    pub page: &'static StartPage,
+    pub page: &'a StartPage,
     /// Whether the init waits for `start`.
     pub waits: bool,
     /// Whether code of the image can look before the program is executed: hooks, neighbours in a pid namespace.
@@ -99,7 +99,7 @@ impl Confine<'_> {
 
     /// False: there is no room for a thread, and nothing has changed.
     fn with_helper(&self, filter: &Install) -> Result<bool> {
-        let page = self.page;
+        let page: &'static StartPage = Box::leak(Box::new(self.page.for_init()));
         let then = if self.waits { page.phase_word() } else { page.helper_word() };
         let job: &'static Job = Box::leak(Box::new(Job {
             ready: AtomicU32::new(0),

@@ -2,6 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::ffi::{CStr, CString};
+use std::mem::take;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -18,21 +19,21 @@ use super::rollback::Rollback;
 use super::start_page::{Phase, StartPage};
 use super::{Launch, signals};
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::plan::InitAction;
 use crate::plan::init_lane::init_lane;
 use crate::plan::notify::NotifyMount;
 use crate::plan::step::INIT;
+use crate::plan::{InitAction, Plan};
 use crate::process::exec::{Prepared, WorkingDirectory};
-use crate::process::home::Home;
+use crate::process::home::{self, Home};
 use crate::process::hook::Hook;
 use crate::process::identity::{Capabilities, User};
 use crate::process::join::{Enter, EnterContainer, Opened};
 use crate::process::limits::Rlimit;
 use crate::process::start_hook::StartHook;
 use crate::process::terminal::Terminal;
-use crate::rootfs::Rootfs;
 use crate::rootfs::mount::Mount;
 use crate::rootfs::root::BindRoot;
+use crate::rootfs::{self, Rootfs};
 use crate::seccomp::step::Install;
 use crate::sys;
 use crate::sys::child::{InChild, PidCell};
@@ -51,16 +52,14 @@ struct Init<'a> {
     rollback: &'a OnceCell<Rollback>,
     /// Closed as soon as code of the image can run beside it.
     channel: Option<Channel<'static>>,
-    page: &'static StartPage,
+    page: StartPage,
     /// Where code of the image can look: the one descriptor that it keeps then.
     outlet: Option<OwnedFd>,
     rootfs: Option<Rootfs>,
     /// The working directory that ferrun itself may not enter.
     denied: Option<&'a WorkingDirectory>,
-    /// The entry of the environment that was looked up.
-    home: Option<&'static CStr>,
-    /// The program and the startContainer hooks, as execve(2) takes them: made before limits are set.
-    program: OnceCell<Prepared<'a>>,
+    allocated: Allocated<'a>,
+    /// The startContainer hooks, as execve(2) takes them: allocated before limits are set.
     hooks: OnceCell<Vec<StartHook<'static>>>,
     capabilities: Option<&'a Capabilities>,
     filter: Option<&'a Install>,
@@ -70,11 +69,30 @@ struct Init<'a> {
     cell: &'a OnceCell<PidCell>,
 }
 
+/// Memory that the parent allocates for the init. A page that the init writes to is copied first, and with a small limit on
+/// memory there may be none, so that the init itself allocates only for what is rare.
+pub struct Allocated<'a> {
+    /// The program, as execve(2) takes it.
+    program: Option<Prepared<'a>>,
+    rootfs: rootfs::Room,
+    /// Room to look up HOME.
+    home: Vec<u8>,
+}
+
+impl<'a> Allocated<'a> {
+    /// What a plan needs.
+    pub fn for_init(plan: &'a Plan) -> Allocated<'a> {
+        let program = plan.program.as_ref().map(|program| program.prepare());
+        let rootfs = rootfs::Room::new(plan.kept, plan.devices);
+        Allocated { program, rootfs, home: Vec::with_capacity(home::ROOM) }
+    }
+}
+
 /// Runs the init's lane. Never returns: it becomes the program, or leaves on the start page what failed and ends.
 ///
 /// Its first act is to let go of what is not its own: of all that ferrun or its caller has open but for `own`, and of what
 /// they do with signals.
-pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i32]) -> ! {
+pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i32], allocated: Allocated) -> ! {
     let launch = parent.launch;
     let closed =
         child.close_from(launch.plan.handed_on(), own.iter().copied(), ()).what(|| "close what is not the init's");
@@ -83,7 +101,7 @@ pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i
     sys::program::ignore_sigpipe(true);
     // What the parent has gathered is the parent's to write; this is a copy.
     launch.trace.iter().for_each(|trace| trace.forget());
-    let page = Box::leak(Box::new(launch.means.page.for_init()));
+    let page = launch.means.page.for_init();
     page.set_begun();
     let mut init = Init {
         child,
@@ -95,8 +113,7 @@ pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i
         outlet: launch.means.outlet.take(),
         rootfs: None,
         denied: None,
-        home: None,
-        program: OnceCell::new(),
+        allocated,
         hooks: OnceCell::new(),
         capabilities: None,
         filter: None,
@@ -178,13 +195,14 @@ impl<'a> Init<'a> {
 
     fn await_start(&self) -> Result<()> {
         if self.launch.waits_for_start() {
-            wait_for_start(self.page);
+            wait_for_start(&self.page);
         }
         Ok(())
     }
 
     fn bind_root(&mut self, root: &BindRoot) -> Result<()> {
-        let rootfs = self.rootfs.insert(root.run()?);
+        let room = take(&mut self.allocated.rootfs);
+        let rootfs = self.rootfs.insert(root.run()?.with(room));
         self.rollback.get().map_or(Ok(()), |rollback| rollback.pass_root(rootfs.root()))
     }
 
@@ -202,12 +220,16 @@ impl<'a> Init<'a> {
 
     fn limit(&mut self, limit: &Rlimit) -> Result<()> {
         // Afterwards there may be no memory for it.
-        self.prepare();
+        self.prepare_hooks();
         limit.run()
     }
 
     fn look_up_home(&mut self, home: &Home) -> Result<()> {
-        self.home = Some(Box::leak(home.run(self.rootfs()?).into_boxed_c_str()));
+        let room = take(&mut self.allocated.home);
+        let entry = home.run(self.rootfs()?, room);
+        if let Some(program) = &mut self.allocated.program {
+            program.add(entry);
+        }
         Ok(())
     }
 
@@ -319,14 +341,13 @@ impl<'a> Init<'a> {
         hook.env.clone().unwrap_or_else(|| {
             let program = self.launch.plan.program.as_ref();
             let env = program.map_or_else(Vec::new, |program| program.env.clone());
-            env.into_iter().chain(self.home.map(CStr::to_owned)).collect()
+            let home = self.allocated.program.as_ref().and_then(Prepared::added);
+            env.into_iter().chain(home.map(CStr::to_owned)).collect()
         })
     }
 
-    /// Allocates what is needed to execute the hooks and the program.
-    fn prepare(&mut self) {
-        let Some(program) = &self.launch.plan.program else { return };
-        self.program.get_or_init(|| program.prepare(self.home));
+    /// Allocates what is needed to execute the hooks, which are given the init's pid.
+    fn prepare_hooks(&self) {
         self.hooks.get_or_init(|| {
             let state = |hook: &Hook| self.launch.container.state_for(hook.kind, getpid());
             let start_hooks = self.launch.plan.start_hooks.iter();
@@ -342,13 +363,11 @@ impl<'a> Init<'a> {
     /// Makes itself fit to be looked at, says so by closing the channel, and after `create` waits for `start`. That the
     /// program is there is looked at before, so that `create` reports it.
     fn ready(&mut self) -> Result<()> {
-        self.prepare();
+        self.prepare_hooks();
         if self.is_watched() || self.filter.is_some() {
             // What fails under the filter cannot be explained as well.
-            self.program
-                .get_mut()
-                .map_or(Ok(()), Prepared::look_up)
-                .map_err(|error| error.from_property("/process/args"))?;
+            let program = self.allocated.program.as_mut();
+            program.map_or(Ok(()), Prepared::look_up).map_err(|error| error.from_property("/process/args"))?;
         }
         if !self.channel().has_parent() {
             sys::program::exit(1);
@@ -368,7 +387,7 @@ impl<'a> Init<'a> {
         let confine = Confine {
             filter: self.filter,
             capabilities: self.capabilities,
-            page: self.page,
+            page: &self.page,
             waits: self.launch.waits_for_start(),
             looked_at: !self.launch.plan.start_hooks.is_empty() || self.launch.plan.joins_pid_namespace,
             crosses: self.cell.get().is_some(),
@@ -395,7 +414,7 @@ impl<'a> Init<'a> {
         if let (true, Some(filter)) = (self.unfiltered, self.filter) {
             filter.run().map_err(|error| error.from_property("/linux/seccomp"))?;
         }
-        let program = self.program.get().ok_or_else(|| Error::new("the plan has no program"))?;
+        let program = self.allocated.program.as_ref().ok_or_else(|| Error::new("the plan has no program"))?;
         self.page.set_phase(Phase::Executing);
         let failed = program.execute();
         if self.launch.plan.denies_execve {

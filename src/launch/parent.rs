@@ -9,11 +9,12 @@ use nix::poll::{PollFd, PollFlags, poll};
 
 use super::channel::{self, Channel, FromInit};
 use super::fault::Fault;
+use super::init::{self, Allocated};
 use super::lane::Lane;
 use super::rollback::Rollback;
 use super::start_page::Phase;
 use super::watch::{Ended, Watch, has_executed};
-use super::{Launch, Launched, Process, bind_sources, clone, exit_reason, init, undo};
+use super::{Launch, Launched, Process, bind_sources, clone, exit_reason, undo};
 use crate::cgroup::freezer;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::ParentAction;
@@ -131,7 +132,8 @@ impl<'a> Parent<'a> {
             let cell = PidCell::new().what(|| clone::WHAT)?;
             self.cell.get_or_init(|| cell);
         }
-        let init = |child| init::main(child, self, theirs, &own);
+        let allocated = Allocated::for_init(launch.plan);
+        let init = |child| init::main(child, self, theirs, &own, allocated);
         let born = clone::create_init(step, &self.opened.borrow(), handed_on, &own, init)?;
         let process = self.process.get_or_init(|| born);
         self.channel.get_or_init(|| ours).watch(process.fd.as_fd());

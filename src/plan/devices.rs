@@ -64,6 +64,7 @@ impl Compiler<'_> {
         let has = |name: &CStr| nodes.iter().any(|(_, node)| name_in_dev(&node.path) == Some(name.to_bytes()));
         let without = LINKS.iter().map(|(name, _)| *name).filter(|name| has(name)).collect();
         self.init(Some(Pointer::new("/linux/devices")), DefaultDevices { bind, without });
+        self.plan.devices = nodes.len();
         for (index, node) in nodes {
             let store = self.plan.nodes.clone().map(|store| (store, index));
             let node = Node { store, ..node };

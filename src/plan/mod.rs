@@ -85,6 +85,10 @@ pub struct Plan {
     pub is_further: bool,
     /// How many descriptors after the standard streams the program has of the caller's.
     pub preserved: i32,
+    /// How many mounts are kept for what changes them later, at most.
+    pub kept: usize,
+    /// How many devices the config has.
+    pub devices: usize,
     /// Who answers the calls that the filter asks about.
     pub listener: Option<Listener>,
     /// Whether there is a filter of system calls.
@@ -217,6 +221,7 @@ impl<'a> Compiler<'a> {
         self.names = self.note(names).flatten();
         self.directories = self.directories();
         self.sealing = self.sealing();
+        self.plan.kept = self.sealing.kept.len();
         self.plan.preserved = self.preserved();
         self.plan.user_on_host = self.user_on_host();
         self.crosses = self.can_cross() && self.filter_allows_crossing();

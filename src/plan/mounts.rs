@@ -61,7 +61,7 @@ impl<'a> Compiler<'a> {
     fn mount(&mut self, index: usize) {
         let entry = &self.spec.mounts[index];
         let from = Some(Pointer::at("/mounts/#", index));
-        let destination = entry.destination.to_owned();
+        let destination = Rc::<CStr>::from(&*entry.destination);
         let (seal_later, keep) = (self.sealing.later.contains(&index), self.sealing.kept.contains(&index));
         let mut options = entry.options.clone();
         let read_only = options.read_only();

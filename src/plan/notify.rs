@@ -33,7 +33,7 @@ impl Compiler<'_> {
         }
         let mount = Mount {
             source: Source::Bind(c_path(directory)),
-            destination: DIRECTORY.to_owned(),
+            destination: DIRECTORY.into(),
             options,
             cut_off: self.shares_with_host(),
             idmap: None,

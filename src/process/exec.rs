@@ -115,14 +115,14 @@ impl Program {
         joined.map(|path| CString::new(path).expect("joined from strings without NUL")).collect()
     }
 
-    /// Everything that execve(2) takes, with one more entry in the environment if there is one.
-    pub fn prepare<'a>(&'a self, more: Option<&'a CStr>) -> Prepared<'a> {
+    /// Everything that execve(2) takes, with room for one more entry in the environment.
+    pub fn prepare(&self) -> Prepared<'_> {
         Prepared {
             program: self,
             candidates: self.candidates(),
             found: None,
             args: Strings::new(&self.args),
-            env: Strings::new(self.env.iter().map(CString::as_c_str).chain(more)),
+            env: Strings::new(&self.env),
         }
     }
 
@@ -146,6 +146,16 @@ pub struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
+    /// Adds an entry to the environment. Allocates nothing.
+    pub fn add(&mut self, entry: CString) {
+        self.env.push(entry);
+    }
+
+    /// The entry that was added.
+    pub fn added(&self) -> Option<&CStr> {
+        self.env.pushed()
+    }
+
     /// Finds the program: what `create` reports, so that `start` need not.
     ///
     /// # Errors
@@ -245,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_cannot_run_is_told_apart() {
-        let said = |name: &str| program(name, &["PATH=/nowhere"]).prepare(None).look_up().unwrap_err().to_string();
+        let said = |name: &str| program(name, &["PATH=/nowhere"]).prepare().look_up().unwrap_err().to_string();
         assert_eq!(said("sh"), "exec: \"sh\": executable file not found in $PATH");
         assert_eq!(said("/nowhere/sh"), "exec: \"/nowhere/sh\": no such file or directory");
         assert_eq!(said("/etc"), "exec: \"/etc\": is a directory: permission denied");

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use nix::fcntl::{OFlag, openat};
 use nix::mount::MsFlags;
@@ -52,7 +53,7 @@ pub struct CgroupMount {
     /// What is shown.
     pub view: View,
     /// Where: absolute and clean, inside the container.
-    pub destination: CString,
+    pub destination: Rc<CStr>,
     /// How. The tmpfs of v1 may be made read-only only by [`SealReadOnly`](super::mount::SealReadOnly), so that mount points
     /// can be made in it.
     pub options: Options,

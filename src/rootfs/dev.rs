@@ -32,6 +32,11 @@ pub(super) struct Dev {
 }
 
 impl Dev {
+    /// Remembers nodes in this list.
+    pub(super) fn with(nodes: Vec<(u64, u64)>) -> Dev {
+        Dev { nodes: nodes.into(), ..Dev::default() }
+    }
+
     /// Remembers the default devices that were created in a directory.
     pub(super) fn created_defaults(&self, directory: MountedFile, names: CreatedDefaults) {
         self.defaults.replace(Some((directory, names)));
@@ -59,7 +64,7 @@ impl Dev {
 impl Rootfs {
     /// Remembers the mount of a new file system on /dev. A devtmpfs is no new one: there is one of it, the host's.
     pub(super) fn note_dev(&self, mount: &Mount, tree: &OwnedFd) -> Result<()> {
-        if mount.destination.as_c_str() != c"/dev" {
+        if &*mount.destination != c"/dev" {
             return Ok(());
         }
         let created = matches!(&mount.source, Source::FileSystem { kind, .. } if kind.as_c_str() != c"devtmpfs");

@@ -24,9 +24,10 @@ pub mod terminal;
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, Ref, RefCell};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::rc::Rc;
 
 use nix::NixPath;
 use nix::errno::Errno;
@@ -73,10 +74,24 @@ pub struct Rootfs {
 
 /// A mount that a later step changes: by its descriptor, since a link on the way may be exchanged meanwhile.
 struct Kept {
-    destination: CString,
+    destination: Rc<CStr>,
     mount: OwnedFd,
     /// Whether its file system was made for it, and is not the host's.
     is_own: bool,
+}
+
+/// Room for what a [`Rootfs`] remembers.
+#[derive(Default)]
+pub struct Room {
+    kept: Vec<Kept>,
+    nodes: Vec<(u64, u64)>,
+}
+
+impl Room {
+    /// Room for mounts that later ones change, and for devices of `linux.devices`.
+    pub fn new(mounts: usize, nodes: usize) -> Room {
+        Room { kept: Vec::with_capacity(mounts), nodes: Vec::with_capacity(nodes) }
+    }
 }
 
 impl Rootfs {
@@ -102,6 +117,11 @@ impl Rootfs {
     pub fn of_this_process() -> Result<Rootfs> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         openat(CWD, c"/", flags, Mode::empty()).map(Rootfs::new).what(|| "open the container's root")
+    }
+
+    /// Remembers things where there is room for them.
+    pub fn with(self, room: Room) -> Rootfs {
+        Rootfs { kept: room.kept.into(), dev: Dev::with(room.nodes), ..self }
     }
 
     /// The root directory.
@@ -226,14 +246,14 @@ impl Rootfs {
     }
 
     /// Remembers a mount for [`Rootfs::kept`].
-    fn keep(&self, destination: CString, mount: OwnedFd, is_own: bool) {
+    fn keep(&self, destination: Rc<CStr>, mount: OwnedFd, is_own: bool) {
         self.kept.borrow_mut().push(Kept { destination, mount, is_own });
     }
 
     /// The last mount that was remembered under a destination.
     fn kept(&self, destination: &CStr) -> Option<Ref<'_, Kept>> {
         let kept = self.kept.borrow();
-        let index = kept.iter().rposition(|one| one.destination.as_c_str() == destination)?;
+        let index = kept.iter().rposition(|one| *one.destination == *destination)?;
         Some(Ref::map(kept, |kept| &kept[index]))
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
@@ -36,7 +37,7 @@ pub struct Mount {
     /// What.
     pub source: Source,
     /// Where: absolute and clean, inside the container.
-    pub destination: CString,
+    pub destination: Rc<CStr>,
     /// How.
     pub options: Options,
     /// A bind of what is shared with the host does not stay so.
@@ -66,7 +67,7 @@ impl Mount {
             Source::FileSystem { kind, source } => (self.file_system(rootfs, kind, source)?, true),
         };
         let finish = |tree: &OwnedFd| set_mount_options(tree, &self.options, self);
-        if self.destination.as_c_str() == c"/" {
+        if &*self.destination == c"/" {
             let error = || Error::os(format!("mount {self}"), Errno::ENOTDIR);
             return if directory { rootfs.cover(tree, finish) } else { Err(error()) };
         }

@@ -1,8 +1,9 @@
 //! The option `remount`: it changes the options of an earlier mount.
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use super::Rootfs;
 use super::mount::set_mount_options;
@@ -15,7 +16,7 @@ use crate::types::mount_options::Options;
 #[derive(PartialEq)]
 pub struct Remount {
     /// Where: absolute and clean, inside the container.
-    pub destination: CString,
+    pub destination: Rc<CStr>,
     /// What changes.
     pub options: Options,
 }

@@ -21,7 +21,7 @@ const MODE_OF_TMPFS: Mode = Mode::from_bits_truncate(0o1777);
 impl Mount {
     /// The place to mount on, made if it is missing. What is mounted there is known to be a directory or not.
     pub(super) fn target(&self, rootfs: &Rootfs, tree: &OwnedFd, directory: bool) -> Result<OwnedFd> {
-        let path = self.destination.as_c_str();
+        let path = &*self.destination;
         let target = match &self.source {
             Source::FileSystem { kind, .. } if matches!(kind.to_bytes(), b"proc" | b"sysfs") => {
                 let ordinary =

@@ -11,7 +11,6 @@ use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 use super::pidfd;
-use super::start::arguments;
 
 unsafe extern "C" {
     /// The environment: environ(7).
@@ -22,13 +21,29 @@ unsafe extern "C" {
 pub struct Strings<'a> {
     pointers: Vec<*const c_char>,
     strings: PhantomData<&'a CStr>,
+    /// One more, which it owns.
+    pushed: Option<CString>,
 }
 
 impl<'a> Strings<'a> {
-    /// The array of these strings.
-    pub fn new<S: AsRef<CStr> + ?Sized + 'a>(strings: impl IntoIterator<Item = &'a S>) -> Strings<'a> {
-        let pointers = strings.into_iter().map(|string| string.as_ref().as_ptr()).chain([null()]).collect();
-        Strings { pointers, strings: PhantomData }
+    /// The array of these strings, with room for one more.
+    pub fn new<S: AsRef<CStr>>(strings: &'a [S]) -> Strings<'a> {
+        let mut pointers = Vec::with_capacity(strings.len() + 2);
+        pointers.extend(strings.iter().map(|string| string.as_ref().as_ptr()));
+        pointers.push(null());
+        Strings { pointers, strings: PhantomData, pushed: None }
+    }
+
+    /// Adds that one. Allocates nothing.
+    pub fn push(&mut self, string: CString) {
+        assert!(self.pushed.is_none(), "a second string is added where there is room for one");
+        let string = self.pushed.insert(string);
+        self.pointers.insert(self.pointers.len() - 1, string.as_ptr());
+    }
+
+    /// What was added.
+    pub fn pushed(&self) -> Option<&CStr> {
+        self.pushed.as_deref()
     }
 }
 
@@ -53,7 +68,7 @@ pub fn environment<'a>() -> Strings<'a> {
         }
     }
     pointers.push(null());
-    Strings { pointers, strings: PhantomData }
+    Strings { pointers, strings: PhantomData, pushed: None }
 }
 
 /// Replaces this process; returns only the reason why that failed. Allocates nothing.
@@ -195,17 +210,18 @@ fn set_action(signal: i32, action: libc::sighandler_t) {
 /// Overwrites the arguments and the environment of this process, which /proc/PID/cmdline and environ show. Nothing may
 /// look at either afterwards.
 pub fn forget_arguments() {
-    let count = arguments().len();
-    // SAFETY: the kernel puts the array of the arguments, a null pointer, and the array of the environment one after the
-    // other (`environ` is that one unless somebody has replaced it, which ferrun never does), and the strings into memory
-    // of this process that may be written. There is one thread.
+    // SAFETY: the kernel puts the number of arguments, the array of these, a null pointer, and the array of the environment
+    // one after the other (`environ` is that one unless somebody has replaced it, which ferrun never does), and the strings
+    // into memory of this process that may be written. There is one thread.
     unsafe {
-        if environ.is_null() || count == 0 || !(*environ.sub(1)).is_null() {
+        if environ.is_null() || !(*environ.sub(1)).is_null() {
             return;
         }
-        let arguments = environ.sub(count + 1);
-        for index in 0..count {
-            clear(*arguments.add(index));
+        // Backwards up to their number, which is the address of no string: a list of them would be allocated.
+        let (mut argument, mut count) = (environ.sub(2), 0);
+        while (*argument).addr() != count {
+            clear(*argument);
+            (argument, count) = (argument.sub(1), count + 1);
         }
         let mut entry = environ;
         while !(*entry).is_null() {
