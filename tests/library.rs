@@ -150,7 +150,7 @@ impl Host {
     }
 
     fn start(&self, id: &Id) -> Result<()> {
-        start(&self.root, id, None, &|_| ())
+        start(&self.root, id, None, None, &|_| ())
     }
 
     fn delete(&self, id: &Id, force: bool) -> Result<()> {

@@ -9,7 +9,7 @@ use super::{Command, report};
 use crate::container::start;
 use crate::error::Result;
 use crate::launch::notify;
-use crate::launch::trace::Trace;
+use crate::launch::trace::{Moment, Trace};
 
 /// Starts a created container.
 #[derive(Args, Debug)]
@@ -27,9 +27,10 @@ impl Command for Start {
 
     fn run(self, globals: &Globals) -> Result<i32> {
         let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
-        let begin = trace.as_ref().map_or(0, Trace::now);
+        let begin = trace.as_ref().map_or_else(Moment::default, Trace::now);
         let (root, id, manager) = (globals.root()?, self.container.id()?, notify::wanted());
-        let result = start(&root, &id, manager.as_deref(), &|warning| report::warning(warning, globals));
+        let warn = |warning: &_| report::warning(warning, globals);
+        let result = start(&root, &id, manager.as_deref(), trace.as_ref(), &warn);
         let ended = trace.map_or(Ok(()), |trace| {
             trace.phase("start", begin);
             trace.end()

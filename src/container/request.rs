@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::launch::fault::Fault;
 use crate::launch::host_checks;
 use crate::launch::notify;
-use crate::launch::trace::Trace;
+use crate::launch::trace::{Moment, Trace};
 use crate::plan::{self, Host, Options, Plan};
 
 /// How the command goes on once the container is created.
@@ -71,7 +71,7 @@ pub struct Planned<'a> {
     pub(super) bundle: Bundle,
     pub(super) plan: Plan,
     pub(super) trace: Option<Trace>,
-    begin: u64,
+    begin: Moment,
 }
 
 impl<'a> Request<'a> {
@@ -105,7 +105,7 @@ impl Request<'_> {
     /// Those of the bundle, with the lines of their properties; a trace that cannot be written.
     pub fn plan(&self) -> Result<Planned<'_>> {
         let trace = self.trace.as_deref().map(Trace::begin).transpose()?;
-        let begin = trace.as_ref().map_or(0, Trace::now);
+        let begin = trace.as_ref().map_or_else(Moment::default, Trace::now);
         match self.compile() {
             Ok((bundle, plan)) => {
                 trace.iter().for_each(|trace| trace.phase("plan", begin));
@@ -133,7 +133,7 @@ impl Request<'_> {
 }
 
 /// Ends the trace. The error that began it is the one that is reported.
-fn end<T>(trace: Option<&Trace>, begin: u64, result: Result<T>) -> Result<T> {
+fn end<T>(trace: Option<&Trace>, begin: Moment, result: Result<T>) -> Result<T> {
     let Some(trace) = trace else { return result };
     trace.phase("all", begin);
     let ended = trace.end();

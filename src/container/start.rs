@@ -18,6 +18,7 @@ use crate::launch::exec_fifo;
 use crate::launch::exit_reason::no_execve;
 use crate::launch::notify::{self, Notify};
 use crate::launch::start_page::{self, Phase, StartPage};
+use crate::launch::trace::Trace;
 use crate::launch::watch::{Ended, Watch};
 use crate::process::hook::Hook;
 use crate::types::hooks::Kind;
@@ -28,7 +29,7 @@ use crate::types::hooks::Kind;
 /// # Errors
 /// A container in another state; a program that cannot be executed; a hook that fails, after which the
 /// container is gone, as runtime.md of the OCI runtime spec demands.
-pub fn start(root: &Root, id: &Id, manager: Option<&OsStr>, warn: Warn) -> Result<()> {
+pub fn start(root: &Root, id: &Id, manager: Option<&OsStr>, trace: Option<&Trace>, warn: Warn) -> Result<()> {
     let directory = Rc::new(root.directory(id, Purpose::Act)?.ok_or_else(|| root.missing(id))?);
     // Of two starts at once the second finds the container running.
     let lockable = directory.lockable().what(|| format!("open the state directory of {id}"))?;
@@ -79,6 +80,7 @@ pub fn start(root: &Root, id: &Id, manager: Option<&OsStr>, warn: Warn) -> Resul
     // One that was started by a command that was killed is waited for as well.
     page.start();
     let started = watch.until_executed(&mut || Ok(())).map_err(|ended| reason(ended, &state, page.phase()));
+    trace.iter().for_each(|trace| trace.allocated(page.allocated()));
     started.and_then(|()| poststart(&state, None)).map_err(|error| {
         if error.kind != ErrorKind::Hook {
             return error;

@@ -36,6 +36,7 @@ use crate::rootfs::root::BindRoot;
 use crate::rootfs::{self, Rootfs};
 use crate::seccomp::step::Install;
 use crate::sys;
+use crate::sys::allocator;
 use crate::sys::child::{InChild, PidCell};
 use crate::sys::helper_thread;
 use crate::types::hooks::Kind;
@@ -93,6 +94,7 @@ impl<'a> Allocated<'a> {
 /// Its first act is to let go of what is not its own: of all that ferrun or its caller has open but for `own`, and of what
 /// they do with signals.
 pub fn main(child: InChild, parent: &Parent, channel: Channel<'static>, own: &[i32], allocated: Allocated) -> ! {
+    allocator::count_anew();
     let launch = parent.launch;
     let closed =
         child.close_from(launch.plan.handed_on(), own.iter().copied(), ()).what(|| "close what is not the init's");
@@ -384,6 +386,7 @@ impl<'a> Init<'a> {
         } else if !self.is_watched() {
             return Ok(());
         }
+        self.page.set_allocated();
         let confine = Confine {
             filter: self.filter,
             capabilities: self.capabilities,
@@ -415,6 +418,7 @@ impl<'a> Init<'a> {
             filter.run().map_err(|error| error.from_property("/linux/seccomp"))?;
         }
         let program = self.allocated.program.as_ref().ok_or_else(|| Error::new("the plan has no program"))?;
+        self.page.set_allocated();
         self.page.set_phase(Phase::Executing);
         let failed = program.execute();
         if self.launch.plan.denies_execve {

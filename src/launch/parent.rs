@@ -313,6 +313,7 @@ impl<'a> Parent<'a> {
             true => watch.until_waiting(&mut listener),
             false => watch.until_executed(&mut listener),
         };
+        launch.trace.iter().for_each(|trace| trace.allocated(page.allocated()));
         watched.map_err(|ended| match ended {
             Ended::Failed(error) => self.believed(error),
             Ended::Died => self.died(process),

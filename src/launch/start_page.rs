@@ -24,6 +24,7 @@ use nix::unistd::ftruncate;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::escape;
+use crate::sys::allocator::taken;
 use crate::sys::shared::{self, SharedMemory};
 
 /// The name of its file.
@@ -65,6 +66,8 @@ enum Word {
     Begun = 6,
     /// [`TAKEN`] once the parent has done what it waits for in the pid namespace of others.
     Proceed = 7,
+    /// Bytes that the init has allocated since its creation: for `--trace`.
+    Allocated = 8,
 }
 
 /// The value of [`Word::Listener`] once the descriptor is handed over.
@@ -189,6 +192,16 @@ impl StartPage {
     /// Wakes up whoever waits for the phase to change.
     pub(super) fn wake(&self) {
         shared::wake(self.word(Word::Phase));
+    }
+
+    /// Bytes that the init has allocated, when it last recorded them.
+    pub fn allocated(&self) -> u32 {
+        self.value(Word::Allocated)
+    }
+
+    /// Records what the init has allocated.
+    pub(super) fn set_allocated(&self) {
+        self.word(Word::Allocated).store(u32::try_from(taken()).unwrap_or(u32::MAX), Release);
     }
 
     /// Waits until the phase is no more `phase`, for at most that long.

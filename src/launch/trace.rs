@@ -13,6 +13,7 @@ use crate::error::{Context, Result};
 use crate::escape;
 use crate::plan::step::PARENT;
 use crate::plan::{Action, Step};
+use crate::sys::allocator::{taken, uncounted};
 use crate::sys::program::nanoseconds;
 use crate::sys::regular;
 
@@ -20,6 +21,13 @@ impl AsFd for Trace {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// A moment in a process: the clock in nanoseconds, and what was allocated until then.
+#[derive(Clone, Copy, Default)]
+pub struct Moment {
+    time: u64,
+    allocated: usize,
 }
 
 /// A trace that parent and init write to: each its events in one piece, so that they do not mix.
@@ -52,31 +60,48 @@ impl Trace {
         Ok(trace)
     }
 
-    /// The clock of the trace, in nanoseconds.
-    pub fn now(&self) -> u64 {
-        nanoseconds()
+    /// This moment.
+    pub fn now(&self) -> Moment {
+        Moment { time: nanoseconds(), allocated: taken() }
     }
 
     /// A step that began at `begin` and ends now.
-    pub fn step<A: Action>(&self, lane: &'static str, number: usize, step: &Step<A>, begin: u64) {
-        let from = step.from.map(|pointer| pointer.to_string());
-        self.event(
-            lane,
-            step.action.verb(),
-            &json!({ "step": number, "what": step.action.to_string(), "from": from }),
-            begin,
-        );
+    pub fn step<A: Action>(&self, lane: &'static str, number: usize, step: &Step<A>, begin: Moment) {
+        let end = self.now();
+        uncounted(|| {
+            let (what, from) = (step.action.to_string(), step.from.map(|pointer| pointer.to_string()));
+            let allocated = end.allocated.saturating_sub(begin.allocated);
+            let args = json!({ "step": number, "what": what, "from": from, "allocated": allocated });
+            self.event(lane, step.action.verb(), &args, [begin, end]);
+        });
     }
 
     /// A phase outside of the plan.
-    pub fn phase(&self, name: &str, begin: u64) {
-        self.event(PARENT, name, &json!({}), begin);
+    pub fn phase(&self, name: &str, begin: Moment) {
+        let end = self.now();
+        uncounted(|| self.event(PARENT, name, &json!({}), [begin, end]));
     }
 
-    fn event(&self, lane: &str, name: &str, args: &Value, begin: u64) {
+    fn event(&self, lane: &str, name: &str, args: &Value, [begin, end]: [Moment; 2]) {
         let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
-        let duration = microseconds(self.now().saturating_sub(begin));
-        let event = json!({ "ph": "X", "name": name, "pid": 1, "tid": lane, "ts": microseconds(begin), "dur": duration, "args": args });
+        let duration = microseconds(end.time.saturating_sub(begin.time));
+        self.add(&json!({
+            "ph": "X", "name": name, "pid": 1, "tid": lane, "ts": microseconds(begin.time), "dur": duration, "args": args
+        }));
+    }
+
+    /// The bytes that the init has allocated since its creation, as a counter: after `create` until it waits for `start`,
+    /// after `run` and `start` until it executed the program.
+    pub fn allocated(&self, bytes: u32) {
+        let ts = nanoseconds() as f64 / 1000.0;
+        uncounted(|| {
+            self.add(
+                &json!({ "ph": "C", "name": "allocated by the init", "pid": 1, "ts": ts, "args": { "bytes": bytes } }),
+            );
+        });
+    }
+
+    fn add(&self, event: &Value) {
         let mut events = self.events.borrow_mut();
         events.extend_from_slice(event.to_string().as_bytes());
         events.extend_from_slice(b",\n");

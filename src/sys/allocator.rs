@@ -22,6 +22,33 @@ pub struct Allocator {
     arena: Arena,
 }
 
+/// Bytes handed out in all, whether or not they were given back.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that this process has allocated since its beginning, or since [`count_anew`]. What was freed counts as well:
+/// 0 means that no allocation was made.
+pub fn taken() -> usize {
+    TAKEN.load(Relaxed)
+}
+
+/// Counts from 0 again: for a child, whose copy of the count is its parent's.
+pub fn count_anew() {
+    TAKEN.store(0, Relaxed);
+}
+
+/// Calls a function whose allocations are not to be counted, such as those of whoever reports the count.
+pub fn uncounted<T>(act: impl FnOnce() -> T) -> T {
+    let before = taken();
+    let result = act();
+    TAKEN.store(before, Relaxed);
+    result
+}
+
+/// One thread allocates, so that this need not be a locked instruction.
+fn count(bytes: usize) {
+    TAKEN.store(taken().wrapping_add(bytes), Relaxed);
+}
+
 thread_local! {
     /// A byte of each thread's own, for its address.
     static HERE: u8 = const { 0 };
@@ -55,6 +82,7 @@ impl Allocator {
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.check_thread();
+        count(layout.size());
         let block = self.arena.take(layout);
         if !block.is_null() {
             return block;
@@ -84,6 +112,7 @@ unsafe impl GlobalAlloc for Allocator {
                 false => self.blocks.resize(block, layout, size),
             };
             if !resized.is_null() {
+                count(size.saturating_sub(layout.size()));
                 return resized;
             }
             let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
