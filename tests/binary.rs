@@ -1,28 +1,13 @@
-//! The release binary itself: how it is linked, how large it is, and what its start costs. hack/test hands
-//! it over as $FERRUN; without that there is only the debug binary, which keeps none of these promises.
+//! The release binary itself: how it is linked, and what it does first. hack/test hands it over as $FERRUN;
+//! without that there is only the debug binary, which keeps none of these promises. tests/costs.rs: what it costs.
 
 mod common;
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::json;
 
-use common::{Bundle, ferrun_binary, skip};
-
-/// The promise of docs/decisions.md.
-const LARGEST: u64 = 2 * 1024 * 1024 + 256 * 1024;
-/// Page faults of a whole process, from its execution to its exit.
-const MOST_FAULTS: i64 = 60;
-
-fn release_binary() -> Option<PathBuf> {
-    if std::env::var_os("FERRUN").is_some() {
-        return Some(ferrun_binary());
-    }
-    skip("$FERRUN is not set (hack/test sets it to what hack/build made)");
-    None
-}
+use common::{Bundle, ferrun_binary, release_binary, skip};
 
 #[test]
 fn it_has_no_interpreter_and_needs_no_library() {
@@ -35,25 +20,6 @@ fn it_has_no_interpreter_and_needs_no_library() {
     const PT_INTERP: usize = 3;
     assert!(count > 0);
     assert!((0..count).all(|index| number(table + index * size, 4) != PT_INTERP), "it asks for a dynamic linker");
-}
-
-#[test]
-fn it_is_small() {
-    let Some(path) = release_binary() else { return };
-    let length = path.metadata().unwrap().len();
-    assert!(length <= LARGEST, "{length} bytes");
-}
-
-/// Page faults of a command, as the kernel counts them for the child that was waited for. Other tests
-/// of this process may wait for children of theirs meanwhile, so the least of several runs counts.
-fn faults(mut command: Command) -> i64 {
-    let count = || getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().minor_page_faults();
-    let mut once = || {
-        let before = count();
-        assert!(command.stdout(Stdio::null()).status().unwrap().success());
-        count() - before
-    };
-    (0..10).map(|_| once()).min().unwrap()
 }
 
 /// With musl the first execution makes the calls that lead to the second one, and no other.
@@ -110,20 +76,4 @@ fn a_start_looks_nothing_up_twice() {
     assert_eq!(count(&["openat2(", "\"/dev\""]), 2, "to mount it and to fill it, not to make it read-only");
     assert_eq!(count(&["openat2(", "\"/proc\""]), 1, "an ordinary directory is looked for at once");
     assert!(count(&["openat(", "/cpuset.cpus\""]) <= 2, "a new cpuset is not read, and the one above once");
-}
-
-#[test]
-fn its_start_touches_few_pages() {
-    need_root!();
-    let Some(path) = release_binary() else { return };
-    let mut version = Command::new(path);
-    version.arg("--version");
-    let bundle = Bundle::new(&["sleep", "100"]);
-    bundle.create().ok();
-    bundle.start().ok();
-    let counted = [("--version", faults(version)), ("state", faults(bundle.command(&["state", &bundle.id])))];
-    println!("page faults: {counted:?}");
-    for (command, faults) in counted {
-        assert!(faults < MOST_FAULTS, "{command}: {faults} page faults");
-    }
 }

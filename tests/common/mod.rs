@@ -6,6 +6,7 @@ pub mod exec;
 mod golden;
 pub mod limits;
 pub mod observe;
+pub mod recorded;
 pub mod running;
 pub mod sentences;
 mod skip;
@@ -24,6 +25,15 @@ pub use skip::skip;
 /// The binary under test: $FERRUN (hack/test sets it to the release binary), else the one that cargo built.
 pub fn ferrun_binary() -> PathBuf {
     std::env::var_os("FERRUN").map_or_else(|| env!("CARGO_BIN_EXE_ferrun").into(), PathBuf::from)
+}
+
+/// The release binary; without $FERRUN there is none, which is said loudly.
+pub fn release_binary() -> Option<PathBuf> {
+    if std::env::var_os("FERRUN").is_some() {
+        return Some(ferrun_binary());
+    }
+    skip("$FERRUN is not set (hack/test sets it to what hack/build made)");
+    None
 }
 
 /// Returns from a test, loudly, unless it can be root on a host with busybox.
