@@ -39,6 +39,7 @@ COMMANDS = {
     "seccomp": ["/bin/true"],
     "empty": ["/bin/empty"],
     "sleep": ["/bin/sleep", "1000000"],
+    "sleep-state": ["/bin/sleep", "1000000"],
     "sleep-seccomp": ["/bin/sleep", "1000000"],
     "proof": ["/bin/sh", "-c", f"exit {PROVEN}"],
     "proof-seccomp": ["/bin/sh", "-c", f"busybox grep -q '^Seccomp:.2' /proc/self/status && exit {PROVEN}"],
@@ -58,14 +59,15 @@ class Failed(Exception):
 
 
 class Cost(NamedTuple):
-    """What one command cost: nanoseconds, microseconds, KiB."""
+    """What one command cost: nanoseconds, microseconds, KiB, minor page faults."""
 
     wall: int = 0
     cpu: int = 0
     peak: int = 0
+    faults: int = 0
 
     def __add__(self, other):
-        return Cost(self.wall + other.wall, self.cpu + other.cpu, max(self.peak, other.peak))
+        return Cost(self.wall + other.wall, self.cpu + other.cpu, max(self.peak, other.peak), self.faults + other.faults)
 
 
 # ---- Helper programs ---------------------------------------------------------
@@ -113,8 +115,8 @@ class Stopwatch:
     def attempt(self, command, idle_ms=0, timeout_ms=COMMAND_TIMEOUT_MS):
         """Runs a command whatever comes of it: (status, cost)."""
         os.truncate(self.log, 0)
-        status, wall, cpu, peak = self._ask("run", idle_ms * 1000, timeout_ms, *command)
-        return status, Cost(wall, cpu, peak)
+        status, *cost = self._ask("run", idle_ms * 1000, timeout_ms, *command)
+        return status, Cost(*cost)
 
     def run(self, command, idle_ms=0, expect=0):
         """Runs a command that has to succeed, or to end with this status."""
@@ -123,12 +125,22 @@ class Stopwatch:
             raise Failed(f"status {status}: {self.last_words()}" if status != 124 else "no end within 20 s")
         return cost
 
-    def drain(self, timeout_ms=COMMAND_TIMEOUT_MS):
+    def drain(self, timeout_ms=COMMAND_TIMEOUT_MS, expect=None):
         """Waits for all that detached commands left; their CPU time counts, waiting does not."""
-        count, cpu, peak = self._ask("drain", timeout_ms)
+        count, cpu, peak, faults, status = self._ask("drain", timeout_ms)
         if count < 0:
             raise Failed("a process of the container did not end")
-        return Cost(0, cpu, peak)
+        if expect is not None and (count, status) != (1, expect):
+            raise Failed(f"the container's process ended with {status}")
+        return Cost(0, cpu, peak, faults)
+
+    def crowd(self, workers, count, commands, timeout_ms=5 * 60_000):
+        """The lives of many containers, some at once. The % in the commands is a container's number."""
+        words = [word for command in commands for word in (*command, ";")][:-1]
+        failed, *cost = self._ask("crowd", workers, count, timeout_ms, *words)
+        if failed:
+            raise Failed(f"a command failed: {self.last_words()}")
+        return Cost(*cost)
 
     def last_words(self):
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
@@ -192,6 +204,13 @@ class Cgroups:
                     pass
         return found
 
+    def directories(self, pattern):
+        """Those of one hierarchy."""
+        return (self.mounts[0][0] / self.path[1:]).glob(pattern)
+
+    def has(self, below):
+        return any((mount / self.path[1:] / below).exists() for mount, _ in self.mounts)
+
     def remove(self, below="", patience=10.0):
         """Kills what runs below, then removes the directories."""
         end = time.monotonic() + patience
@@ -254,7 +273,7 @@ class Lab:
         for program in sorted(programs, key=lambda p: {"ferrun": 0, "runc": 1}.get(p.name, 2)):
             where = self.scratch / "spec"
             where.mkdir(exist_ok=True)
-            done = subprocess.run([program.path, "spec", "--bundle", where], capture_output=True)
+            done = subprocess.run([*program.words, "spec", "--bundle", where], capture_output=True)
             if done.returncode == 0 and (where / "config.json").exists():
                 self.config = json.loads((where / "config.json").read_text())
                 return program.name
@@ -262,15 +281,15 @@ class Lab:
             raise SystemExit("bench: no program here makes a default config with `spec`")
         return "nobody's"
 
-    def bundle(self, program, kind, memory=None):
-        """A bundle of this program, of one of the kinds of COMMANDS."""
+    def bundle(self, program, kind, memory=None, number=""):
+        """A bundle of this program, of one of the kinds of COMMANDS; one of many, if it has a number."""
         config = json.loads(json.dumps(self.config))
         config["process"].update(terminal=False, args=COMMANDS[kind])
         # crun 1.8 refuses any other version than 1.0.
         config["ociVersion"] = "1.0.2"
         config["root"]["path"] = str(self.rootfs)
         linux = config["linux"]
-        linux["cgroupsPath"] = self.cgroup(program, kind)
+        linux["cgroupsPath"] = f"{self.cgroup(program, kind)}{number}"
         # All engines of today give a container its own view of the cgroups.
         if not any(space["type"] == "cgroup" for space in linux["namespaces"]):
             linux["namespaces"].append({"type": "cgroup"})
@@ -280,7 +299,7 @@ class Lab:
                 del linux["seccomp"]["architectures"]
         if memory:
             linux.setdefault("resources", {})["memory"] = {"limit": memory}
-        directory = self.scratch / "bundles" / program.name / kind
+        directory = self.scratch / "bundles" / program.name / f"{kind}{number}"
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.json").write_text(json.dumps(config, indent="\t"))
         return directory
@@ -288,9 +307,15 @@ class Lab:
     def cgroup(self, program, kind):
         return f"{self.cgroups.path}/{program.name}-{kind}"
 
+    def fifo(self, kind):
+        """Where a container of the floor waits for its start."""
+        return self.scratch / f"fifo-{kind}"
+
     def clear(self, program, kind):
         """After a failure: no container, no process, no cgroup may stay."""
-        if not program.is_floor:
+        if program.is_floor:
+            self.fifo(kind).unlink(missing_ok=True)
+        else:
             self.watch.attempt(program.command("delete", "--force", f"{program.name}-{kind}"))
         self.cgroups.remove(f"{program.name}-{kind}")
         try:

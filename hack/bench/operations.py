@@ -1,4 +1,4 @@
-"""What is measured: one class an operation, each run by all programs alike."""
+"""What is measured of one container: one class an operation, each run by all programs alike."""
 
 import json
 import subprocess
@@ -11,10 +11,10 @@ from lab import COMMANDS, PROFILE, PROVEN, ROOMY, Failed
 class Program:
     """The floor, ferrun or a peer, with its command line."""
 
-    def __init__(self, name, path, state_root):
-        self.name, self.path = name, str(path)
+    def __init__(self, name, words, state_root):
+        self.name, self.words = name, [str(word) for word in words]
         self.is_floor = state_root is None
-        self.prefix = [self.path] + ([] if self.is_floor else ["--root", f"{state_root}/{name}"])
+        self.prefix = self.words + ([] if self.is_floor else ["--root", f"{state_root}/{name}"])
 
     def command(self, *args):
         return self.prefix + [str(arg) for arg in args]
@@ -22,7 +22,7 @@ class Program:
     def version(self):
         if self.is_floor:
             return "hack/bench/floor.c"
-        done = subprocess.run([self.path, "--version"], capture_output=True, text=True)
+        done = subprocess.run([*self.words, "--version"], capture_output=True, text=True)
         return (done.stdout.splitlines() or ["unknown version"])[0]
 
 
@@ -32,7 +32,6 @@ class Operation:
     key = ""
     kind = "true"  # the bundle
     parts = ()
-    floor_part = None  # the row of the floor that is the yardstick
     on_floor = False
 
     def __init__(self, lab):
@@ -64,13 +63,20 @@ class Operation:
             return program.command("-c", self.lab.cgroup(program, kind), *limit, self.lab.rootfs, *COMMANDS[kind])
         return program.command("run", "--bundle", self.lab.bundle(program, kind, memory), f"{program.name}-{kind}")
 
-    def expect_container(self, program):
-        if not self.lab.cgroups.processes(self.id(program)):
+    def expect_container(self, program, kind=None):
+        if not self.lab.cgroups.processes(f"{program.name}-{kind or self.kind}"):
             raise Failed("no process in the container's cgroup")
 
-    def create_command(self, program):
-        bundle = self.lab.scratch / "bundles" / program.name / self.kind
-        return program.command("create", "--bundle", bundle, self.id(program))
+    def commands(self, program, kind=None, number=""):
+        """Those of create, start and delete; of one of many containers, if it has a number."""
+        kind = kind or self.kind
+        if program.is_floor:
+            group, fifo = f"{self.lab.cgroup(program, kind)}{number}", f"{self.lab.fifo(kind)}{number}"
+            create = program.command("-c", group, "-w", fifo, self.lab.rootfs, *COMMANDS[kind])
+            return create, program.command("-s", fifo), program.command("-c", group, "-d", fifo)
+        name, bundle = f"{program.name}-{kind}{number}", self.lab.scratch / "bundles" / program.name / f"{kind}{number}"
+        create = program.command("create", "--bundle", bundle, name)
+        return create, program.command("start", name), program.command("delete", name)
 
     def traced(self, program, trace):
         """Counts system calls: `trace(command)` gives the count of one command."""
@@ -78,7 +84,7 @@ class Operation:
 
 
 class Run(Operation):
-    key, parts, floor_part, on_floor = "run", ("run",), "run", True
+    key, parts, on_floor = "run", ("run",), True
 
     def __init__(self, lab):
         super().__init__(lab)
@@ -98,11 +104,11 @@ class Run(Operation):
 class RunEmpty(Run):
     """Without the cost of /bin/true itself, which is the same for all and not small."""
 
-    key, kind, parts, floor_part = "run-empty", "empty", ("run-empty",), "run-empty"
+    key, kind, parts = "run-empty", "empty", ("run-empty",)
 
 
 class RunSeccomp(Run):
-    """Docker's default profile. The floor has no filter: its plain run is the yardstick."""
+    """Docker's default profile, which the floor does not put on."""
 
     key, kind, parts, on_floor = "run-seccomp", "seccomp", ("run-seccomp",), False
 
@@ -111,39 +117,58 @@ class RunSeccomp(Run):
 
 
 class Lifecycle(Operation):
-    """create + start + delete, as an engine calls them."""
+    """create + start + delete, as an engine calls them. The floor's are three programs as well."""
 
-    key, kind, floor_part = "lifecycle", "true", "run"
+    key, kind, on_floor = "lifecycle", "true", True
     parts = ("lifecycle", "create", "start", "delete")
 
     def prove(self, program):
-        self.lab.watch.run(self.create_command(program))
-        self.expect_container(program)
-        self.lab.clear(program, self.kind)
+        """The program waits for start, runs then, and delete leaves no cgroup."""
+        kind, watch = "proof", self.lab.watch
+        if not program.is_floor:
+            self.lab.bundle(program, kind)
+        create, start, delete = self.commands(program, kind)
+        watch.run(create)
+        self.expect_container(program, kind)
+        watch.run(start)
+        watch.drain(expect=PROVEN)
+        watch.run(delete)
+        if self.lab.cgroups.has(f"{program.name}-{kind}"):
+            raise Failed("`delete` left a cgroup")
 
     def measure(self, program, idle_ms):
-        watch, name = self.lab.watch, self.id(program)
-        create = watch.run(self.create_command(program), idle_ms)
-        start = watch.run(program.command("start", name), idle_ms)
+        watch, (create, start, delete) = self.lab.watch, self.commands(program)
+        create = watch.run(create, idle_ms)
+        start = watch.run(start, idle_ms)
         init = watch.drain()  # the container itself; waiting for its end is nobody's wall time
-        delete = watch.run(program.command("delete", name), idle_ms) + watch.drain()
+        delete = watch.run(delete, idle_ms) + watch.drain()
         return {"lifecycle": create + start + init + delete, "create": create, "start": start, "delete": delete}
 
     def traced(self, program, trace):
-        name = self.id(program)
-        create = trace(self.create_command(program), background=True)
-        wait_until_created(program, name)
-        start = trace(program.command("start", name))
+        create, start, delete = self.commands(program)
+        create = trace(create, background=True)
+        wait_until("created", lambda: self.is_created(program))
+        start = trace(start)
         # strace follows the init to its end, so that the count of create includes it.
         total = create.result() + start
-        delete = trace(program.command("delete", name))
+        delete = trace(delete)
         return {"lifecycle": total + delete, "start": start, "delete": delete}
+
+    def is_created(self, program):
+        """A traced `create` does not return before its container ends."""
+        if program.is_floor:  # its fifo keeps an early start
+            return bool(self.lab.cgroups.processes(self.id(program)))
+        return state_of(program, self.id(program)) == "created"
 
 
 class InSleeper(Operation):
     """Commands on a running container: one for each program, made once."""
 
     kind = "sleep"
+
+    def __init__(self, lab):
+        super().__init__(lab)
+        self.keeper = lab.watch  # the parent of the container, once `create` has ended
 
     def prepare(self, program):
         super().prepare(program)
@@ -152,8 +177,9 @@ class InSleeper(Operation):
             self.expect_container(program)
 
     def start_container(self, program):
-        self.lab.watch.run(self.create_command(program))
-        self.lab.watch.run(program.command("start", self.id(program)))
+        create, start, _ = self.commands(program)
+        self.keeper.run(create)
+        self.keeper.run(start)
 
     def finish(self, program):
         self.lab.clear(program, self.kind)
@@ -169,7 +195,7 @@ class InSleeper(Operation):
 
 
 class State(InSleeper):
-    key, parts = "state", ("state",)
+    key, kind, parts = "state", "sleep-state", ("state",)  # a container beside that of exec
 
     def prove(self, program):
         if state_of(program, self.id(program)) != "running":
@@ -216,7 +242,7 @@ class Kill(InSleeper):
 class Exec(InSleeper):
     """exec of /bin/true, in the foreground. The floor enters the container of another."""
 
-    key, parts, floor_part, on_floor = "exec", ("exec",), "exec", True
+    key, parts, on_floor = "exec", ("exec",), True
     program_kind, proof = "true", "proof-exec"
 
     def __init__(self, lab):
@@ -255,13 +281,13 @@ class Exec(InSleeper):
 class ExecEmpty(Exec):
     """Without the cost of /bin/true itself."""
 
-    key, parts, floor_part, program_kind = "exec-empty", ("exec-empty",), "exec-empty", "empty"
+    key, parts, program_kind = "exec-empty", ("exec-empty",), "empty"
 
 
 class ExecSeccomp(Exec):
     """Docker's default profile, which the floor gets compiled: it only reads and installs the program."""
 
-    key, kind, parts, floor_part = "exec-seccomp", "sleep-seccomp", ("exec-seccomp",), "exec-seccomp"
+    key, kind, parts = "exec-seccomp", "sleep-seccomp", ("exec-seccomp",)
     proof = "proof-exec-seccomp"
 
     def find_entrance(self):
@@ -269,7 +295,7 @@ class ExecSeccomp(Exec):
         compiler = next((program for program in self.containers if program.name == "ferrun"), None)
         if not compiler:
             raise Failed("no ferrun compiles its filter")
-        command = [compiler.path, "seccomp", "--profile", PROFILE, "--bpf", where]
+        command = [*compiler.words, "seccomp", "--profile", PROFILE, "--bpf", where]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return super().find_entrance() + ["-f", where]
 
@@ -285,14 +311,13 @@ def state_of(program, name):
         return None
 
 
-def wait_until_created(program, name, seconds=20):
-    """A traced `create` does not return before its container ends: ask for the state."""
+def wait_until(what, is_so, seconds=20):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if state_of(program, name) == "created":
+        if is_so():
             return
         time.sleep(0.01)
-    raise Failed("`create` under strace did not reach the state created")
+    raise Failed(f"no state {what} under strace within {seconds} s")
 
 
 # ---- System calls --------------------------------------------------------------
