@@ -29,6 +29,7 @@ use crate::launch::{Container, GoesOn, Launch, Means, Process};
 use crate::plan::Plan;
 use crate::process::hook::Hook;
 use crate::resctrl::own_directory::OwnDirectory;
+use crate::sys::program::now;
 use crate::sys::sigchld::KeptStatuses;
 use crate::types::hooks::Kind;
 use crate::types::namespaces::NamespaceKind;
@@ -83,7 +84,7 @@ fn try_to_create(planned: &Planned, plan: &Plan, console: &Ends, interrupt: Opti
         id: request.id.to_string(),
         bundle: bundle.dir.clone(),
         rootfs: rootfs(bundle),
-        created: humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string(),
+        created: humantime::format_rfc3339_nanos(now()).to_string(),
         annotations: bundle.spec.annotations.clone(),
         cgroup: plan.cgroup.clone(),
         unit: plan.unit.clone(),

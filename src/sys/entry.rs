@@ -109,6 +109,9 @@ const DT_RELR: usize = 36;
 unsafe fn relocate(base: *mut u8, dynamic: *mut Dynamic) {
     // SAFETY: by the caller's promise the section ends with DT_NULL, and the table names words of the binary.
     unsafe {
+        // The page is written to below: to read it first would be a page fault more.
+        #[cfg(target_arch = "x86_64")]
+        asm!("or qword ptr [{dynamic}], 0", dynamic = in(reg) dynamic, options(nostack));
         let (mut table, mut size, mut at) = (std::ptr::null::<usize>(), 0, dynamic);
         while (*at).tag != DT_NULL {
             if (*at).tag == DT_RELR {
