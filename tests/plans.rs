@@ -11,6 +11,9 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
+/// Whose mount namespaces are new, which Linux 7.0 can make in another way: without hooks, with them, in a user namespace.
+const OF_LINUX_7: [&str; 3] = ["ctr-default", "docker-volumes", "podman-userns"];
+
 /// What `explain` would print, or why the bundle is refused.
 fn planned(config: &Path, host: &Host) -> String {
     let name = config.file_stem().unwrap().to_str().unwrap();
@@ -35,7 +38,7 @@ fn planned(config: &Path, host: &Host) -> String {
 #[test]
 fn the_plans_of_recorded_configs_are_as_written_down() {
     let mut wrong = Vec::new();
-    for host_name in ["hybrid", "v2"] {
+    for host_name in ["hybrid", "v2", "linux-7"] {
         let facts = std::fs::read(data().join(format!("host-{host_name}.json"))).unwrap();
         let host: Host = serde_json::from_slice(&facts).unwrap();
         let mut configs: Vec<PathBuf> =
@@ -44,6 +47,9 @@ fn the_plans_of_recorded_configs_are_as_written_down() {
         assert!(configs.len() > 20, "the recorded configs are there");
         for config in configs {
             let name = config.file_stem().unwrap().to_str().unwrap();
+            if host_name == "linux-7" && !OF_LINUX_7.contains(&name) {
+                continue;
+            }
             let golden = data().join(format!("plans/{name}.{host_name}.txt"));
             let planned = planned(&config, &host);
             if std::env::var_os("UPDATE_PLANS").is_some() {

@@ -2,6 +2,7 @@
 //! CLONE_INTO_CGROUP).
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use nix::unistd::Pid;
@@ -22,19 +23,19 @@ pub struct Join {
 pub struct Move(pub Rc<str>);
 
 impl Move {
-    /// Runs the step in the process itself.
-    pub fn run(&self) -> Result<()> {
-        self.move_in("0")
+    /// Runs the step in the process itself. `root` is the host's root directory, if it is not the process's own.
+    pub fn run(&self, root: Option<BorrowedFd>) -> Result<()> {
+        self.move_in("0", root)
     }
 
     /// Runs the step for a process that does not see the host's cgroups.
     pub fn run_for(&self, process: Pid) -> Result<()> {
-        self.move_in(&process.to_string())
+        self.move_in(&process.to_string(), None)
     }
 
-    fn move_in(&self, process: &str) -> Result<()> {
+    fn move_in(&self, process: &str, root: Option<BorrowedFd>) -> Result<()> {
         let path = format!("{}/cgroup.procs", self.0);
-        file::write(path.as_str(), process.as_bytes()).what(|| format!("join cgroup {path}"))
+        file::write_below(root, path.as_str(), process.as_bytes()).what(|| format!("join cgroup {path}"))
     }
 }
 
@@ -50,20 +51,20 @@ impl Join {
         Join { tasks: directories.map(|directory| format!("{directory}/tasks")).collect() }
     }
 
-    /// Runs the step in the process itself.
-    pub fn run(&self) -> Result<()> {
-        self.move_in("0")
+    /// Runs the step in the process itself; `root` as of [`Move::run`].
+    pub fn run(&self, root: Option<BorrowedFd>) -> Result<()> {
+        self.move_in("0", root)
     }
 
     /// Runs the step for a process that does not see the host's cgroups.
     pub fn run_for(&self, process: Pid) -> Result<()> {
-        self.move_in(&process.to_string())
+        self.move_in(&process.to_string(), None)
     }
 
-    fn move_in(&self, process: &str) -> Result<()> {
+    fn move_in(&self, process: &str, root: Option<BorrowedFd>) -> Result<()> {
         let mut tasks = self.tasks.iter();
         tasks.try_for_each(|tasks| {
-            file::write(tasks.as_str(), process.as_bytes()).what(|| format!("join cgroup {tasks}"))
+            file::write_below(root, tasks.as_str(), process.as_bytes()).what(|| format!("join cgroup {tasks}"))
         })
     }
 }

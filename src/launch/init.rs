@@ -3,7 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::ffi::{CStr, CString};
 use std::mem::take;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, umask};
@@ -31,6 +31,7 @@ use crate::process::join::{Enter, EnterContainer, Opened};
 use crate::process::limits::Rlimit;
 use crate::process::start_hook::StartHook;
 use crate::process::terminal::Terminal;
+use crate::rootfs::enter_tree::EnterTree;
 use crate::rootfs::mount::Mount;
 use crate::rootfs::root::BindRoot;
 use crate::rootfs::{self, Rootfs};
@@ -208,12 +209,18 @@ impl<'a> Init<'a> {
         self.rollback.get().map_or(Ok(()), |rollback| rollback.pass_root(rootfs.root()))
     }
 
+    fn enter_tree(&mut self, tree: &EnterTree) -> Result<()> {
+        let room = take(&mut self.allocated.rootfs);
+        self.rootfs = Some(tree.run()?.with(room));
+        Ok(())
+    }
+
     fn mount(&mut self, mount: &Mount) -> Result<()> {
         if mount.handed {
             self.take_source()?;
         }
         // It may take the place of the root.
-        mount.run(self.rootfs.as_mut().ok_or_else(|| Error::new(UNBOUND))?)
+        mount.run(self.rootfs_mut()?)
     }
 
     fn mount_notify(&mut self, NotifyMount(mount): &NotifyMount) -> Result<()> {
@@ -269,6 +276,15 @@ impl<'a> Init<'a> {
 
     fn rootfs(&self) -> Result<&Rootfs> {
         self.rootfs.as_ref().ok_or_else(|| Error::new(UNBOUND))
+    }
+
+    fn rootfs_mut(&mut self) -> Result<&mut Rootfs> {
+        self.rootfs.as_mut().ok_or_else(|| Error::new(UNBOUND))
+    }
+
+    /// The host's root directory, if that is no longer the init's own.
+    fn host_root(&self) -> Option<BorrowedFd<'_>> {
+        self.rootfs.as_ref().and_then(Rootfs::host_root)
     }
 
     /// The socket is closed afterwards, so that nothing of it is left while the init waits for `start`.

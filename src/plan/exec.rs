@@ -159,6 +159,7 @@ mod tests {
             selinux: false,
             resctrl: None,
             proc_of_any_pid_namespace: false,
+            tree_namespace: false,
         };
         let target = Target { namespaces: CloneFlags::CLONE_NEWPID, cgroup: Vec::new() };
         let plan = compile_exec(&bundle, &host, &Options::default(), &target).unwrap();

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use nix::errno::Errno;
+use nix::sys::stat::stat;
 use nix::sys::statfs::{FsType, statfs};
 use nix::sys::statvfs::FsFlags;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::bundle::Spec;
 use crate::cgroup::layout::Layout;
 use crate::error::{Context, Result};
 use crate::resctrl;
+use crate::sys::release::is_at_least;
 use crate::sys::{capability, file, mount};
 use crate::types::namespaces::NamespaceKind;
 
@@ -34,6 +36,9 @@ pub struct Host {
     /// Whether a procfs can be told which pid namespace it shows: the option `pidns` (Linux 6.18).
     #[serde(default)]
     pub proc_of_any_pid_namespace: bool,
+    /// Whether a mount namespace can begin with one tree, and with none of the mounts here (Linux 7.0).
+    #[serde(default)]
+    pub tree_namespace: bool,
 }
 
 impl Host {
@@ -51,8 +56,8 @@ impl Host {
     /// Capabilities that cannot be read.
     pub fn with_cgroups(cgroups: Layout) -> Result<Host> {
         let permitted = capability::get().what(|| "read ferrun's own capabilities")?.permitted;
-        let (apparmor, selinux, resctrl, proc_of_any_pid_namespace) = Default::default();
-        Ok(Host { cgroups, permitted, apparmor, selinux, resctrl, proc_of_any_pid_namespace })
+        let (apparmor, selinux, resctrl, proc_of_any_pid_namespace, tree_namespace) = Default::default();
+        Ok(Host { cgroups, permitted, apparmor, selinux, resctrl, proc_of_any_pid_namespace, tree_namespace })
     }
 
     /// The host, as far as a spec asks about it.
@@ -75,6 +80,7 @@ impl Host {
             selinux: (labels || !spec.linux.mount_label.is_empty()) && has_selinux()?,
             resctrl: spec.linux.intel_rdt.as_ref().map_or(Ok(None), |_| resctrl::mount_point())?,
             proc_of_any_pid_namespace: joins_pid_namespace(spec) && has_proc_of_any_pid_namespace()?,
+            tree_namespace: has_new_mount_namespace(spec) && has_tree_namespace(),
             ..self
         })
     }
@@ -89,6 +95,7 @@ impl Host {
             selinux: has_selinux()?,
             resctrl: resctrl::mount_point()?,
             proc_of_any_pid_namespace: has_proc_of_any_pid_namespace()?,
+            tree_namespace: has_tree_namespace(),
             ..self
         })
     }
@@ -96,6 +103,26 @@ impl Host {
 
 fn joins_pid_namespace(spec: &Spec) -> bool {
     spec.linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Pid && namespace.path().is_some())
+}
+
+fn has_new_mount_namespace(spec: &Spec) -> bool {
+    spec.linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Mount && namespace.path().is_none())
+}
+
+/// For tests: `never` copies the host's mounts where that is not needed, `always` asks a kernel that is too old.
+const TREE_NAMESPACE: &str = "FERRUN_TREE_NAMESPACE";
+
+/// Whether the kernel has `OPEN_TREE_NAMESPACE`, and ferrun is in no user namespace: there a procfs can be mounted only in a
+/// mount namespace that has one already.
+fn has_tree_namespace() -> bool {
+    let forced = std::env::var_os(TREE_NAMESPACE);
+    let is = |wanted| forced.as_deref().is_some_and(|forced| forced == wanted);
+    !is("never") && (is("always") || is_at_least(7, 0) == Some(true)) && is_in_initial_user_namespace()
+}
+
+/// The inode that the kernel has given it ever since 3.8: `USER_NS_INIT_INO` of linux/nsfs.h.
+fn is_in_initial_user_namespace() -> bool {
+    stat("/proc/self/ns/user").is_ok_and(|found| found.st_ino == 0xEFFF_FFFD)
 }
 
 /// Asked of a file system that is not made. Who may make none, as `explain` and `check` without root, has none.

@@ -22,6 +22,7 @@ use crate::process::terminal::Terminal;
 use crate::process::user_namespace::{BecomeRoot, CheckMap};
 use crate::rootfs::cgroup::CgroupMount;
 use crate::rootfs::devices::DefaultDevices;
+use crate::rootfs::enter_tree::EnterTree;
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
 use crate::rootfs::mount::{Mount, SealReadOnly};
 use crate::rootfs::node::Node;
@@ -72,6 +73,8 @@ macro_rules! init_lane {
             DomainName(DomainName) = "hostname", |step, init| step.run();
             /// The root file system as a mount.
             BindRoot(BindRoot) = "bind", |step, init| init.bind_root(step);
+            /// The root file system as the root of a mount namespace.
+            EnterTree(EnterTree) = "bind", |step, init| init.enter_tree(step);
             /// A mount.
             Mount(Box<Mount>) = "mount", |step, init| init.mount(step);
             /// The mount for NOTIFY_SOCKET.
@@ -91,13 +94,13 @@ macro_rules! init_lane {
             /// Runs a hook.
             Hook(Box<Hook>) = "hooks", |step, init| init.hook(step);
             /// Enters the v1 cgroups.
-            Join(Join) = "cgroup", |step, init| step.run();
+            Join(Join) = "cgroup", |step, init| step.run(init.host_root());
             /// Moves to the v2 cgroup.
-            Move(Move) = "cgroup", |step, init| step.run();
+            Move(Move) = "cgroup", |step, init| step.run(init.host_root());
             /// The CPUs.
             Affinity(AllCpus) = "cpus", |step, init| step.run();
             /// Leaves the host's tree.
-            Pivot(Pivot) = "root", |step, init| step.run(init.rootfs()?);
+            Pivot(Pivot) = "root", |step, init| step.run(init.rootfs_mut()?);
             /// Covers the host's tree.
             MoveRoot(MoveRoot) = "root", |step, init| step.run(init.rootfs()?);
             /// Goes to a tree that is mounted nowhere.

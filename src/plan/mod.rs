@@ -23,6 +23,7 @@ mod seccomp;
 mod security;
 pub mod step;
 pub mod systemd;
+mod tree_namespace;
 mod user_namespace;
 
 use std::collections::BTreeMap;

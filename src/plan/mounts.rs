@@ -11,6 +11,7 @@ use crate::cgroup::layout::MOUNT_POINT;
 use crate::error::{Error, Result};
 use crate::pointer::Pointer;
 use crate::rootfs::cgroup::{CgroupMount, Hierarchy, View};
+use crate::rootfs::enter_tree::EnterTree;
 use crate::rootfs::idmap::{IdMap, MakeUserNamespace, Maps, UserNamespace};
 use crate::rootfs::mask::{Mask, ReadOnlyPath};
 use crate::rootfs::mount::{Mount, Source};
@@ -32,7 +33,11 @@ impl<'a> Compiler<'a> {
                 (_, true) => Tree::None,
                 _ => Tree::Own,
             };
-            self.init(Some(Pointer::new("/root/path")), BindRoot { path, propagation, tree });
+            let (from, root) = (Some(Pointer::new("/root/path")), BindRoot { path, propagation, tree });
+            match self.begins_with_root() {
+                true => self.init(from, EnterTree { otherwise: root, sources: self.sources_in_order() }),
+                false => self.init(from, root),
+            }
         }
     }
 

@@ -186,7 +186,7 @@ impl Compiler<'_> {
     pub(super) fn unshare(&mut self) {
         let new = self.new_namespaces();
         let mut elsewhere = self.at_clone() | NEWTIME | CloneFlags::CLONE_NEWCGROUP;
-        elsewhere.set(CloneFlags::CLONE_NEWNS, self.has_user_namespace());
+        elsewhere.set(CloneFlags::CLONE_NEWNS, self.has_user_namespace() || self.begins_with_root());
         let flags = new - elsewhere;
         if !flags.is_empty() {
             self.init(Some(FROM), Unshare(flags));

@@ -109,6 +109,7 @@ mod tests {
             selinux: enabled,
             resctrl: None,
             proc_of_any_pid_namespace: false,
+            tree_namespace: false,
         };
         let plan = compile(&bundle, &host, &Options { manager: Manager::Disabled, ..Options::default() })?;
         let mounts = plan.init.iter().filter_map(|step| match &step.action {

@@ -118,7 +118,7 @@ impl Rootfs {
             return Ok(false);
         }
         let root = self.mount_id()?;
-        if file.mount() != root && is_of_the_hosts_dev(&file).what(what)? {
+        if file.mount() != root && self.on_host(|| is_of_the_hosts_dev(&file).what(what))? {
             return Ok(true);
         }
         let Some(foreign) = self.foreign_dev(None)? else { return Ok(false) };

@@ -5,7 +5,9 @@ pub mod cgroup;
 mod copy_up;
 mod dev;
 pub mod devices;
+pub mod enter_tree;
 pub mod file_system;
+mod host_tree;
 pub mod idmap;
 mod kernel_views;
 mod long_options;
@@ -38,6 +40,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
 use self::dev::Dev;
+use self::host_tree::HostTree;
 use self::kernel_views::FullView;
 use self::mount::attach;
 use crate::error::{Context, Result};
@@ -66,6 +69,8 @@ pub struct Rootfs {
     kept: RefCell<Vec<Kept>>,
     /// The source of the next bind, if it comes from the parent.
     handed: Cell<Option<OwnedFd>>,
+    /// The host's tree, if this process has left it already.
+    host: Option<HostTree>,
     /// Whose /dev it is.
     dev: Dev,
     /// What of a mount namespace that is joined shows all of proc or sysfs.
@@ -105,6 +110,7 @@ impl Rootfs {
             null: OnceCell::new(),
             kept: RefCell::default(),
             handed: Cell::default(),
+            host: None,
             dev: Dev::default(),
             full_views: OnceCell::new(),
         }

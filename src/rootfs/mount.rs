@@ -58,9 +58,10 @@ impl Mount {
     /// What is mounted is there, and known to be a directory or not, before its mount point is made: a failure must leave
     /// nothing that another start would meet.
     pub fn run(&self, rootfs: &mut Rootfs) -> Result<()> {
-        let (tree, directory) = match &self.source {
+        let (mut tree, directory) = match &self.source {
             Source::Bind(path) => {
-                let tree = self.bind(rootfs, path)?;
+                let opened = if self.handed { Some(rootfs.handed()) } else { rootfs.opened_source()? };
+                let tree = self.set_up(opened.map_or_else(|| self.copy(path), Ok)?)?;
                 let directory = is_directory(&tree).what(|| format!("bind source {path:?}"))?;
                 (tree, directory)
             }
@@ -72,7 +73,15 @@ impl Mount {
             return if directory { rootfs.cover(tree, finish) } else { Err(error()) };
         }
         let target = self.target(rootfs, &tree, directory)?;
-        let attached = rootfs.attach_and(&tree, &target, &self.destination, || finish(&tree));
+        let mut attached = rootfs.attach_and(&tree, &target, &self.destination, || finish(&tree));
+        if let (Err(error), Source::Bind(path)) = (&attached, &self.source)
+            && error.code() == Errno::ELOOP
+            && rootfs.has_left_host()
+        {
+            // A file of a mount namespace, which a copy of the host's mounts is without.
+            tree = self.set_up(rootfs.on_host(|| self.copy(path))?)?;
+            attached = rootfs.attach_and(&tree, &target, &self.destination, || finish(&tree));
+        }
         attached.map_err(|error| Mount::on_unlike(error, directory, &target))?;
         rootfs.note_dev(self, &tree)?;
         if self.keep {
@@ -82,14 +91,15 @@ impl Mount {
         Ok(())
     }
 
-    /// A detached copy of the source, with only those attributes changed that the options name.
-    fn bind(&self, rootfs: &Rootfs, path: &CStr) -> Result<OwnedFd> {
+    /// A detached copy of the source.
+    fn copy(&self, path: &CStr) -> Result<OwnedFd> {
         let recursive = self.options.bind == Some(true);
         let flags = mount::OPEN_TREE_CLONE | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
-        let tree = match self.handed {
-            true => rootfs.handed(),
-            false => mount::open_tree(CWD, path, flags).what(|| format!("bind source {path:?}"))?,
-        };
+        mount::open_tree(CWD, path, flags).what(|| format!("bind source {path:?}"))
+    }
+
+    /// Changes only those attributes of a copy that the options name.
+    fn set_up(&self, tree: OwnedFd) -> Result<OwnedFd> {
         if self.cut_off {
             mount::mount_setattr(&tree, true, &super::propagation::SLAVE).what(|| format!("cut off {self}"))?;
         }

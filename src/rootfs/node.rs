@@ -171,13 +171,13 @@ impl Node {
         };
         let copy = match created {
             Some(copy) => copy,
-            None => {
+            None => rootfs.on_host(|| {
                 let source = self.of_host()?.ok_or_else(|| {
                     let error = Error::os(format!("mknod {self}"), Errno::EPERM);
                     error.hint("the host has no such device there that could be bound in its place")
                 })?;
-                mount::clone_tree(&source, false).what(|| format!("bind {self}"))?
-            }
+                mount::clone_tree(&source, false).what(|| format!("bind {self}"))
+            })?,
         };
         mount::mount_setattr(&copy, false, &BOUND).what(|| format!("set options of {self}"))?;
         Ok(copy)

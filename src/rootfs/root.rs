@@ -54,8 +54,7 @@ impl BindRoot {
             propagation::cut_off_mount_of(&place).what(|| format!("cut the mount of {self} off from the host's"))?;
         }
         // In a tree that is mounted nowhere nothing arrives.
-        let wanted =
-            if self.propagation.is_slave() && self.tree != Tree::None { libc::MS_SLAVE } else { libc::MS_PRIVATE };
+        let wanted = if self.tree == Tree::None { libc::MS_PRIVATE } else { self.propagation.of_root() };
         // The copy has the propagation of the host's tree, unless that has been left as it is.
         if shared || wanted != self.propagation.of_host() {
             let change = MountAttr { propagation: wanted, ..MountAttr::default() };
@@ -85,7 +84,11 @@ pub struct Pivot {
 
 impl Pivot {
     /// Runs the step.
-    pub fn run(&self, rootfs: &Rootfs) -> Result<()> {
+    pub fn run(&self, rootfs: &mut Rootfs) -> Result<()> {
+        if rootfs.host.take().is_some() {
+            // The namespace has no other root.
+            return nix::unistd::chdir("/").what(|| "enter the new root");
+        }
         // Before: afterwards the container's mounts would be below it.
         let host = match self.cut_off {
             true => Some(mount::open_tree(CWD, c"/", 0).what(|| "open the host's root")?),

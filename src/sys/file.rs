@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd;
 
@@ -85,6 +85,14 @@ fn read_more(file: BorrowedFd, text: &mut Vec<u8>) -> nix::Result<bool> {
 /// Writes to a file that must be there, in one piece, as files of /proc and cgroups want it.
 pub fn write(path: &(impl NixPath + ?Sized), value: &[u8]) -> nix::Result<()> {
     unistd::write(open(path, OFlag::O_WRONLY)?, value).map(drop)
+}
+
+/// The same below another root directory, out of which nothing leads.
+pub fn write_below(root: Option<BorrowedFd>, path: &str, value: &[u8]) -> nix::Result<()> {
+    let Some(root) = root else { return write(path, value) };
+    let how = OpenHow::new().flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    let file = openat2(root, path, how)?;
+    unistd::write(file, value).map(drop)
 }
 
 /// Whether the working directory has a path from the root directory: getcwd(2). One outside of the root has

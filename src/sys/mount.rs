@@ -11,6 +11,7 @@ use super::{check, new_descriptor};
 
 /// Flags of [`open_tree`]; also `libc::AT_*`.
 pub const OPEN_TREE_CLONE: u32 = 1;
+const OPEN_TREE_NAMESPACE: u32 = 1 << 1;
 const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
 
 const FSOPEN_CLOEXEC: u32 = 1;
@@ -119,6 +120,12 @@ pub fn open_tree(dir: impl AsFd, path: &CStr, flags: u32) -> nix::Result<OwnedFd
 pub fn clone_tree(at: impl AsFd, recursive: bool) -> nix::Result<OwnedFd> {
     let flags = OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32;
     open_tree(at, c"", if recursive { flags | libc::AT_RECURSIVE as u32 } else { flags })
+}
+
+/// A new mount namespace, which has a copy of the directory that `at` is open on as its root, with what is mounted below it
+/// but for the files of mount namespaces: open_tree(2) with `OPEN_TREE_NAMESPACE`, Linux 7.0.
+pub fn namespace_of_tree(at: impl AsFd) -> nix::Result<OwnedFd> {
+    open_tree(at, c"", OPEN_TREE_NAMESPACE | libc::AT_EMPTY_PATH as u32 | libc::AT_RECURSIVE as u32)
 }
 
 /// Attaches the mount `from` on the file or directory that `to` is open on: move_mount(2).

@@ -70,6 +70,11 @@ impl Propagation {
         if self.is_private() && self.recursive { libc::MS_PRIVATE } else { libc::MS_SLAVE }
     }
 
+    /// The propagation (`MS_*`) of the root itself while mounts are made in it.
+    pub fn of_root(self) -> u64 {
+        if self.is_slave() { libc::MS_SLAVE } else { libc::MS_PRIVATE }
+    }
+
     /// Whether something is left to do at the end.
     pub fn is_set_last(self) -> bool {
         self.is_shared() || self.kind == libc::MS_UNBINDABLE
