@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, Pid, access};
+use nix::unistd::Pid;
 
 use super::directory::Directory;
 use super::events::Events;
@@ -157,14 +157,19 @@ pub fn thaw_alone(pid: Pid, directories: &[Directory]) {
     directories.iter().filter(is_freezer).for_each(|directory| take_out(directory, &[pid.as_raw()]));
 }
 
+/// Whether it is in the v1 hierarchy of the freezer, by the name of that: ten files that are not there are not looked for.
 fn is_freezer(directory: &&Directory) -> bool {
-    access(format!("{}/freezer.state", directory.path).as_str(), AccessFlags::F_OK).is_ok()
+    hierarchy(directory).is_some_and(|name| name.split(',').any(|controller| controller == "freezer"))
+}
+
+/// The name of a directory's v1 hierarchy. On v2 it is that of a cgroup.
+fn hierarchy(directory: &Directory) -> Option<&str> {
+    directory.path.strip_prefix(MOUNT_POINT)?.split('/').nth(1)
 }
 
 /// Moves processes of a v1 cgroup to the root of its hierarchy.
 fn take_out(directory: &Directory, pids: &[i32]) {
-    let inside = directory.path.strip_prefix(MOUNT_POINT).unwrap_or_default();
-    let Some(hierarchy) = inside.split('/').nth(1) else { return };
+    let Some(hierarchy) = hierarchy(directory) else { return };
     let root = format!("{MOUNT_POINT}/{hierarchy}/cgroup.procs");
     for pid in pids {
         let _ = file::write(root.as_str(), pid.to_string().as_bytes());
