@@ -11,7 +11,7 @@ use nix::unistd::mkdir;
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Hierarchy, is_outside};
-use super::parents::{self, parent};
+use super::parents::{self, Top, parent};
 use crate::error::{Context, Error, Result};
 use crate::sys::file;
 
@@ -75,11 +75,11 @@ impl Directory {
         parents::adopt_above(&self.path)
     }
 
-    /// Removes it, and those above it that ferrun created and nobody uses any more.
+    /// Removes it, and those above it that ferrun created and nobody uses any more, below the top.
     ///
     /// # Errors
     /// EBUSY: it still has processes or children.
-    pub fn remove(&self) -> Result<()> {
+    pub(super) fn remove(&self, top: Top) -> Result<()> {
         if self.existed {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl Directory {
             Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             Err(errno) => return Err(errno).what(|| format!("remove cgroup {}", self.path)),
         }
-        parents::remove_above(&self.path)
+        parents::remove_above(&self.path, top)
     }
 }
 

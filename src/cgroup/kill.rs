@@ -14,6 +14,7 @@ use super::directory::Directory;
 use super::events::Events;
 use super::layout::MOUNT_POINT;
 use super::members::{has_members, members};
+use super::parents::Top;
 use super::tree;
 use crate::error::{Context, Error, Result};
 use crate::sys::{file, pidfd};
@@ -182,7 +183,9 @@ fn take_out(directory: &Directory, pids: &[i32]) {
 /// # Errors
 /// The first that cannot be removed.
 pub fn remove(directories: &[Directory], kill: bool) -> Result<()> {
-    let results: Vec<Result<()>> = directories.iter().map(|directory| remove_one(directory, kill)).collect();
+    // Of several, each is in a hierarchy of its own, which is mounted below.
+    let top = if directories.len() > 1 { Top::OfOne } else { Top::OfAll };
+    let results: Vec<Result<()>> = directories.iter().map(|directory| remove_one(directory, top, kill)).collect();
     results.into_iter().collect()
 }
 
@@ -203,8 +206,8 @@ fn becomes_free(directory: &[Directory]) -> Result<bool> {
     Ok(true)
 }
 
-fn remove_one(directory: &Directory, kill: bool) -> Result<()> {
-    match directory.remove() {
+fn remove_one(directory: &Directory, top: Top, kill: bool) -> Result<()> {
+    match directory.remove(top) {
         Err(error) if matches!(error.code(), Errno::EBUSY | Errno::ENOTEMPTY) => {
             let own = std::slice::from_ref(directory);
             if kill {
@@ -217,7 +220,7 @@ fn remove_one(directory: &Directory, kill: bool) -> Result<()> {
                 wait_until_empty(directory)?;
             }
             tree::remove_below(&directory.path).what(|| format!("remove the cgroups in {}", directory.path))?;
-            directory.remove()
+            directory.remove(top)
         }
         result => result,
     }

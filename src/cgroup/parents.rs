@@ -37,13 +37,28 @@ pub(super) fn create(path: &str, fill: &dyn Fn(&str) -> Result<()>) -> Result<()
     }
 }
 
-/// Removes those above a path that ferrun created and nobody uses any more.
+/// Where the cgroups above a directory end.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Top {
+    /// At the mount point of all hierarchies, which on v2 is that of the only one.
+    OfAll,
+    /// At that of one hierarchy, just below.
+    OfOne,
+}
+
+impl Top {
+    fn is_above(self, path: &str) -> bool {
+        path.len() > MOUNT_POINT.len() && (self == Top::OfAll || path[MOUNT_POINT.len() + 1..].contains('/'))
+    }
+}
+
+/// Removes those above a path, and below the top, that ferrun created and nobody uses any more.
 ///
 /// # Errors
 /// One of them that cannot be removed although it is unused.
-pub(super) fn remove_above(path: &str) -> Result<()> {
+pub(super) fn remove_above(path: &str, top: Top) -> Result<()> {
     let mut above = parent(path);
-    while above.len() > MOUNT_POINT.len() {
+    while top.is_above(above) {
         let removed = is_created_by_ferrun(above).and_then(|own| if own { remove(above).map(Some) } else { Ok(None) });
         match removed {
             // One that is gone may have been removed by a ferrun that was killed before it went on.
@@ -73,4 +88,22 @@ pub(super) fn adopt_above(path: &str) -> Result<()> {
         above = parent(above);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroups_above_end_where_a_hierarchy_is_mounted() {
+        let at = |path: &str| format!("{MOUNT_POINT}{path}");
+        for (path, [of_all, of_one]) in [
+            ("", [false, false]),
+            ("/memory", [true, false]),
+            ("/memory/a", [true, true]),
+            ("/memory/a/b", [true, true]),
+        ] {
+            assert_eq!([Top::OfAll, Top::OfOne].map(|top| top.is_above(&at(path))), [of_all, of_one], "{path}");
+        }
+    }
 }
