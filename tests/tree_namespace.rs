@@ -159,6 +159,7 @@ fn the_tree_is_the_same_in_both_ways() {
             let mounts = "mount -t tmpfs inside $bundle/rootfs/mounted; mount -t tmpfs -o ro below $bundle/host/below";
             let text = on_host(&bundle, way, &format!("{mounts}; {RUN}")).ok();
             let mounts = mount_lines(&text);
+            assert_eq!(mounts[0].point, "/", "{way}: {text}");
             assert_eq!(mounted_on(&mounts, "/mounted").kind, "tmpfs", "{text}");
             bundle.assert_nothing_left("run");
             seen(&mounts)
@@ -257,13 +258,45 @@ fn a_source_that_is_missing_is_the_same_error() {
 }
 
 #[test]
-fn more_sources_than_files_may_be_open() {
+fn as_many_sources_as_files_may_be_open_and_more() {
     need_root!();
     for way in WAYS {
-        let mounts: Vec<Value> = (0..100).map(|number| bind("host", &format!("/data/{number}"))).collect();
-        let bundle = bundle("ls -d /data/*/marker | wc -l", &mounts).set("/process/rlimits", json!([]));
-        assert_eq!(on_host(&bundle, way, &format!("ulimit -n 64; {RUN}")).ok(), "100", "{way}");
+        for count in (20..64).step_by(3).chain([100]) {
+            let mounts: Vec<Value> = (0..count).map(|number| bind("host", &format!("/data/{number}"))).collect();
+            let bundle = bundle("ls -d /data/*/marker | wc -l", &mounts).set("/process/rlimits", json!([]));
+            assert_eq!(on_host(&bundle, way, &format!("ulimit -n 64; {RUN}")).ok(), count.to_string(), "{way}");
+        }
     }
+}
+
+/// From a copy of the host's mounts such a link leads to the host's own, of which no copy can be had.
+#[test]
+fn a_magic_link_to_a_source_is_the_same_error() {
+    need_root!();
+    for way in WAYS {
+        for source in ["/proc/self/fd/0", "/dev/stdin"] {
+            let bundle = bundle("true", &[bind(source, "/file")]);
+            let last = bundle.config["mounts"].as_array().unwrap().len() - 1;
+            on_host(&bundle, way, RUN).fails(&format!("EINVAL /mounts/{last}"));
+        }
+    }
+}
+
+/// That the root is entered alone wherever the plan says so, and that a trace tells where it could not be.
+#[test]
+fn a_copy_of_the_hosts_mounts_is_seen_in_a_trace() {
+    need_root!();
+    let copied = |bundle: &Bundle, way: &str| {
+        on_host(bundle, way, &RUN.replace(" run ", " run --trace $bundle/trace ")).ok();
+        std::fs::read_to_string(bundle.dir.join("trace")).unwrap().contains("copy of the host's mounts")
+    };
+    for count in 0..4 {
+        let mounts: Vec<Value> = (0..count).map(|number| bind("host", &format!("/data/{number}"))).collect();
+        assert_eq!(copied(&bundle("true", &mounts), "always"), !has_kernel(), "{count}");
+    }
+    let above = bundle("true", &[bind("host", "/data"), bind(".", "/seen")]);
+    assert!(copied(&above, "always"));
+    assert!(!copied(&above, "never"), "the plan says so");
 }
 
 /// Of options and covers of the host's mounts.

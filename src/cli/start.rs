@@ -10,6 +10,7 @@ use crate::container::start;
 use crate::error::Result;
 use crate::launch::notify;
 use crate::launch::trace::{Moment, Trace};
+use crate::plan::step::PARENT;
 
 /// Starts a created container.
 #[derive(Args, Debug)]
@@ -32,7 +33,7 @@ impl Command for Start {
         let warn = |warning: &_| report::warning(warning, globals);
         let result = start(&root, &id, manager.as_deref(), trace.as_ref(), &warn);
         let ended = trace.map_or(Ok(()), |trace| {
-            trace.phase("start", begin);
+            trace.phase(PARENT, "start", begin);
             trace.end()
         });
         result.and(ended).map(|()| 0)

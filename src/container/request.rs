@@ -13,6 +13,7 @@ use crate::launch::fault::Fault;
 use crate::launch::host_checks;
 use crate::launch::notify;
 use crate::launch::trace::{Moment, Trace};
+use crate::plan::step::PARENT;
 use crate::plan::{self, Host, Options, Plan};
 
 /// How the command goes on once the container is created.
@@ -108,7 +109,7 @@ impl Request<'_> {
         let begin = trace.as_ref().map_or_else(Moment::default, Trace::now);
         match self.compile() {
             Ok((bundle, plan)) => {
-                trace.iter().for_each(|trace| trace.phase("plan", begin));
+                trace.iter().for_each(|trace| trace.phase(PARENT, "plan", begin));
                 Ok(Planned { request: self, bundle, plan, trace, begin })
             }
             Err(error) => end(trace.as_ref(), begin, Err(error)),
@@ -135,7 +136,7 @@ impl Request<'_> {
 /// Ends the trace. The error that began it is the one that is reported.
 fn end<T>(trace: Option<&Trace>, begin: Moment, result: Result<T>) -> Result<T> {
     let Some(trace) = trace else { return result };
-    trace.phase("all", begin);
+    trace.phase(PARENT, "all", begin);
     let ended = trace.end();
     result.and_then(|done| ended.map(|()| done))
 }

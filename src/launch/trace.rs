@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::error::{Context, Result};
 use crate::escape;
-use crate::plan::step::PARENT;
 use crate::plan::{Action, Step};
 use crate::sys::allocator::{taken, uncounted};
 use crate::sys::program::nanoseconds;
@@ -76,10 +75,10 @@ impl Trace {
         });
     }
 
-    /// A phase outside of the plan.
-    pub fn phase(&self, name: &str, begin: Moment) {
+    /// Time of a lane that belongs to no step of the plan, or is a part of one.
+    pub fn phase(&self, lane: &str, name: &str, begin: Moment) {
         let end = self.now();
-        uncounted(|| self.event(PARENT, name, &json!({}), [begin, end]));
+        uncounted(|| self.event(lane, name, &json!({}), [begin, end]));
     }
 
     fn event(&self, lane: &str, name: &str, args: &Value, [begin, end]: [Moment; 2]) {

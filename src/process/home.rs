@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::ops::Range;
 
 use super::accounts;
@@ -52,7 +52,10 @@ impl fmt::Display for Home {
 fn find(mut file: impl Read, uid: u32, line: &mut Vec<u8>) -> Option<Range<usize>> {
     let mut buffer = [0; 1024];
     loop {
-        let length = file.read(&mut buffer).ok()?;
+        let length = match file.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            length => length.ok()?,
+        };
         for piece in buffer[..length].split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(piece);
             if piece.ends_with(b"\n") {

@@ -7,8 +7,9 @@ use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlink};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlink};
 use nix::sched::CloneFlags;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
 
 use super::Rootfs;
@@ -21,6 +22,9 @@ use crate::sys::mount::{self, MountAttr};
 
 /// A path of the host that is bound later, and whether with what is mounted below it.
 pub type Source = (CString, bool);
+
+/// Descriptors that the steps up to the program may have open beside the sources.
+const SPARE: i32 = 32;
 
 /// Enters a new mount namespace whose root is the container's. The sources of binds are opened before, since no path leads
 /// to them from there. Where that cannot be had, nothing has been changed yet, and the host's mounts are copied as ever.
@@ -58,19 +62,27 @@ impl EnterTree {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let root = openat(CWD, self.otherwise.path.as_c_str(), flags, Mode::empty())?;
         let propagation = self.otherwise.propagation.of_host();
+        // Before the sources, so that /proc/self/mountinfo begins with the root.
+        let own = mount::namespace_of_tree(&root)?;
         let sources = self.open_sources(&root, propagation)?;
-        HostTree::leave(&root, sources, propagation)
+        HostTree::leave(own, sources, propagation)
     }
 
-    /// Copies of the sources, cut off from the host as those in a copy of its mounts are. EXDEV: one shows what is mounted
-    /// in the root by then, since it lies below, or above and comes with all that is mounted there.
-    fn open_sources(&self, root: &OwnedFd, propagation: u64) -> nix::Result<VecDeque<OwnedFd>> {
+    /// Copies of the sources, cut off from the host as those in a copy of its mounts are.
+    ///
+    /// # Errors
+    /// EXDEV: one shows what is mounted in the root by then, since it lies below, or above and comes with all that is mounted
+    /// there. ELOOP: a magic link of /proc leads to it, by which a copy of the host's mounts can be had only here. EMFILE: so
+    /// many are open that the steps after this one might fail.
+    fn open_sources(&self, root: &OwnedFd, propagation: u64) -> nix::Result<VecDeque<(CString, OwnedFd)>> {
         let mut sources = VecDeque::with_capacity(self.sources.len());
         if self.sources.is_empty() {
             return Ok(sources);
         }
         let root = path_of(root)?;
         for (path, recursive) in &self.sources {
+            let plain = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC);
+            openat2(CWD, path.as_c_str(), plain.resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS)).map(drop)?;
             let place = mount::open_tree(CWD, path, 0)?;
             let at = path_of(&place)?;
             if at.starts_with(&root) || *recursive && root.starts_with(&at) {
@@ -78,7 +90,12 @@ impl EnterTree {
             }
             let copy = mount::clone_tree(&place, *recursive)?;
             mount::mount_setattr(&copy, true, &MountAttr { propagation, ..MountAttr::default() })?;
-            sources.push_back(copy);
+            sources.push_back((path.clone(), copy));
+        }
+        let (most, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let highest = sources.iter().map(|(_, copy)| copy.as_raw_fd()).max().unwrap_or_default();
+        if highest + SPARE >= i32::try_from(most).unwrap_or(i32::MAX) {
+            return Err(Errno::EMFILE);
         }
         Ok(sources)
     }

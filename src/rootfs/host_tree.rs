@@ -2,6 +2,7 @@
 //! root alone (open_tree(2), `OPEN_TREE_NAMESPACE`), which pivot_root(2) would else do last of all.
 
 use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{OFlag, openat};
@@ -19,7 +20,7 @@ pub struct HostTree {
     namespace: OwnedFd,
     root: OwnedFd,
     /// The sources of the binds, in the order in which they are mounted.
-    sources: VecDeque<OwnedFd>,
+    sources: VecDeque<(CString, OwnedFd)>,
     /// The propagation (`MS_*`) of a copy of the host's tree.
     propagation: u64,
     /// The container's mount namespace.
@@ -27,13 +28,15 @@ pub struct HostTree {
 }
 
 impl HostTree {
-    /// Leaves the host's mount namespace for a new one, which has a copy of the tree at `root` as its root, with what is
-    /// mounted below. Whatever fails, the process is still where it was.
-    pub(super) fn leave(root: &OwnedFd, sources: VecDeque<OwnedFd>, propagation: u64) -> nix::Result<HostTree> {
+    /// Leaves the host's mount namespace for the container's own. Whatever fails, the process is still where it was.
+    pub(super) fn leave(
+        own: OwnedFd,
+        sources: VecDeque<(CString, OwnedFd)>,
+        propagation: u64,
+    ) -> nix::Result<HostTree> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let host = openat(CWD, c"/", flags, Mode::empty())?;
         let namespace = openat(CWD, c"/proc/self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-        let own = mount::namespace_of_tree(root)?;
         setns(&own, CloneFlags::CLONE_NEWNS)?;
         Ok(HostTree { namespace, root: host, sources, propagation, own })
     }
@@ -75,9 +78,11 @@ impl Rootfs {
     }
 
     /// The source of the next bind, if it was opened before the host's tree was left.
-    pub(super) fn opened_source(&mut self) -> Result<Option<OwnedFd>> {
+    pub(super) fn opened_source(&mut self, path: &CStr) -> Result<Option<OwnedFd>> {
         let Some(host) = &mut self.host else { return Ok(None) };
-        let source = host.sources.pop_front();
-        source.map(Some).ok_or_else(|| Error::new("the plan binds a source that was not opened"))
+        match host.sources.pop_front() {
+            Some((opened, source)) if opened.as_c_str() == path => Ok(Some(source)),
+            _ => Err(Error::new(format!("the plan binds {path:?}, which is not the source that was opened"))),
+        }
     }
 }

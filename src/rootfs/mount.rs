@@ -60,7 +60,7 @@ impl Mount {
     pub fn run(&self, rootfs: &mut Rootfs) -> Result<()> {
         let (mut tree, directory) = match &self.source {
             Source::Bind(path) => {
-                let opened = if self.handed { Some(rootfs.handed()) } else { rootfs.opened_source()? };
+                let opened = if self.handed { Some(rootfs.handed()) } else { rootfs.opened_source(path)? };
                 let tree = self.set_up(opened.map_or_else(|| self.copy(path), Ok)?)?;
                 let directory = is_directory(&tree).what(|| format!("bind source {path:?}"))?;
                 (tree, directory)

@@ -11,8 +11,6 @@ pub mod bpf;
 pub mod capability;
 pub mod child;
 mod clone;
-#[cfg(all(any(ferrun_entry, test), target_arch = "x86_64"))]
-mod copy;
 #[cfg(any(ferrun_entry, all(test, any(target_arch = "x86_64", target_arch = "aarch64"))))]
 pub(crate) mod entry;
 pub mod fd;
