@@ -88,16 +88,16 @@ class Run(Operation):
 
     def __init__(self, lab):
         super().__init__(lab)
-        self.commands = {}
+        self.written = {}
 
     def prepare(self, program):
-        self.commands[program] = self.run_command(program)  # writes the bundle
+        self.written[program] = self.run_command(program)  # writes the bundle
 
     def prove(self, program):
         self.lab.watch.run(self.run_command(program, "proof"), expect=PROVEN)
 
     def measure(self, program, idle_ms):
-        cost = self.lab.watch.run(self.commands[program], idle_ms)
+        cost = self.lab.watch.run(self.written[program], idle_ms)
         return {self.key: cost + self.lab.watch.drain()}
 
 

@@ -61,7 +61,7 @@ def smallest_limit(results, factor):
 def with_mounts(results, most):
     """Linux 7.0 brings what does not copy them: OPEN_TREE_NAMESPACE."""
     figure = results.growth("run", "ferrun", Mounts.key, last=2000)
-    if int(platform.release().split(".")[0]) < 7:
+    if figure and int(platform.release().split(".")[0]) < 7:
         most = "Linux 7.0"
     yield "run, CPU time with 2,000 mounts on the host ÷ with few", figure, most, ""
 
@@ -97,6 +97,14 @@ def shown(figure):
     return figure if isinstance(figure, str) else f"{figure:.0f}" if figure >= 20 else f"{figure:.2f}"
 
 
+def pair(figure, most):
+    """Both, with as many digits as it takes to see which is more."""
+    both = shown(figure), shown(most)
+    if both[0] == both[1] and not isinstance(most, str) and None not in (figure, most) and figure > most:
+        return f"{figure:.3f}", f"{most:.3f}"
+    return both
+
+
 def measurements():
     """Those of --only that the promises need."""
     return {MEASURED_BY.get(part, part) for (part, _), _ in PROMISES}
@@ -120,7 +128,8 @@ def verdict(results, asked):
     for what, figure, most, unit, met in checks(results, asked):
         good = good and met is not False
         word = {True: "met", False: "MISSED", None: "–"}[met]
-        lines.append(f"{word:7} {what}: {shown(figure)} (at most {shown(most)}{' ' + unit if unit else ''})")
+        figure, most = pair(figure, most)
+        lines.append(f"{word:7} {what}: {figure} (at most {most}{' ' + unit if unit else ''})")
     return lines, good
 
 
@@ -129,5 +138,6 @@ def table(results, asked):
     rows = []
     for what, figure, most, unit, met in checks(results, asked):
         unit = " " + unit if unit else ""
-        rows.append([what, shown(figure) + unit, shown(most) + unit, "missed" if met is False else ""])
+        figure, most = pair(figure, most)
+        rows.append([what, figure + unit, most + unit, "missed" if met is False else ""])
     return lay_out(["", "measured", "at most", ""], rows) if rows else ""
