@@ -6,6 +6,7 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
@@ -52,6 +53,13 @@ const TIMES: usize = 5;
 
 fn most(command: &str) -> &'static Most {
     MOST.iter().find(|most| most.command == command).expect("a row of MOST")
+}
+
+/// Held by each test: the kernel counts for all children of a process, and some runners have one for all tests of a file.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The release binary, if it is linked with musl: the bounds are for that, glibc's start costs more.
@@ -139,6 +147,7 @@ fn calls(log: &Path, follow: bool, command: &Command) -> Option<u64> {
 #[test]
 fn a_command_makes_few_system_calls() {
     need_root!();
+    let _alone = alone();
     let Some(_) = musl_binary() else { return };
     let scratch = Bundle::new(&["true"]);
     let log = scratch.dir.join("strace");
@@ -155,11 +164,11 @@ fn a_command_makes_few_system_calls() {
     });
 }
 
-/// Counted by the kernel for children that were waited for (getrusage(2)). Other tests of this process may wait for children of
-/// theirs meanwhile, which the least of several counts leaves out.
+/// Counted by the kernel for children that were waited for (getrusage(2)).
 #[test]
 fn a_command_touches_few_pages() {
     need_root!();
+    let _alone = alone();
     let Some(_) = musl_binary() else { return };
     let faults = || getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().minor_page_faults() as u64;
     let count = |_: &str, arguments: &[&str], bundle: &Bundle| {
@@ -205,6 +214,7 @@ fn assert_allocates_little(bundle: &Bundle, most: u64) {
 #[test]
 fn what_the_init_allocates_is_counted() {
     need_root!();
+    let _alone = alone();
     let bundle = Bundle::new(&["true"]).set("/hooks/createContainer", json!([{ "path": "/bin/true" }]));
     let trace = bundle.dir.join("trace");
     bundle.run_with(&["--trace", trace.to_str().unwrap()]).ok();
@@ -218,6 +228,7 @@ fn what_the_init_allocates_is_counted() {
 #[test]
 fn the_init_of_the_default_config_allocates_little() {
     need_root!();
+    let _alone = alone();
     let Some(_) = release_binary() else { return };
     assert_allocates_little(&Bundle::new(&["true"]), MOST_ALLOCATED[0]);
 }
@@ -225,6 +236,7 @@ fn the_init_of_the_default_config_allocates_little() {
 #[test]
 fn the_init_of_dockers_config_allocates_little() {
     need_root!();
+    let _alone = alone();
     let Some(_) = release_binary() else { return };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/configs/docker-default.json");
     let recorded = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
