@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr};
 
-/// What is kept of the host until the container's tree is complete; dropped where pivot_root(2) would be.
+/// The host's tree, kept until the container's is complete, and dropped where pivot_root(2) would be.
 pub struct HostTree {
     namespace: OwnedFd,
     root: OwnedFd,

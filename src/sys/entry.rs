@@ -18,7 +18,7 @@ const STANDARD_ERROR: usize = libc::STDERR_FILENO.cast_unsigned() as usize;
 /// Bytes of `FERRUN_COPY=PID:FD` and its end.
 const LONGEST: usize = 40;
 
-/// The words of the commands that are sealed, each with its end, and an empty one.
+/// Commands that are executed from a copy (cli/self_exe.rs), each with a zero, and an empty one.
 #[unsafe(link_section = ".entry.rodata")]
 static SEALED: [u8; 22] = *b"run\0create\0exec\0demo\0\0";
 #[unsafe(link_section = ".entry.rodata")]
@@ -73,7 +73,8 @@ global_asm!(
 /// # Safety
 /// `stack` points at the number of arguments, and behind it are their addresses, a null, those of the environment, a
 /// null, and the auxiliary vector (elf(5), and the System V ABI of the machine). `base` is the address of the binary's
-/// header, and `dynamic` that of its dynamic section, whose relocations nobody has made yet.
+/// header, and `dynamic` that of its dynamic section, whose relocations nobody has made yet; it and what they change can be
+/// written.
 #[unsafe(link_section = ".entry.text")]
 unsafe extern "C" fn begin(stack: *const usize, base: *mut u8, dynamic: *mut Dynamic) {
     // SAFETY: by the caller's promise.
@@ -149,7 +150,7 @@ unsafe fn relocate(base: *mut u8, dynamic: *mut Dynamic) {
 /// an execution more.
 ///
 /// # Safety
-/// `arguments` are the addresses of strings, up to a null; there is one at least.
+/// `arguments` are the addresses of strings, up to a null.
 #[inline(always)]
 unsafe fn is_sealed(arguments: *const *const u8) -> bool {
     // SAFETY: by the caller's promise, each string is read up to its end; the words end with an empty one.

@@ -1,5 +1,5 @@
 //! The start of the process: `main` as the C library calls it, for a command that lives for a millisecond. The standard
-//! library's own start would make ten system calls more, for a stack of its own on which it tells that the other one
+//! library's own start would make ten system calls more, for a second stack, on which it would report that the first one
 //! overflows.
 
 use std::ffi::{CStr, OsString, c_char, c_int};
@@ -33,7 +33,7 @@ static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(null_mut());
 /// where nobody reads is an error and not the end.
 ///
 /// # Safety
-/// `arguments` are those of the process, up to a null.
+/// `arguments` are those of the process, up to a null, and stay where they are as long as it lives.
 pub unsafe fn begin(arguments: *mut *mut c_char) {
     ARGUMENTS.store(arguments, Relaxed);
     open_streams();
@@ -63,7 +63,7 @@ fn open_streams() {
 pub fn arguments() -> Vec<OsString> {
     let mut at = ARGUMENTS.load(Relaxed);
     if at.is_null() {
-        // A library's.
+        // Another program's, which uses ferrun as a library.
         return std::env::args_os().collect();
     }
     let mut arguments = Vec::new();
