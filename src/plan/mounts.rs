@@ -123,14 +123,21 @@ impl<'a> Compiler<'a> {
         if !self.has_user_namespace() {
             return Vec::new();
         }
-        let binds = self.mounts_by_time().into_iter().flatten().filter_map(|index| {
-            let entry = &self.spec.mounts[index];
-            let source = entry.source.as_ref().filter(|_| entry.is_bind() && !entry.options.remount)?;
-            let recursive = entry.options.bind == Some(true);
-            let (from, idmap) = (Some(Pointer::at("/mounts/#", index)), self.idmap(entry, index));
-            Some(BindSource { from, path: c_path(&self.on_host(source)), recursive, idmap })
+        let binds = self.binds().into_iter().map(|(index, path, recursive)| {
+            let (from, idmap) = (Some(Pointer::at("/mounts/#", index)), self.idmap(&self.spec.mounts[index], index));
+            BindSource { from, path, recursive, idmap }
         });
         binds.chain(self.notify_source()).collect()
+    }
+
+    /// The binds in the order in which they are mounted: index and source of each, and whether it is recursive.
+    pub(super) fn binds(&self) -> Vec<(usize, CString, bool)> {
+        let bind = |index: usize| {
+            let entry = &self.spec.mounts[index];
+            let source = entry.source.as_ref().filter(|_| entry.is_bind() && !entry.options.remount)?;
+            Some((index, c_path(&self.on_host(source)), entry.options.bind == Some(true)))
+        };
+        self.mounts_by_time().into_iter().flatten().filter_map(bind).collect()
     }
 
     /// What the parent does for that, while the init makes the mounts.

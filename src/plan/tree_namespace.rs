@@ -2,9 +2,9 @@
 
 use nix::sched::CloneFlags;
 
+use super::Compiler;
 use super::host::PIDNS;
 use super::mounts::is_root;
-use super::{Compiler, c_path};
 use crate::bundle::mount::Mount;
 use crate::rootfs::enter_tree::Source;
 use crate::rootfs::file_system::WITHOUT_DEVICE;
@@ -39,11 +39,7 @@ impl Compiler<'_> {
 
     /// The sources of all binds, in the order in which they are mounted.
     pub(super) fn sources_in_order(&self) -> Vec<Source> {
-        let binds = self.mounts_by_time().into_iter().flatten().filter_map(|index| {
-            let entry = &self.spec.mounts[index];
-            let source = entry.source.as_ref().filter(|_| entry.is_bind() && !entry.options.remount)?;
-            Some((c_path(&self.on_host(source)), entry.options.bind == Some(true)))
-        });
-        binds.chain(self.options.notify.as_deref().map(|directory| (c_path(directory), false))).collect()
+        let binds = self.binds().into_iter().map(|(_, path, recursive)| (path, recursive));
+        binds.chain(self.notify_source().map(|source| (source.path, source.recursive))).collect()
     }
 }

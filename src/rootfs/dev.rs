@@ -9,8 +9,9 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode};
 
+use super::Rootfs;
 use super::mount::{Mount, Source};
-use super::{LINKS, MODE, Rootfs, make_child_directory, names};
+use super::paths::{LINKS, MODE, make_child_directory, names};
 use crate::error::{Context, Result};
 use crate::sys::mount::MountedFile;
 use crate::types::default_devices::NODES;

@@ -10,9 +10,10 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, major, minor, mknodat};
 use nix::unistd::{Gid, Uid, fchownat};
 
+use super::Rootfs;
 use super::node_store::NodeStore;
+use super::paths::split;
 use super::propagation::SLAVE;
-use super::{Rootfs, split};
 use crate::error::{Context, Error, Result};
 use crate::process::procfs::Procfs;
 use crate::sys::fd::CWD;

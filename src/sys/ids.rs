@@ -1,5 +1,5 @@
 //! The user and the groups of this thread: the system calls themselves, since the C library's functions stop all other
-//! threads by signals, of which there are none, in ten calls more.
+//! threads by signals, of which there are none, in nine calls more.
 
 use super::check;
 
