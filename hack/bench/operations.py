@@ -1,6 +1,7 @@
 """What is measured of one container: one class an operation, each run by all programs alike."""
 
 import json
+import platform
 import subprocess
 import time
 from pathlib import Path
@@ -23,7 +24,18 @@ class Program:
         if self.is_floor:
             return "hack/bench/floor.c"
         done = subprocess.run([*self.words, "--version"], capture_output=True, text=True)
-        return (done.stdout.splitlines() or ["unknown version"])[0]
+        lines = done.stdout.splitlines() or ["unknown version"]
+        commit = next((line for line in lines if line.startswith("commit: ")), "")
+        return lines[0] + (f", {commit.replace(':', '')}" if commit and self.name == "ferrun" else "")
+
+    def origin(self):
+        """The distribution that a peer is from."""
+        if self.name == "crun-sid":
+            return "Debian unstable"
+        if not self.words[0].startswith(("/usr/bin/", "/usr/sbin/")):
+            return ""
+        release = platform.freedesktop_os_release()
+        return f"{release.get('ID', '').capitalize()} {release.get('VERSION_ID', '')}".strip()
 
 
 class Operation:
@@ -232,8 +244,8 @@ class Kill(InSleeper):
         return count
 
     def remove(self, program):
-        self.lab.watch.drain()
-        self.lab.watch.run(program.command("delete", self.id(program)))
+        self.keeper.drain()
+        self.keeper.run(program.command("delete", self.id(program)))
 
     def subject(self, program):
         return program.command("kill", self.id(program), "KILL")

@@ -1,4 +1,4 @@
-"""What ferrun promises, which --check holds it to and docs/performance.md lists: PROMISES is the one table."""
+"""What --check holds ferrun to and docs/performance.md lists: TARGETS is the one table."""
 
 import platform
 
@@ -54,8 +54,8 @@ def at_once(results, most):
 def smallest_limit(results, factor):
     for other in cruns(results):
         mine, theirs = (results.limits.get(name) for name in ("ferrun", other))
-        mine, theirs = (limit / 2**20 if isinstance(limit, int) else None for limit in (mine, theirs))
-        yield f"smallest memory limit, against that of {other}", mine, theirs and factor * theirs, "MiB"
+        mine, theirs = (limit / 1024 if isinstance(limit, int) else None for limit in (mine, theirs))
+        yield f"smallest memory limit, against that of {other}", mine, theirs and factor * theirs, "KiB"
 
 
 def with_mounts(results, most):
@@ -69,7 +69,7 @@ def with_mounts(results, most):
 # ---- The table -------------------------------------------------------------------
 
 # A measurement of --only and how it is compared; at most.
-PROMISES = [
+TARGETS = [
     (ratio("run", ("cpu", "wall"), "floor"), 1.15),
     (ratio("lifecycle", ("cpu",), "floor"), 1.2),
     (ratio("exec", ("cpu",), "floor"), 1.3),
@@ -88,6 +88,7 @@ PROMISES = [
     (("mounts", with_mounts), 1.1),
 ]
 
+WORDS = {True: "met", False: "missed", None: "–"}
 MEASURED_BY = {"create": "lifecycle"}  # a part -> the measurement that it is a part of
 
 
@@ -106,13 +107,13 @@ def pair(figure, most):
 
 
 def measurements():
-    """Those of --only that the promises need."""
-    return {MEASURED_BY.get(part, part) for (part, _), _ in PROMISES}
+    """Those of --only that the targets need."""
+    return {MEASURED_BY.get(part, part) for (part, _), _ in TARGETS}
 
 
 def checks(results, asked):
     """(what, figure, at most, unit, verdict) of what was asked for."""
-    for (part, compare), allowed in PROMISES:
+    for (part, compare), allowed in TARGETS:
         if MEASURED_BY.get(part, part) not in asked:
             continue
         for what, figure, most, unit in compare(results, allowed):
@@ -127,17 +128,19 @@ def verdict(results, asked):
     lines, good = [], True
     for what, figure, most, unit, met in checks(results, asked):
         good = good and met is not False
-        word = {True: "met", False: "MISSED", None: "–"}[met]
         figure, most = pair(figure, most)
-        lines.append(f"{word:7} {what}: {figure} (at most {most}{' ' + unit if unit else ''})")
+        lines.append(f"{WORDS[met]:7} {what}: {figure} (at most {most}{' ' + unit if unit else ''})")
     return lines, good
 
 
 def table(results, asked):
-    """The same as a table of Markdown."""
-    rows = []
+    """The same as a table of Markdown, and how many are met."""
+    rows, verdicts = [], []
     for what, figure, most, unit, met in checks(results, asked):
         unit = " " + unit if unit else ""
         figure, most = pair(figure, most)
-        rows.append([what, figure + unit, most + unit, "missed" if met is False else ""])
-    return lay_out(["", "measured", "at most", ""], rows) if rows else ""
+        verdicts.append(met)
+        rows.append([what, figure + unit, most + unit, WORDS[met]])
+    if not rows:
+        return ""
+    return f"{verdicts.count(True)} of {len(rows) - verdicts.count(None)} are met.\n\n" + lay_out(["", "measured", "at most", ""], rows)
