@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::sys::fd::CWD;
@@ -68,6 +68,10 @@ fn walk(
 /// The names of the directories in one; none in one that is gone.
 fn children(at: &OwnedFd) -> nix::Result<Vec<CString>> {
     let mut names = Vec::new();
+    // One without others in it has two links: kernfs_refresh_inode() of the kernel counts.
+    if fstat(at)?.st_nlink == 2 {
+        return Ok(names);
+    }
     let mut directory = match open(at, c".").and_then(Dir::from_fd) {
         Err(Errno::ENOENT | Errno::ENODEV) => return Ok(names),
         directory => directory?,
