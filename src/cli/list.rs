@@ -37,9 +37,9 @@ impl Command for List {
             (true, _) => containers.iter().map(|container| format!("{}\n", container.id)).collect(),
             (false, Format::Table) => table(&containers),
             // Go writes an empty list as null, and that is what callers of runc parse.
-            (false, Format::Json) if containers.is_empty() => "null".into(),
+            (false, Format::Json) if containers.is_empty() => "null\n".into(),
             (false, Format::Json) => {
-                serde_json::to_string(&containers).map_err(|error| Error::new(error.to_string()))?
+                serde_json::to_string(&containers).map_err(|error| Error::new(error.to_string()))? + "\n"
             }
         };
         if self.format == Format::Json && !self.quiet { print_json(&text) } else { print_text(&text) }?;
