@@ -187,7 +187,9 @@ impl<T> Context<T> for std::result::Result<T, Unreadable> {
     fn what<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
         self.map_err(|why| match why {
             Unreadable::Kernel(errno) => Error::os(what(), errno),
-            Unreadable::NotRegular | Unreadable::LongerThan(_) => Error::new(format!("{}: {why}", what().into())),
+            Unreadable::NotRegular | Unreadable::Link | Unreadable::LongerThan(_) => {
+                Error::new(format!("{}: {why}", what().into()))
+            }
         })
     }
 }

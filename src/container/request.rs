@@ -112,7 +112,19 @@ impl Request<'_> {
                 trace.iter().for_each(|trace| trace.phase(PARENT, "plan", begin));
                 Ok(Planned { request: self, bundle, plan, trace, begin })
             }
-            Err(error) => end(trace.as_ref(), begin, Err(error)),
+            Err(error) => {
+                self.end(trace.as_ref(), begin);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the trace. One that could not be written changes nothing about what was done.
+    fn end(&self, trace: Option<&Trace>, begin: Moment) {
+        let Some(trace) = trace else { return };
+        trace.phase(PARENT, "all", begin);
+        if let Err(error) = trace.end() {
+            (self.warn)(&error);
         }
     }
 
@@ -133,18 +145,12 @@ impl Request<'_> {
     }
 }
 
-/// Ends the trace. The error that began it is the one that is reported.
-fn end<T>(trace: Option<&Trace>, begin: Moment, result: Result<T>) -> Result<T> {
-    let Some(trace) = trace else { return result };
-    trace.phase(PARENT, "all", begin);
-    let ended = trace.end();
-    result.and_then(|done| ended.map(|()| done))
-}
-
 impl Planned<'_> {
     /// Does what is planned, and ends the trace.
     pub(super) fn carry_out<T>(&self, act: impl FnOnce(&Planned) -> Result<T>) -> Result<T> {
-        end(self.trace.as_ref(), self.begin, act(self).map_err(|error| self.bundle.locate(error)))
+        let done = act(self).map_err(|error| self.bundle.locate(error));
+        self.request.end(self.trace.as_ref(), self.begin);
+        done
     }
 
     /// The same plan, but that the init moves to its cgroup of v2.

@@ -20,6 +20,8 @@ pub enum Unreadable {
     Kernel(Errno),
     /// A fifo, a device or a socket.
     NotRegular,
+    /// A link, which is not followed.
+    Link,
     /// More bytes than this.
     LongerThan(usize),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Unreadable {
         match self {
             Unreadable::Kernel(errno) => f.write_str(errno.desc()),
             Unreadable::NotRegular => f.write_str("not a regular file"),
+            Unreadable::Link => f.write_str("a symbolic link, which is not followed"),
             Unreadable::LongerThan(most) => write!(f, "longer than {} MiB", most >> 20),
         }
     }
@@ -80,7 +83,10 @@ pub fn read(
 pub fn create(path: &(impl NixPath + ?Sized)) -> Result<File, Unreadable> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_NOFOLLOW;
     let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let file = openat(CWD, path, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let file = openat(CWD, path, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| match errno {
+        Errno::ELOOP => Unreadable::Link,
+        errno => errno.into(),
+    })?;
     let stat = fstat(&file)?;
     if stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == makedev(1, 3) {
         // Nothing can be in /dev/null.
