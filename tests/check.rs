@@ -44,6 +44,24 @@ fn every_error_and_warning_is_told_with_its_line() {
     bundle.assert_nothing_left("check");
 }
 
+/// Below the root only the start knows what there is.
+#[test]
+fn a_source_that_an_earlier_mount_may_bring_is_a_warning() {
+    need_root!();
+    let bind = |source: &str| json!({ "destination": "/seen", "source": source, "options": ["bind"] });
+    let made = json!({ "destination": "/data/new", "type": "tmpfs", "source": "tmpfs" });
+    for (mounts, told) in [
+        (json!([made, bind("rootfs/data/new")]), "0 errors, 1 warning"),
+        (json!([bind("rootfs/data/new"), made]), "1 error, 0 warnings"),
+        (json!([made, bind("data/new")]), "1 error, 0 warnings"),
+    ] {
+        let bundle = Bundle::new(&["true"]).set("/mounts", mounts.clone()).set("/linux/maskedPaths", json!([]));
+        let bundle = bundle.set("/linux/readonlyPaths", json!([]));
+        let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
+        assert!(done.stdout.ends_with(&format!("{told}\n")), "{mounts}: {}", done.stdout);
+    }
+}
+
 #[test]
 fn a_rule_without_names_is_warned_about() {
     need_root!();

@@ -110,25 +110,44 @@ fn what_needs_the_hosts_tree_until_the_new_root_has_a_copy_of_it() {
     };
     type Change<'a> = &'a dyn Fn(&mut Value);
     let mount = |config: &mut Value, mount: Value| config["mounts"].as_array_mut().unwrap().push(mount);
-    let cases: [(&str, Change); 9] = [
-        ("prestart", &|config| config["hooks"]["prestart"] = hook.clone()),
-        ("createRuntime", &|config| config["hooks"]["createRuntime"] = hook.clone()),
-        ("createContainer", &|config| config["hooks"]["createContainer"] = hook.clone()),
-        ("a user namespace", &with_user),
-        ("a shared root", &|config| config["linux"]["rootfsPropagation"] = json!("rshared")),
-        ("a mount on the root", &|config| mount(config, bind("rootfs", "/"))),
-        ("paths in options", &|config| {
+    let cases: [(&str, &str, Change); 12] = [
+        ("prestart", "hooks/prestart/0", &|config| config["hooks"]["prestart"] = hook.clone()),
+        ("createRuntime", "hooks/createRuntime/0", &|config| config["hooks"]["createRuntime"] = hook.clone()),
+        ("createContainer", "hooks/createContainer/0", &|config| config["hooks"]["createContainer"] = hook.clone()),
+        ("a user namespace", "linux/namespaces", &with_user),
+        ("a shared root", "linux/rootfsPropagation", &|config| config["linux"]["rootfsPropagation"] = json!("rshared")),
+        ("a mount on the root", "mounts/#", &|config| mount(config, bind("rootfs", "/"))),
+        ("paths in options", "mounts/#", &|config| {
             mount(config, json!({ "destination": "/x", "type": "overlay", "options": ["lowerdir=/usr:/etc"] }));
         }),
-        ("a device", &|config| mount(config, json!({ "destination": "/x", "type": "ext4", "source": "/dev/sda" }))),
-        ("the host's cgroups", &|config| {
+        ("a device", "mounts/#", &|config| {
+            mount(config, json!({ "destination": "/x", "type": "ext4", "source": "/dev/sda" }))
+        }),
+        ("the host's cgroups", "mounts/#", &|config| {
             config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "cgroup");
+            config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "cgroup");
             mount(config, json!({ "destination": "/sys/fs/cgroup", "type": "cgroup" }));
         }),
+        ("the root as a source", "mounts/#", &|config| mount(config, bind("rootfs", "/x"))),
+        ("a source below the root", "mounts/#", &|config| mount(config, bind("rootfs/data", "/x"))),
+        ("all above the root", "mounts/#", &|config| mount(config, bind("/", "/x"))),
     ];
-    for (name, change) in cases {
-        let plan = explained(&bundle("true", &[]).with(change), &[]);
-        assert!(!plan.contains(ALONE), "{name}: {plan}");
+    for (name, property, change) in cases {
+        let bundle = bundle("true", &[]).with(change);
+        let last = bundle.config["mounts"].as_array().unwrap().len() - 1;
+        let plan = explained(&bundle, &[]);
+        let reason = format!("in a copy of the host's mounts, for /{} ", property.replace('#', &last.to_string()));
+        assert!(!plan.contains(ALONE) && plan.contains(&reason), "{name}: {plan}");
+    }
+    for (name, source, destination) in [
+        ("a bind over a bind", "host", "/data"),
+        ("a bind over a new file system", "host", "/proc"),
+        ("what is above the root, alone", "/", "/x"),
+        ("a name that begins as the root's", "rootfs-of-another", "/x"),
+    ] {
+        let one = json!({ "destination": destination, "source": source, "options": ["bind"] });
+        let plan = explained(&bundle("true", &[bind("host", "/data"), one]), &[]);
+        assert!(plan.contains(ALONE), "{name}: {plan}");
     }
     for (kind, copies) in [("startContainer", false), ("poststart", false), ("poststop", false)] {
         let plan = explained(&bundle("true", &[]).set(&format!("/hooks/{kind}"), hook.clone()), &[]);
@@ -136,21 +155,50 @@ fn what_needs_the_hosts_tree_until_the_new_root_has_a_copy_of_it() {
     }
 }
 
-/// What a container sees of its mounts, without numbers that differ from run to run.
+/// In a mount namespace that belongs to another user namespace a copy of a tree has rules of its own.
+#[test]
+fn a_mount_namespace_of_a_user_namespace_is_copied() {
+    need_root!();
+    let bundle = bundle("true", &[]);
+    let args = ["explain", "--bundle", bundle.dir.to_str().unwrap()];
+    let explain = bundle.command(&args);
+    let mut child = Command::new("unshare");
+    child.args(["--user", "--map-root-user", "--mount", "sh", "-c", "echo; exec sleep 1000"]);
+    let mut child = child.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // It is in its namespaces once it says something.
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--mount=/proc/{}/ns/mnt", child.id()));
+    command.arg(explain.get_program()).args(explain.get_args()).env("FERRUN_TREE_NAMESPACE", "always");
+    let plan = Done::new(command.output().unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let plan = plan.ok();
+    assert!(!plan.contains(ALONE) && plan.contains("rootfs"), "{plan}");
+}
+
+/// What a container sees of its mounts in the order in which they are listed, without numbers that differ from run to run.
 fn seen(mounts: &[MountLine]) -> Vec<String> {
     let line = |mount: &MountLine| {
         let kinds: Vec<&str> = mount.propagation.iter().map(|field| field.split(':').next().unwrap()).collect();
         format!("{} {} {:?} {kinds:?}", mount.point, mount.kind, mount.options)
     };
-    let mut seen: Vec<String> = mounts.iter().map(line).collect();
-    seen.sort();
-    seen
+    mounts.iter().map(line).collect()
 }
 
 #[test]
 fn the_tree_is_the_same_in_both_ways() {
     need_root!();
-    let mounts = [bind("host", "/data"), tmpfs("/data/below"), bind("host/marker", "/file"), bind("/etc", "/of-host")];
+    let mounts = [
+        bind("host", "/data"),
+        tmpfs("/data/below"),
+        bind("host/marker", "/file"),
+        bind("/etc", "/of-host"),
+        tmpfs("/over"),
+        // Of two on one place, the last in the list is the one that is seen.
+        bind("host", "/over"),
+        bind("host", "/dev/below"),
+    ];
     for propagation in ["", "private", "rprivate", "slave", "rslave", "unbindable", "runbindable"] {
         let found = WAYS.map(|way| {
             let bundle = bundle("cat /proc/self/mountinfo", &mounts);
@@ -161,6 +209,8 @@ fn the_tree_is_the_same_in_both_ways() {
             let mounts = mount_lines(&text);
             assert_eq!(mounts[0].point, "/", "{way}: {text}");
             assert_eq!(mounted_on(&mounts, "/mounted").kind, "tmpfs", "{text}");
+            let over = mounts.iter().rfind(|mount| mount.point == "/over").unwrap();
+            assert!(over.root.ends_with("/host"), "{way}: {text}");
             bundle.assert_nothing_left("run");
             seen(&mounts)
         });
@@ -294,8 +344,14 @@ fn a_copy_of_the_hosts_mounts_is_seen_in_a_trace() {
         let mounts: Vec<Value> = (0..count).map(|number| bind("host", &format!("/data/{number}"))).collect();
         assert_eq!(copied(&bundle("true", &mounts), "always"), !has_kernel(), "{count}");
     }
-    let above = bundle("true", &[bind("host", "/data"), bind(".", "/seen")]);
+    // Where the plan cannot know it, since a link leads there.
+    let above = bundle("true", &[bind("host", "/data"), bind("alias", "/seen")]);
+    std::os::unix::fs::symlink(".", above.dir.join("alias")).unwrap();
     assert!(copied(&above, "always"));
+    if has_kernel() {
+        let trace = std::fs::read_to_string(above.dir.join("trace")).unwrap();
+        assert!(trace.contains("/alias\\\" shows the rootfs"), "{trace}");
+    }
     assert!(!copied(&above, "never"), "the plan says so");
 }
 

@@ -1,7 +1,7 @@
 //! What this host would refuse of a plan, as far as it tells without anything being made: for `check`. A
 //! start does not ask: it does, and is told.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -14,15 +14,17 @@ use crate::bundle::Problems;
 use crate::bundle::names::{nearest, question};
 use crate::cgroup::{cpu_sets, memory};
 use crate::error::{Context, Error, Result};
-use crate::plan::{InitAction, ParentAction, Plan, Step};
+use crate::plan::{InitAction, ParentAction, Plan, Step, path_of};
 use crate::pointer::Pointer;
 use crate::process::hook::Hook;
 use crate::process::limits::Rlimit;
 use crate::process::net_device::MoveLink;
 use crate::process::scheduling::MemoryPolicy;
 use crate::process::sysctl::Setting;
+use crate::rootfs::enter_tree::EnterTree;
 use crate::rootfs::file_system::label_refused;
 use crate::rootfs::mount::{Mount, Source};
+use crate::rootfs::root::BindRoot;
 use crate::seccomp::own_calls::{Denied, EXECVE, Start, denied};
 use crate::sys::capability;
 use crate::sys::fd::CWD;
@@ -53,18 +55,25 @@ pub fn check(plan: &Plan, found: &mut Problems) {
         };
         report(asked, from, found);
     }
+    let (mut root, mut is_first) = (None, true);
     for &Step { from, ref action } in &plan.init {
         if found.is_full() {
             return;
         }
         let asked = match action {
+            InitAction::BindRoot(BindRoot { path, .. })
+            | InitAction::EnterTree(EnterTree { otherwise: BindRoot { path, .. }, .. }) => {
+                root = Some(path);
+                Ok(())
+            }
             InitAction::Unshare(unshare) => namespaces(unshare.0),
             InitAction::Rlimit(limit) => self::limit(limit),
             InitAction::OomScoreAdj(score) => score.run(),
             InitAction::MemoryPolicy(policy) => memory_policy(policy),
             InitAction::ExecLabel(label) => label.probe(),
             InitAction::Mount(mount) => {
-                self::mount(mount, from, found);
+                self::mount(mount, from, root.filter(|_| !is_first), found);
+                is_first = false;
                 Ok(())
             }
             InitAction::Sysctl(sysctl) => {
@@ -121,15 +130,20 @@ fn hook(hook: &Hook) -> Result<()> {
     nix::sys::stat::stat(hook.path.as_c_str()).map(drop).what(|| format!("hook {:?}", hook.path))
 }
 
-/// A source that is not there; a file system, or an option of it, that the kernel does not know.
-fn mount(mount: &Mount, from: Option<Pointer>, found: &mut Problems) {
+/// A source that is not there; a file system, or an option of it, that the kernel does not know. `changed` is the root, if
+/// earlier mounts have changed what is below it by then.
+fn mount(mount: &Mount, from: Option<Pointer>, changed: Option<&CString>, found: &mut Problems) {
     let from = from.unwrap_or(Pointer::new("/mounts"));
     match &mount.source {
         Source::Bind(path) => {
             // It need not be one that ferrun may look at.
             let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
             let there = openat(CWD, path.as_c_str(), flags, Mode::empty()).what(|| format!("bind source {path:?}"));
-            found.errors.extend(there.err().map(|error| error.from_property(format!("{from}/source"))));
+            let Err(error) = there.map_err(|error| error.from_property(format!("{from}/source"))) else { return };
+            match changed.is_some_and(|root| path_of(path).starts_with(path_of(root))) {
+                true => found.warning(error.hint("a mount before this one may bring it: it is in the rootfs")),
+                false => found.error(error),
+            }
         }
         Source::FileSystem { kind, .. } => file_system(mount, kind, from, found),
     }

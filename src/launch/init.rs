@@ -17,7 +17,6 @@ use super::lane::Lane;
 use super::parent::Parent;
 use super::rollback::Rollback;
 use super::start_page::{Phase, StartPage};
-use super::trace::Trace;
 use super::{Launch, signals};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::init_lane::init_lane;
@@ -43,8 +42,8 @@ use crate::sys::child::{InChild, PidCell};
 use crate::sys::helper_thread;
 use crate::types::hooks::Kind;
 
-/// In a trace: a root that could not be entered alone.
-const COPIED: &str = "copy of the host's mounts";
+/// In a trace: a root that could not be entered alone, and why.
+const COPIED: &str = "in a copy of the host's mounts after all";
 const UNBOUND: &str = "the plan uses the rootfs before it is bound";
 
 /// The init while it sets itself up.
@@ -214,11 +213,12 @@ impl<'a> Init<'a> {
 
     fn enter_tree(&mut self, tree: &EnterTree) -> Result<()> {
         let room = take(&mut self.allocated.rootfs);
-        let begin = self.launch.trace.map(Trace::now);
-        let rootfs = self.rootfs.insert(tree.run()?.with(room));
-        if let (Some(trace), Some(begin), None) = (self.launch.trace, begin, rootfs.host_root()) {
-            trace.phase(INIT, COPIED, begin);
-        }
+        let copied = |why: Error| {
+            if let Some(trace) = self.launch.trace {
+                trace.remark(INIT, "bind", &format!("{COPIED}: {why}"));
+            }
+        };
+        self.rootfs = Some(tree.run(copied)?.with(room));
         Ok(())
     }
 

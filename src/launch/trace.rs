@@ -81,6 +81,12 @@ impl Trace {
         uncounted(|| self.event(lane, name, &json!({}), [begin, end]));
     }
 
+    /// Something that turned out otherwise than planned.
+    pub fn remark(&self, lane: &str, name: &str, what: &str) {
+        let now = self.now();
+        uncounted(|| self.event(lane, name, &json!({ "what": what }), [now, now]));
+    }
+
     fn event(&self, lane: &str, name: &str, args: &Value, [begin, end]: [Moment; 2]) {
         let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
         let duration = microseconds(end.time.saturating_sub(begin.time));

@@ -3,7 +3,8 @@
 use std::ffi::CStr;
 
 use nix::errno::Errno;
-use nix::sys::stat::stat;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstat, stat};
 use nix::sys::statfs::{FsType, statfs};
 use nix::sys::statvfs::FsFlags;
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,9 @@ use crate::bundle::Spec;
 use crate::cgroup::layout::Layout;
 use crate::error::{Context, Result};
 use crate::resctrl;
+use crate::sys::fd::CWD;
 use crate::sys::release::is_at_least;
-use crate::sys::{capability, file, mount};
+use crate::sys::{capability, file, mount, namespace};
 use crate::types::namespaces::NamespaceKind;
 
 /// What differs from one host to the next. It can be written down, so that a plan for one machine can
@@ -113,16 +115,21 @@ fn has_new_mount_namespace(spec: &Spec) -> bool {
 const TREE_NAMESPACE: &str = "FERRUN_TREE_NAMESPACE";
 
 /// Whether the kernel has `OPEN_TREE_NAMESPACE`, and ferrun is in no user namespace: there a procfs can be mounted only in a
-/// mount namespace that has one already.
+/// mount namespace that has one already. Nor in a mount namespace that belongs to one, of which such a copy has its own
+/// rules, and kernels up to 7.2.10 show what unbindable mounts cover.
 fn has_tree_namespace() -> bool {
     let forced = std::env::var_os(TREE_NAMESPACE);
     let is = |wanted| forced.as_deref().is_some_and(|forced| forced == wanted);
     !is("never") && (is("always") || is_at_least(7, 0) == Some(true)) && is_in_initial_user_namespace()
 }
 
-/// The inode that the kernel has given it ever since 3.8: `USER_NS_INIT_INO` of linux/nsfs.h.
+/// Whether this process is, and its mount namespace belongs to it.
 fn is_in_initial_user_namespace() -> bool {
-    stat("/proc/self/ns/user").is_ok_and(|found| found.st_ino == 0xEFFF_FFFD)
+    // The inode that the kernel has given it ever since 3.8: `USER_NS_INIT_INO` of linux/nsfs.h.
+    let is_initial = |found: nix::Result<FileStat>| found.is_ok_and(|found| found.st_ino == 0xEFFF_FFFD);
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let owner = || openat(CWD, "/proc/self/ns/mnt", flags, Mode::empty()).and_then(namespace::owner);
+    is_initial(stat("/proc/self/ns/user")) && is_initial(owner().and_then(fstat))
 }
 
 /// Asked of a file system that is not made. Who may make none, as `explain` and `check` without root, has none.

@@ -159,6 +159,8 @@ struct Compiler<'a> {
     errors: Vec<Error>,
     /// Whether the process goes on in another one, which is in the pid namespace of others.
     crosses: bool,
+    /// How a mount namespace of the container's own begins.
+    beginning: tree_namespace::Beginning,
     /// The filter, where that depends on it.
     filter: Option<Result<Option<Install>>>,
 }
@@ -210,8 +212,22 @@ impl<'a> Compiler<'a> {
         // Room that is not used costs nothing, and a list that grows is copied to pages that were not touched yet.
         let plan = Plan { parent: Vec::with_capacity(32), init: Vec::with_capacity(96), ..Plan::default() };
         let (spec, bundle) = (&bundle.spec, &*bundle.dir);
-        let (crosses, filter) = Default::default();
-        Compiler { spec, bundle, host, options, plan, names, directories, sealing, maps, errors, crosses, filter }
+        let (crosses, beginning, filter) = Default::default();
+        Compiler {
+            spec,
+            bundle,
+            host,
+            options,
+            plan,
+            names,
+            directories,
+            sealing,
+            maps,
+            errors,
+            crosses,
+            beginning,
+            filter,
+        }
     }
 
     fn compile(&mut self) {
@@ -226,6 +242,7 @@ impl<'a> Compiler<'a> {
         self.plan.preserved = self.preserved();
         self.plan.user_on_host = self.user_on_host();
         self.crosses = self.can_cross() && self.filter_allows_crossing();
+        self.beginning = self.beginning();
         self.parent_lane();
         match self.crosses {
             true => self.init(None, Hide),
@@ -365,9 +382,14 @@ impl<'a> Compiler<'a> {
 
     /// A path of the config on the host: relative ones start at the bundle.
     fn on_host(&self, path: &std::ffi::CStr) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt;
-        self.bundle.join(std::ffi::OsStr::from_bytes(path.to_bytes()))
+        self.bundle.join(path_of(path))
     }
+}
+
+/// A path of the kernel's.
+pub fn path_of(path: &std::ffi::CStr) -> &Path {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))
 }
 
 /// A path for the kernel.

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 use super::host::{OWN_CHILDREN, PIDNS};
+use super::tree_namespace::Beginning;
 use super::{Compiler, c_path};
 use crate::bundle::mount::Mount as Entry;
 use crate::cgroup::layout::MOUNT_POINT;
@@ -33,7 +34,12 @@ impl<'a> Compiler<'a> {
                 (_, true) => Tree::None,
                 _ => Tree::Own,
             };
-            let (from, root) = (Some(Pointer::new("/root/path")), BindRoot { path, propagation, tree });
+            let from = Some(Pointer::new("/root/path"));
+            let copied_for = match self.beginning {
+                Beginning::CopyFor(property) => Some(property),
+                _ => None,
+            };
+            let root = BindRoot { path, propagation, tree, copied_for };
             match self.begins_with_root() {
                 true => self.init(from, EnterTree { otherwise: root, sources: self.sources_in_order() }),
                 false => self.init(from, root),
@@ -148,6 +154,11 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Whether the root is entered alone.
+    pub(super) fn begins_with_root(&self) -> bool {
+        self.beginning == Beginning::Root
+    }
+
     /// Whether the tree that the root is in stays as it is, shared perhaps, until it is left.
     pub(super) fn shares_with_host(&self) -> bool {
         self.joins_mount_namespace() || self.inherits_mount_namespace() || self.shares_root()
@@ -222,7 +233,7 @@ impl<'a> Compiler<'a> {
         let cut_off = self.shares_with_host();
         let joined = self.joins_mount_namespace();
         if !self.options.no_pivot && !joined {
-            self.init(from, Pivot { cut_off });
+            self.init(from, Pivot { cut_off, alone: self.begins_with_root() });
             return Ok(());
         }
         if !joined && self.spec.linux.rootfs_propagation.is_some_and(Propagation::is_private) {

@@ -2,7 +2,7 @@
 //! thousands, are not copied, only to be unmounted again.
 
 use std::collections::VecDeque;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use super::Rootfs;
 use super::host_tree::HostTree;
 use super::root::BindRoot;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::process::namespaces::Unshare;
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr};
@@ -37,12 +37,16 @@ pub struct EnterTree {
 }
 
 impl EnterTree {
-    /// Runs the step.
-    pub fn run(&self) -> Result<Rootfs> {
-        // Whatever failed fails there again with its own words, if it is not the way alone.
-        let Ok(host) = self.leave() else {
-            Unshare(CloneFlags::CLONE_NEWNS).run()?;
-            return self.otherwise.run();
+    /// Runs the step. `copied` is told why the host's mounts are copied, if they are.
+    pub fn run(&self, copied: impl FnOnce(Error)) -> Result<Rootfs> {
+        let host = match self.leave() {
+            Ok(host) => host,
+            // Whatever failed fails there again with its own words, if it is not the way alone.
+            Err(error) => {
+                copied(error);
+                Unshare(CloneFlags::CLONE_NEWNS).run()?;
+                return self.otherwise.run();
+            }
         };
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = openat(CWD, c"/", flags, Mode::empty()).what(|| format!("open {}", self.otherwise))?;
@@ -57,48 +61,60 @@ impl EnterTree {
         Ok(Rootfs { host: Some(host), ..Rootfs::new(root) })
     }
 
-    fn leave(&self) -> nix::Result<HostTree> {
+    fn leave(&self) -> Result<HostTree> {
         // No link is followed, nor anything but a directory taken, which some kernels would.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let root = openat(CWD, self.otherwise.path.as_c_str(), flags, Mode::empty())?;
+        let what = || format!("enter {}", self.otherwise);
+        let root = openat(CWD, self.otherwise.path.as_c_str(), flags, Mode::empty()).what(what)?;
         let propagation = self.otherwise.propagation.of_host();
         // Before the sources, so that /proc/self/mountinfo begins with the root.
-        let own = mount::namespace_of_tree(&root)?;
-        let sources = self.open_sources(&root, propagation)?;
-        HostTree::leave(own, sources, propagation)
+        let own = mount::namespace_of_tree(&root).what(what)?;
+        let sources = self.open_sources(&root)?;
+        HostTree::leave(own, sources, propagation).what(what)
     }
 
-    /// Copies of the sources, cut off from the host as those in a copy of its mounts are.
+    /// Handles of the sources.
     ///
     /// # Errors
-    /// EXDEV: one shows what is mounted in the root by then, since it lies below, or above and comes with all that is mounted
-    /// there. ELOOP: a magic link of /proc leads to it, by which a copy of the host's mounts can be had only here. EMFILE: so
-    /// many are open that the steps after this one might fail.
-    fn open_sources(&self, root: &OwnedFd, propagation: u64) -> nix::Result<VecDeque<(CString, OwnedFd)>> {
+    /// Those of [`open_source`]. EMFILE: so many are open that the steps after this one might fail.
+    fn open_sources(&self, root: &OwnedFd) -> Result<VecDeque<(CString, OwnedFd)>> {
         let mut sources = VecDeque::with_capacity(self.sources.len());
         if self.sources.is_empty() {
             return Ok(sources);
         }
-        let root = path_of(root)?;
+        let root = path_of(root).what(|| format!("find {}", self.otherwise))?;
         for (path, recursive) in &self.sources {
-            let plain = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC);
-            openat2(CWD, path.as_c_str(), plain.resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS)).map(drop)?;
-            let place = mount::open_tree(CWD, path, 0)?;
-            let at = path_of(&place)?;
-            if at.starts_with(&root) || *recursive && root.starts_with(&at) {
-                return Err(Errno::EXDEV);
-            }
-            let copy = mount::clone_tree(&place, *recursive)?;
-            mount::mount_setattr(&copy, true, &MountAttr { propagation, ..MountAttr::default() })?;
-            sources.push_back((path.clone(), copy));
+            let source = open_source(path, *recursive, &root).map_err(|errno| match errno {
+                Errno::EXDEV => Error::new(format!("bind source {path:?} shows the rootfs")),
+                errno => Error::os(format!("bind source {path:?}"), errno),
+            })?;
+            sources.push_back((path.clone(), source));
         }
-        let (most, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let highest = sources.iter().map(|(_, copy)| copy.as_raw_fd()).max().unwrap_or_default();
-        if highest + SPARE >= i32::try_from(most).unwrap_or(i32::MAX) {
-            return Err(Errno::EMFILE);
+        let highest = sources.iter().map(|(_, source)| source.as_raw_fd()).max().unwrap_or_default();
+        let most = getrlimit(Resource::RLIMIT_NOFILE).map(|(most, _)| i32::try_from(most).unwrap_or(i32::MAX));
+        match most {
+            Ok(most) if highest + SPARE < most => Ok(sources),
+            Ok(_) => Err(Errno::EMFILE),
+            Err(errno) => Err(errno),
         }
-        Ok(sources)
+        .what(|| format!("open the sources of {} binds", self.sources.len()))
     }
+}
+
+/// A handle of a source.
+///
+/// # Errors
+/// EXDEV: it shows what is mounted in the root by then, since it lies below, or above and comes with all that is mounted
+/// there. ELOOP: a magic link of /proc leads to it, by which a copy of the host's mounts can be had only here.
+fn open_source(path: &CStr, recursive: bool, root: &[u8]) -> nix::Result<OwnedFd> {
+    let plain = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC);
+    openat2(CWD, path, plain.resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS)).map(drop)?;
+    let place = mount::open_tree(CWD, path, 0)?;
+    let at = path_of(&place)?;
+    if at.starts_with(root) || recursive && root.starts_with(&at) {
+        return Err(Errno::EXDEV);
+    }
+    Ok(place)
 }
 
 /// The path that a handle has now, without links, with a slash at the end.

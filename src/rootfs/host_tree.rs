@@ -19,7 +19,7 @@ use crate::sys::mount::{self, MountAttr};
 pub struct HostTree {
     namespace: OwnedFd,
     root: OwnedFd,
-    /// The sources of the binds, in the order in which they are mounted.
+    /// Handles of the sources of the binds, in the order in which they are mounted.
     sources: VecDeque<(CString, OwnedFd)>,
     /// The propagation (`MS_*`) of a copy of the host's tree.
     propagation: u64,
@@ -39,6 +39,23 @@ impl HostTree {
         let namespace = openat(CWD, c"/proc/self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         setns(&own, CloneFlags::CLONE_NEWNS)?;
         Ok(HostTree { namespace, root: host, sources, propagation, own })
+    }
+
+    /// A copy of the next source, cut off from the host as in a copy of its tree. Only a mount of one's own namespace can be
+    /// copied, and it is done only now since the kernel lists mounts in the order of their making. `None`: it may not be
+    /// copied there, as one that is unbindable.
+    fn copy_source(&mut self, path: &CStr, recursive: bool) -> Result<Option<OwnedFd>> {
+        let place = match self.sources.pop_front() {
+            Some((opened, place)) if opened.as_c_str() == path => place,
+            _ => return Err(Error::new(format!("the plan binds {path:?}, which is not the source that was opened"))),
+        };
+        setns(&self.namespace, CloneFlags::CLONE_NEWNS).what(|| "go back to the host's mount namespace")?;
+        let copy = mount::clone_tree(place, recursive);
+        setns(&self.own, CloneFlags::CLONE_NEWNS).what(|| "return to the container's mount namespace")?;
+        let Ok(copy) = copy else { return Ok(None) };
+        let change = MountAttr { propagation: self.propagation, ..MountAttr::default() };
+        mount::mount_setattr(&copy, true, &change).what(|| format!("bind source {path:?}"))?;
+        Ok(Some(copy))
     }
 
     /// Runs something in a copy of the host's tree, as a container's mount namespace usually begins: without the files of
@@ -77,12 +94,8 @@ impl Rootfs {
         self.host.as_ref().map(|host| host.root.as_fd())
     }
 
-    /// The source of the next bind, if it was opened before the host's tree was left.
-    pub(super) fn opened_source(&mut self, path: &CStr) -> Result<Option<OwnedFd>> {
-        let Some(host) = &mut self.host else { return Ok(None) };
-        match host.sources.pop_front() {
-            Some((opened, source)) if opened.as_c_str() == path => Ok(Some(source)),
-            _ => Err(Error::new(format!("the plan binds {path:?}, which is not the source that was opened"))),
-        }
+    /// A copy of the source of the next bind, if the host's tree has been left already and that is possible.
+    pub(super) fn copy_opened_source(&mut self, path: &CStr, recursive: bool) -> Result<Option<OwnedFd>> {
+        self.host.as_mut().map_or(Ok(None), |host| host.copy_source(path, recursive))
     }
 }

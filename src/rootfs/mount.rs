@@ -60,8 +60,11 @@ impl Mount {
     pub fn run(&self, rootfs: &mut Rootfs) -> Result<()> {
         let (mut tree, directory) = match &self.source {
             Source::Bind(path) => {
-                let opened = if self.handed { Some(rootfs.handed()) } else { rootfs.opened_source(path)? };
-                let tree = self.set_up(opened.map_or_else(|| self.copy(path), Ok)?)?;
+                let copy = match self.handed {
+                    true => Some(rootfs.handed()),
+                    false => rootfs.copy_opened_source(path, self.is_recursive())?,
+                };
+                let tree = self.set_up(copy.map_or_else(|| rootfs.on_host(|| self.copy(path)), Ok)?)?;
                 let directory = is_directory(&tree).what(|| format!("bind source {path:?}"))?;
                 (tree, directory)
             }
@@ -91,10 +94,13 @@ impl Mount {
         Ok(())
     }
 
+    fn is_recursive(&self) -> bool {
+        self.options.bind == Some(true)
+    }
+
     /// A detached copy of the source.
     fn copy(&self, path: &CStr) -> Result<OwnedFd> {
-        let recursive = self.options.bind == Some(true);
-        let flags = mount::OPEN_TREE_CLONE | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+        let flags = mount::OPEN_TREE_CLONE | if self.is_recursive() { libc::AT_RECURSIVE as u32 } else { 0 };
         mount::open_tree(CWD, path, flags).what(|| format!("bind source {path:?}"))
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::{chroot, fchdir};
 
@@ -10,6 +11,7 @@ use super::Rootfs;
 use super::kernel_views::{enter_namespaces_root, unmount_all};
 use super::propagation::{self, SLAVE};
 use crate::error::{Context, Result};
+use crate::pointer::Pointer;
 use crate::sys::fd::CWD;
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::types::propagation::Propagation;
@@ -36,6 +38,8 @@ pub struct BindRoot {
     pub propagation: Propagation,
     /// Where it is mounted.
     pub tree: Tree,
+    /// The property for which the host's mounts are copied, where the kernel could do without.
+    pub copied_for: Option<Pointer>,
 }
 
 impl BindRoot {
@@ -71,7 +75,11 @@ impl BindRoot {
 impl fmt::Display for BindRoot {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "rootfs {}", self.path.to_string_lossy())?;
-        if self.tree == Tree::None { f.write_str(", mounted nowhere") } else { Ok(()) }
+        match (self.tree, self.copied_for) {
+            (Tree::None, _) => f.write_str(", mounted nowhere"),
+            (_, Some(property)) => write!(f, " in a copy of the host's mounts, for {property}"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -80,6 +88,8 @@ impl fmt::Display for BindRoot {
 pub struct Pivot {
     /// The host's tree is not cut off yet: its unmounting would reach the host.
     pub cut_off: bool,
+    /// The namespace has no other tree, if it could be had so.
+    pub alone: bool,
 }
 
 impl Pivot {
@@ -95,9 +105,12 @@ impl Pivot {
             false => None,
         };
         fchdir(rootfs.root()).what(|| "enter the rootfs")?;
-        mount::pivot_root_here()
-            .what(|| "pivot_root")
-            .map_err(|error| error.hint("pivot_root does not work on an initramfs; --no-pivot is for that"))?;
+        mount::pivot_root_here().what(|| "pivot_root").map_err(|error| match error.code() {
+            Errno::EINVAL => error.hint(
+                "pivot_root works neither on an initramfs nor in a chroot that is no mount; --no-pivot is for that",
+            ),
+            _ => error,
+        })?;
         if let Some(host) = host {
             mount::mount_setattr(host, true, &SLAVE).what(|| "cut the host's tree off from the host's")?;
         }
@@ -109,7 +122,10 @@ impl Pivot {
 
 impl fmt::Display for Pivot {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("pivot_root, host's tree unmounted")
+        f.write_str(match self.alone {
+            true => "handles of the host's tree closed",
+            false => "pivot_root, host's tree unmounted",
+        })
     }
 }
 
