@@ -2,6 +2,7 @@
 
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$top/hack/help.sh"
 # A relative one is meant from where the caller is.
 [ -z "${CARGO_TARGET_DIR-}" ] || CARGO_TARGET_DIR=$(realpath -m "$CARGO_TARGET_DIR")
 cd "$top"
@@ -22,13 +23,26 @@ need_packages() {
 	for package in "$@"; do
 		has_package "$package" || missing+=("$package")
 	done
-	[ ${#missing[@]} -eq 0 ] && return
-	command -v apt-get >/dev/null || die "missing, and there is no apt-get to install them: ${missing[*]}"
-	[ "$(id -u)" -eq 0 ] || die "missing, and only root can install them: ${missing[*]}"
-	say "installing ${missing[*]}"
+	[ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+# Installs the Debian packages of those programs that are missing.
+need_programs() { # PROGRAM=PACKAGE...
+	local packages=()
+	for each; do
+		command -v "${each%%=*}" >/dev/null || packages+=("${each#*=}")
+	done
+	need_packages "${packages[@]}"
+}
+
+# Installs Debian packages, or upgrades them.
+install_packages() {
+	command -v apt-get >/dev/null || die "missing, and there is no apt-get to install them: $*"
+	[ "$(id -u)" -eq 0 ] || die "missing, and only root can install them: $*"
+	say "installing $*"
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive without_services \
-		apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+		apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 # Runs a command that installs packages, whose services are not started: tests start their own.

@@ -2,6 +2,8 @@
 # namespaces, the search for what a run left behind, and the frame of an engine's suite.
 # Meant for bash.
 
+. "$(dirname "${BASH_SOURCE[0]}")/../hack/help.sh"
+
 # ---- results: one line a check, counted by summary ----
 
 # Every process of a run appends to this file, so that nothing depends on one of
@@ -68,7 +70,7 @@ install() { # PACKAGE
 }
 
 ferrun_binary() { # the path of the binary under test
-	if [ -n "${FERRUN-}" ]; then echo "$FERRUN"; else "$here/../hack/build" | tail -n 1; fi
+	if [ -n "${FERRUN-}" ]; then echo "$FERRUN"; else "$here/../hack/build"; fi
 }
 
 # ---- private namespaces ----
@@ -149,6 +151,7 @@ suite() { # LIMIT [--quick] [RUNTIME...]: --quick sets $FERRUN_QUICK, for a part
 	tokens=()
 	trap suite_cleanup EXIT
 	trap 'exit 130' INT TERM
+	no_options "$@"
 	if [ $# -eq 0 ]; then
 		if need runc=runc; then set -- runc; fi
 		set -- "$@" "$(ferrun_binary)"
