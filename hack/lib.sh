@@ -79,3 +79,51 @@ need_cargo() {
 	if command -v cargo >/dev/null && ! has_package cargo-web; then return; fi
 	need_packages "${debian_rust[@]}" "$@"
 }
+
+# A mirror of Debian, as apt names it: FERRUN_MIRROR, or the one that apt uses here for any of Debian's suites, since a
+# mirror has all of them.
+mirror() {
+	local found
+	archives() {
+		# shellcheck disable=SC2016 # apt's own variables
+		apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
+			sed -n '/cdrom:/d; s/^Debian|Debian|//p' | head -n 1
+	}
+	found=${FERRUN_MIRROR:-$(archives)}
+	# Whose archive it is, apt learns by an update.
+	[ -n "$found" ] || found=$(apt-get update -qq; archives)
+	[ -n "$found" ] || die "apt has no mirror of Debian here: set FERRUN_MIRROR"
+	echo "$found"
+}
+
+# A suite of Debian, as a line of apt's sources.
+debian_source() { # SUITE
+	local url
+	url=$(mirror) || return
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $url $1 main"
+}
+
+# Sets APT_CONFIG: apt has a suite of Debian as its only source, and in DIRECTORY a state in which no package is installed.
+private_apt() { # SUITE DIRECTORY
+	local source
+	source=$(debian_source "$1") || return
+	mkdir -p "$2"/{lists/partial,cache/archives/partial}
+	echo "$source" >"$2/sources.list"
+	: >"$2/status"
+	cat >"$2/apt.conf" <<-END
+		Dir::Etc::SourceList "$2/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::Etc::PreferencesParts "/dev/null";
+		Dir::State::Lists "$2/lists";
+		Dir::State::Status "$2/status";
+		Dir::Cache "$2/cache";
+		APT::Architecture "amd64";
+		APT::Sandbox::User "root";
+		Acquire::Languages "none";
+		Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
+		Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+		Acquire::Retries "3";
+	END
+	export APT_CONFIG=$2/apt.conf
+	apt-get -qq update
+}

@@ -1,15 +1,5 @@
 # What hack/guest/build and hack/guest/kernel share. Sourced, not run; they set `work` and `recipe`.
 
-# Where packages of a suite come from: FERRUN_MIRROR, or this machine's own sources, if they are for the guest's Debian.
-mirror() {
-	local file=/etc/apt/sources.list.d/debian.sources
-	if [ -n "${FERRUN_MIRROR-}" ]; then
-		echo "$FERRUN_MIRROR"
-	elif grep -qs "^Suites:.*\<bookworm\>" $file; then
-		sed -n 's/^URIs: *//p' $file | head -n 1
-	fi
-}
-
 # The kernel as the emulator starts it at once, unpacked: to do that in the guest takes seconds.
 kernel() { # VMLINUZ VMLINUX
 	word() { od -A n -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '; }
