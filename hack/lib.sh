@@ -74,10 +74,27 @@ has_rustup_musl() {
 # Debian 12's Rust, under the package names of its new enough one, and what cargo needs to fetch and to link.
 debian_rust=(cargo-web rustc-web libstd-rust-web-dev gcc libc6-dev ca-certificates)
 
+# Makes sure that Debian's Rust is there, new enough and with the further packages named.
+need_debian_rust() { # PACKAGE...
+	local wanted here='' offered
+	wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$top/Cargo.toml")
+	! has_package rustc-web || here=$(dpkg-query -W -f '${Version}' rustc-web)
+	if dpkg --compare-versions "$here" ge "$wanted"; then
+		need_packages "${debian_rust[@]}" "$@"
+		return
+	fi
+	[ "$(id -u)" -ne 0 ] || apt-get update -qq
+	offered=$(LC_ALL=C apt-cache policy rustc-web | sed -n 's/^ *Candidate: \([^(].*\)$/\1/p')
+	dpkg --compare-versions "$offered" ge "$wanted" || die "ferrun needs Rust $wanted or newer; of Debian's rustc-web ${here:-none} is \
+installed and ${offered:-none} available: add bookworm-security to apt's sources, or install Rust with rustup"
+	install_packages "${debian_rust[@]}" "$@"
+}
+
 # Makes sure that there is a cargo; if it is Debian's, also of the further packages named.
-need_cargo() {
+need_cargo() { # PACKAGE...
 	if command -v cargo >/dev/null && ! has_package cargo-web; then return; fi
-	need_packages "${debian_rust[@]}" "$@"
+	command -v apt-get >/dev/null || die "there is no cargo, and no apt-get to install it: install Rust with rustup"
+	need_debian_rust "$@"
 }
 
 # A mirror of Debian, as apt names it: FERRUN_MIRROR, or the one that apt uses here for any of Debian's suites, since a
