@@ -54,11 +54,20 @@ fn a_source_that_an_earlier_mount_may_bring_is_a_warning() {
         (json!([made, bind("rootfs/data/new")]), "0 errors, 1 warning"),
         (json!([bind("rootfs/data/new"), made]), "1 error, 0 warnings"),
         (json!([made, bind("data/new")]), "1 error, 0 warnings"),
+        (json!([made, bind("rootfs/../missing")]), "1 error, 0 warnings"),
     ] {
         let bundle = Bundle::new(&["true"]).set("/mounts", mounts.clone()).set("/linux/maskedPaths", json!([]));
         let bundle = bundle.set("/linux/readonlyPaths", json!([]));
         let done = bundle.ferrun(&["check", "--bundle", bundle.dir.to_str().unwrap()]);
         assert!(done.stdout.ends_with(&format!("{told}\n")), "{mounts}: {}", done.stdout);
+        // Where the sources are opened before any mount is made.
+        let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+        let mapped = bundle.with(|config| {
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+            (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (ids.clone(), ids);
+        });
+        let done = mapped.ferrun(&["check", "--bundle", mapped.dir.to_str().unwrap()]);
+        assert!(done.stdout.contains("1 error, "), "{mounts}: {}", done.stdout);
     }
 }
 

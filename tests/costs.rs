@@ -29,12 +29,12 @@ struct Most {
 const MOST: &[Most] = &[
     Most { command: "version", calls: [10, 10], faults: 82 },
     Most { command: "run", calls: [592, 520], faults: 138 },
-    Most { command: "create", calls: [146, 106], faults: 78 },
-    Most { command: "start", calls: [82, 74], faults: 57 },
-    Most { command: "delete", calls: [94, 42], faults: 59 },
-    Most { command: "exec", calls: [352, 325], faults: 156 },
-    Most { command: "state", calls: [38, 40], faults: 54 },
-    Most { command: "kill", calls: [78, 48], faults: 59 },
+    Most { command: "create", calls: [146, 106], faults: 76 },
+    Most { command: "start", calls: [82, 74], faults: 50 },
+    Most { command: "delete", calls: [94, 42], faults: 52 },
+    Most { command: "exec", calls: [352, 325], faults: 150 },
+    Most { command: "state", calls: [38, 40], faults: 46 },
+    Most { command: "kill", calls: [66, 48], faults: 46 },
 ];
 
 /// Bytes that the init allocates from its creation until it executes the program: of `ferrun spec`, and of Docker.

@@ -215,6 +215,17 @@ fn to_full_disk(bundle: &Bundle, args: &[&str]) -> Done {
 }
 
 #[test]
+fn a_list_as_json_is_a_line() {
+    need_root!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let list = || bundle.ferrun(&["list", "--format", "json"]).stdout;
+    bundle.create().ok();
+    assert!(list().ends_with("}]\n"), "{}", list());
+    bundle.delete_force().ok();
+    assert_eq!(list(), "null\n");
+}
+
+#[test]
 fn a_trace_that_cannot_be_written_is_a_warning_and_the_container_runs() {
     need_root!();
     let bundle = Bundle::sh("exit 3");

@@ -163,7 +163,7 @@ fn a_mount_namespace_of_a_user_namespace_is_copied() {
     let args = ["explain", "--bundle", bundle.dir.to_str().unwrap()];
     let explain = bundle.command(&args);
     let mut child = Command::new("unshare");
-    child.args(["--user", "--map-root-user", "--mount", "sh", "-c", "echo; exec sleep 1000"]);
+    child.args(["--user", "--map-root-user", "--mount", "sh", "-c", "echo; exec sleep 60"]);
     let mut child = child.stdout(std::process::Stdio::piped()).spawn().unwrap();
     // It is in its namespaces once it says something.
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
@@ -316,6 +316,14 @@ fn as_many_sources_as_files_may_be_open_and_more() {
             let bundle = bundle("ls -d /data/*/marker | wc -l", &mounts).set("/process/rlimits", json!([]));
             assert_eq!(on_host(&bundle, way, &format!("ulimit -n 64; {RUN}")).ok(), count.to_string(), "{way}");
         }
+        // Mounts that are made read-only later stay open as well.
+        for most in (70..130).step_by(5) {
+            let place = |number| json!({ "destination": format!("/t/{number}"), "type": "tmpfs", "options": ["ro"] });
+            let mounts = (0..40).map(place).chain((0..40).map(|number| bind("host", &format!("/t/{number}/x"))));
+            let bundle = bundle("ls -d /t/*/x/marker | wc -l", &mounts.collect::<Vec<_>>());
+            let bundle = bundle.set("/process/rlimits", json!([]));
+            assert_eq!(on_host(&bundle, way, &format!("ulimit -n {most}; {RUN}")).ok(), "40", "{way} {most}");
+        }
     }
 }
 
@@ -338,7 +346,7 @@ fn a_copy_of_the_hosts_mounts_is_seen_in_a_trace() {
     need_root!();
     let copied = |bundle: &Bundle, way: &str| {
         on_host(bundle, way, &RUN.replace(" run ", " run --trace $bundle/trace ")).ok();
-        std::fs::read_to_string(bundle.dir.join("trace")).unwrap().contains("copy of the host's mounts")
+        std::fs::read_to_string(bundle.dir.join("trace")).unwrap().contains("mounts after all")
     };
     for count in 0..4 {
         let mounts: Vec<Value> = (0..count).map(|number| bind("host", &format!("/data/{number}"))).collect();
@@ -447,14 +455,37 @@ fn paths_begin_at_the_root_of_the_caller() {
 fn an_unbindable_mount_of_the_host_is_bound_or_not_in_both_ways() {
     need_root!();
     let host = "mount -t tmpfs below $bundle/host/below; touch $bundle/host/below/unbindable
-        mount --make-unbindable $bundle/host/below";
-    for (source, script) in [("host", "cat /data/marker; ls /data/below"), ("host/below", "ls /data")] {
-        let said = WAYS.map(|way| {
-            let bundle = bundle(script, &[bind(source, "/data")]);
-            let done = on_host(&bundle, way, &format!("{host}; {RUN}"));
-            assert!(done.status == 0 || done.stderr.contains("bind source"), "{way} {source}: {done:?}");
-            (done.status, done.stdout)
-        });
-        assert_eq!(said[0], said[1], "{source}");
+        mount --make-unbindable $bundle/host/below
+        mount -t tmpfs inside $bundle/rootfs/inside; mount --make-unbindable $bundle/rootfs/inside";
+    for propagation in ["", "private", "rprivate", "slave"] {
+        for (source, script) in [
+            ("host", "cat /data/marker; ls /data/below"),
+            ("host/below", "ls /data"),
+            // In the root itself.
+            ("host", "ls /inside"),
+        ] {
+            let said = WAYS.map(|way| {
+                let bundle = bundle(script, &[bind(source, "/data")]);
+                let bundle = bundle.set("/linux/rootfsPropagation", json!(propagation));
+                std::fs::create_dir_all(bundle.rootfs().join("inside/covered")).unwrap();
+                std::fs::write(bundle.dir.join("host/below/covered"), "").unwrap();
+                let done = on_host(&bundle, way, &format!("{host}; {RUN}"));
+                assert!(done.status == 0 || done.stderr.contains("bind source"), "{way} {source}: {done:?}");
+                (done.status, done.stdout)
+            });
+            assert_eq!(said[0], said[1], "{propagation} {source} {script}");
+        }
     }
+}
+
+/// Its parent is shared, which is not ferrun's to change.
+#[test]
+fn why_pivot_root_is_refused_in_a_chroot_is_told() {
+    need_root!();
+    let bundle = bundle("true", &[]);
+    let script =
+        "mkdir $bundle/top; mount --rbind / $bundle/top; mount --make-rprivate $bundle/top; chroot $bundle/top";
+    let done = on_host(&bundle, "never", &format!("{script} {RUN}"));
+    assert!(done.stderr.contains("pivot_root: invalid argument"), "{done:?}");
+    assert!(done.stderr.contains("hint: pivot_root does not work on an initramfs"), "{done:?}");
 }

@@ -124,7 +124,7 @@ fn main() {
         }
     }
     print(&rows, &ways);
-    if check && !keeps_its_promises(&rows, &ways) {
+    if check && !keeps_its_targets(&rows, &ways) {
         std::process::exit(1);
     }
 }
@@ -145,7 +145,7 @@ fn print(rows: &[Row], ways: &[Way]) {
 
 /// Whether ferrun compiles ten times faster than libseccomp in either form, installs as many times faster as
 /// each row says, and no call is slower than under a peer's program, to 5 %.
-fn keeps_its_promises(rows: &[Row], ways: &[Way]) -> bool {
+fn keeps_its_targets(rows: &[Row], ways: &[Way]) -> bool {
     let [_, ferrun, peers @ ..] = rows else { return false };
     if peers.is_empty() {
         eprintln!("there is no libseccomp to hold ferrun against");

@@ -14,7 +14,7 @@ use crate::bundle::Problems;
 use crate::bundle::names::{nearest, question};
 use crate::cgroup::{cpu_sets, memory};
 use crate::error::{Context, Error, Result};
-use crate::plan::{InitAction, ParentAction, Plan, Step, path_of};
+use crate::plan::{InitAction, ParentAction, Plan, Step, is_in, path_of};
 use crate::pointer::Pointer;
 use crate::process::hook::Hook;
 use crate::process::limits::Rlimit;
@@ -140,7 +140,8 @@ fn mount(mount: &Mount, from: Option<Pointer>, changed: Option<&CString>, found:
             let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
             let there = openat(CWD, path.as_c_str(), flags, Mode::empty()).what(|| format!("bind source {path:?}"));
             let Err(error) = there.map_err(|error| error.from_property(format!("{from}/source"))) else { return };
-            match changed.is_some_and(|root| path_of(path).starts_with(path_of(root))) {
+            // Those of a user namespace are opened before any mount is made.
+            match !mount.handed && changed.is_some_and(|root| is_in(path_of(path), path_of(root))) {
                 true => found.warning(error.hint("a mount before this one may bring it: it is in the rootfs")),
                 false => found.error(error),
             }

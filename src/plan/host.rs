@@ -115,16 +115,16 @@ fn has_new_mount_namespace(spec: &Spec) -> bool {
 const TREE_NAMESPACE: &str = "FERRUN_TREE_NAMESPACE";
 
 /// Whether the kernel has `OPEN_TREE_NAMESPACE`, and ferrun is in no user namespace: there a procfs can be mounted only in a
-/// mount namespace that has one already. Nor in a mount namespace that belongs to one, of which such a copy has its own
-/// rules, and kernels up to 7.2.10 show what unbindable mounts cover.
+/// mount namespace that has one already. Its mount namespace must not belong to another user namespace either: then the copy
+/// follows rules of its own, and Linux 7.2.9 shows what unbindable mounts cover.
 fn has_tree_namespace() -> bool {
     let forced = std::env::var_os(TREE_NAMESPACE);
     let is = |wanted| forced.as_deref().is_some_and(|forced| forced == wanted);
-    !is("never") && (is("always") || is_at_least(7, 0) == Some(true)) && is_in_initial_user_namespace()
+    !is("never") && (is("always") || is_at_least(7, 0) == Some(true)) && has_initial_namespaces()
 }
 
-/// Whether this process is, and its mount namespace belongs to it.
-fn is_in_initial_user_namespace() -> bool {
+/// Whether this process is in the initial user namespace, and so is the owner of its mount namespace.
+fn has_initial_namespaces() -> bool {
     // The inode that the kernel has given it ever since 3.8: `USER_NS_INIT_INO` of linux/nsfs.h.
     let is_initial = |found: nix::Result<FileStat>| found.is_ok_and(|found| found.st_ino == 0xEFFF_FFFD);
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;

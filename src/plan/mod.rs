@@ -242,7 +242,7 @@ impl<'a> Compiler<'a> {
         self.plan.preserved = self.preserved();
         self.plan.user_on_host = self.user_on_host();
         self.crosses = self.can_cross() && self.filter_allows_crossing();
-        self.beginning = self.beginning();
+        self.beginning = self.choose_beginning();
         self.parent_lane();
         match self.crosses {
             true => self.init(None, Hide),
@@ -386,7 +386,12 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// A path of the kernel's.
+/// Whether a path is a directory or in it, by their names.
+pub fn is_in(path: &Path, directory: &Path) -> bool {
+    path.starts_with(directory) && !path.components().any(|part| part == std::path::Component::ParentDir)
+}
+
+/// The path that a string of the kernel's is.
 pub fn path_of(path: &std::ffi::CStr) -> &Path {
     use std::os::unix::ffi::OsStrExt;
     Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))

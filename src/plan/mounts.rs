@@ -41,7 +41,10 @@ impl<'a> Compiler<'a> {
             };
             let root = BindRoot { path, propagation, tree, copied_for };
             match self.begins_with_root() {
-                true => self.init(from, EnterTree { otherwise: root, sources: self.sources_in_order() }),
+                true => {
+                    let (sources, kept) = (self.sources_in_order(), self.sealing.kept.len());
+                    self.init(from, EnterTree { otherwise: root, sources, kept });
+                }
                 false => self.init(from, root),
             }
         }

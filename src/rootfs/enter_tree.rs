@@ -23,8 +23,8 @@ use crate::sys::mount::{self, MountAttr};
 /// A path of the host that is bound later, and whether with what is mounted below it.
 pub type Source = (CString, bool);
 
-/// Descriptors that the steps up to the program may have open beside the sources.
-const SPARE: i32 = 32;
+/// Descriptors that the steps up to the program may have open beside the sources and the mounts that are kept.
+const SPARE: usize = 32;
 
 /// Enters a new mount namespace whose root is the container's. The sources of binds are opened before, since no path leads
 /// to them from there. Where that cannot be had, nothing has been changed yet, and the host's mounts are copied as ever.
@@ -34,10 +34,12 @@ pub struct EnterTree {
     pub otherwise: BindRoot,
     /// The sources of the binds, in the order in which they are mounted.
     pub sources: Vec<Source>,
+    /// How many mounts stay open for later steps.
+    pub kept: usize,
 }
 
 impl EnterTree {
-    /// Runs the step. `copied` is told why the host's mounts are copied, if they are.
+    /// Runs the step. Calls `copied` with the reason if it copies the host's mounts after all.
     pub fn run(&self, copied: impl FnOnce(Error)) -> Result<Rootfs> {
         let host = match self.leave() {
             Ok(host) => host,
@@ -91,9 +93,10 @@ impl EnterTree {
             sources.push_back((path.clone(), source));
         }
         let highest = sources.iter().map(|(_, source)| source.as_raw_fd()).max().unwrap_or_default();
-        let most = getrlimit(Resource::RLIMIT_NOFILE).map(|(most, _)| i32::try_from(most).unwrap_or(i32::MAX));
+        let needed = usize::try_from(highest).unwrap_or_default() + self.kept + SPARE;
+        let most = getrlimit(Resource::RLIMIT_NOFILE).map(|(most, _)| usize::try_from(most).unwrap_or(usize::MAX));
         match most {
-            Ok(most) if highest + SPARE < most => Ok(sources),
+            Ok(most) if needed < most => Ok(sources),
             Ok(_) => Err(Errno::EMFILE),
             Err(errno) => Err(errno),
         }

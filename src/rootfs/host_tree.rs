@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
@@ -45,6 +46,7 @@ impl HostTree {
     /// copied, and it is done only now since the kernel lists mounts in the order of their making. `None`: it may not be
     /// copied there, as one that is unbindable.
     fn copy_source(&mut self, path: &CStr, recursive: bool) -> Result<Option<OwnedFd>> {
+        let what = || format!("bind source {path:?}");
         let place = match self.sources.pop_front() {
             Some((opened, place)) if opened.as_c_str() == path => place,
             _ => return Err(Error::new(format!("the plan binds {path:?}, which is not the source that was opened"))),
@@ -52,9 +54,12 @@ impl HostTree {
         setns(&self.namespace, CloneFlags::CLONE_NEWNS).what(|| "go back to the host's mount namespace")?;
         let copy = mount::clone_tree(place, recursive);
         setns(&self.own, CloneFlags::CLONE_NEWNS).what(|| "return to the container's mount namespace")?;
-        let Ok(copy) = copy else { return Ok(None) };
+        let copy = match copy {
+            Err(Errno::EINVAL) => return Ok(None),
+            copy => copy.what(what)?,
+        };
         let change = MountAttr { propagation: self.propagation, ..MountAttr::default() };
-        mount::mount_setattr(&copy, true, &change).what(|| format!("bind source {path:?}"))?;
+        mount::mount_setattr(&copy, true, &change).what(what)?;
         Ok(Some(copy))
     }
 

@@ -88,7 +88,7 @@ impl fmt::Display for BindRoot {
 pub struct Pivot {
     /// The host's tree is not cut off yet: its unmounting would reach the host.
     pub cut_off: bool,
-    /// The namespace has no other tree, if it could be had so.
+    /// The namespace began with the root alone, so that there is nothing to pivot.
     pub alone: bool,
 }
 
@@ -106,9 +106,9 @@ impl Pivot {
         };
         fchdir(rootfs.root()).what(|| "enter the rootfs")?;
         mount::pivot_root_here().what(|| "pivot_root").map_err(|error| match error.code() {
-            Errno::EINVAL => error.hint(
-                "pivot_root works neither on an initramfs nor in a chroot that is no mount; --no-pivot is for that",
-            ),
+            Errno::EINVAL => {
+                error.hint("pivot_root does not work on an initramfs (--no-pivot is for that), nor in most chroots")
+            }
             _ => error,
         })?;
         if let Some(host) = host {

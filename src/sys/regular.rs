@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstat, makedev};
+use nix::sys::stat::{FileStat, Mode, fstat, lstat, makedev};
 use nix::unistd::ftruncate;
 
 use super::fd::CWD;
@@ -84,7 +84,7 @@ pub fn create(path: &(impl NixPath + ?Sized)) -> Result<File, Unreadable> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_NOFOLLOW;
     let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = openat(CWD, path, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| match errno {
-        Errno::ELOOP => Unreadable::Link,
+        Errno::ELOOP if is_link(path) => Unreadable::Link,
         errno => errno.into(),
     })?;
     let stat = fstat(&file)?;
@@ -98,6 +98,11 @@ pub fn create(path: &(impl NixPath + ?Sized)) -> Result<File, Unreadable> {
     }
     ftruncate(&file, 0)?;
     Ok(file.into())
+}
+
+/// Whether its last part is one.
+fn is_link(path: &(impl NixPath + ?Sized)) -> bool {
+    lstat(path).is_ok_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFLNK)
 }
 
 #[cfg(test)]
