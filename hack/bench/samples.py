@@ -28,19 +28,18 @@ SYSTEM_CALLS = {
     "directories, nodes and links: mkdir(2), rmdir(2), mknod(2), symlink(2), unlink(2), and their `at` forms":
         "mkdir mkdirat rmdir unlink unlinkat mknod mknodat symlink symlinkat link linkat rename renameat renameat2",
     "looks: access(2), stat(2), statfs(2), readlink(2), getdents64(2)":
-        "access faccessat faccessat2 stat newstat lstat newlstat fstat newfstat newfstatat statx statfs fstatfs "
+        "access faccessat faccessat2 chdir fchdir chroot stat newstat lstat newlstat fstat newfstat newfstatat statx statfs fstatfs "
         "readlink readlinkat getdents64 name_to_handle_at",
     "read(2), write(2)": "read write pread64 pwrite64 readv writev preadv pwritev sendfile copy_file_range",
     "identity: capset(2), prctl(2), setresuid(2), keyctl(2), seccomp(2) and the like":
         "capset capget prctl setuid setgid setresuid setresgid setgroups getuid geteuid getgid getegid keyctl add_key seccomp setsid "
-        "setpgid umask prlimit64 sched_setaffinity sched_getaffinity chdir fchdir chroot personality sethostname setdomainname "
-        "rt_sigaction rt_sigprocmask sigaltstack",
+        "setpgid umask prlimit64 sched_setaffinity sched_getaffinity personality sethostname setdomainname",
     "memory: mmap(2), munmap(2), mprotect(2), brk(2)": "mmap mmap_pgoff vm_mmap_pgoff munmap mprotect mremap brk madvise memfd_create ftruncate",
     "sockets, pipes and descriptors: socket(2), ioctl(2), fcntl(2), pipe2(2), poll(2)":
         "socket socketpair bind connect sendto recvfrom sendmsg recvmsg ioctl fcntl pipe2 pipe poll ppoll dup dup2 dup3 eventfd2 "
         "setsockopt getsockname epoll_create1 epoll_ctl epoll_wait signalfd4",
-    "signals and waits: kill(2), pidfd_open(2), waitid(2), futex(2)":
-        "kill tgkill tkill pidfd_open pidfd_send_signal pidfd_getfd wait4 kernel_wait4 waitid futex rt_sigtimedwait rt_sigsuspend pause nanosleep "
+    "signals and waits: rt_sigaction(2), kill(2), pidfd_open(2), waitid(2), futex(2)":
+        "kill tgkill tkill rt_sigaction rt_sigprocmask sigaltstack pidfd_open pidfd_send_signal pidfd_getfd wait4 kernel_wait4 waitid futex rt_sigtimedwait rt_sigsuspend pause nanosleep "
         "clock_nanosleep",
     "the end of processes: exit_group(2)": "exit exit_group do_exit do_group_exit",
     "entering and leaving the kernel": "entry",

@@ -20,12 +20,12 @@ SUBJECTS = {
     "other steps, and the channel of parent and init": r"ferrun::(?:launch|process|seccomp|resctrl)",
     "the command line": r"clap_builder|ferrun::cli",
     "reading JSON": r"serde_|zmij|itoa",
-    "wrappers of system calls": r"ferrun::sys|\bnix::|std::(?:sys|fs|os|io)",
+    "system calls of the libraries, and the rest of the C library": r"ferrun::sys|\bnix::|std::(?:sys|fs|os|io)",
 }
 NAMES = re.compile("|".join(f"({pattern})" for pattern in SUBJECTS.values()))
 # A sample at the end of a system call, where interrupts are off, counts for the instruction behind it.
-C_LIBRARY = "wrappers of system calls"
-GENERIC = "code of the standard library that several share"
+C_LIBRARY = "system calls of the libraries, and the rest of the C library"
+GENERIC = "other libraries, and code that several share"
 
 
 def subject_of(function):
@@ -39,7 +39,8 @@ class Symbols:
         self.paths = {str(Path(binary).resolve()), "/"}  # the second execution's: the root of a detached mount
         if text_of(binary) != text_of(unstripped):
             raise SystemExit(f"profile: --symbols: {unstripped} and {binary} are not the same build")
-        lines = subprocess.run(["nm", "--demangle", unstripped], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout.splitlines()
+        quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        lines = subprocess.run(["nm", "--demangle", unstripped], text=True, check=True, **quiet).stdout.splitlines()
         symbols = {}
         for line in lines:
             address, kind, name = line[:16], line[17:18], line[19:]
