@@ -27,13 +27,13 @@ struct Most {
 }
 
 const MOST: &[Most] = &[
-    Most { command: "version", calls: [10, 10], faults: 82 },
-    Most { command: "run", calls: [592, 520], faults: 138 },
+    Most { command: "version", calls: [10, 10], faults: 80 },
+    Most { command: "run", calls: [592, 520], faults: 136 },
     Most { command: "create", calls: [146, 106], faults: 76 },
-    Most { command: "start", calls: [82, 74], faults: 50 },
-    Most { command: "delete", calls: [94, 42], faults: 52 },
-    Most { command: "exec", calls: [352, 325], faults: 150 },
-    Most { command: "state", calls: [38, 40], faults: 46 },
+    Most { command: "start", calls: [80, 74], faults: 50 },
+    Most { command: "delete", calls: [82, 42], faults: 49 },
+    Most { command: "exec", calls: [345, 325], faults: 150 },
+    Most { command: "state", calls: [38, 40], faults: 44 },
     Most { command: "kill", calls: [66, 48], faults: 46 },
 ];
 
