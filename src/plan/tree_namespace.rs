@@ -26,7 +26,7 @@ pub(super) enum Beginning {
 }
 
 impl Compiler<'_> {
-    /// Decides how it begins, as far as host and config say. What needs the host's tree between the first mount and the new root is
+    /// Decides how it begins, as far as host and config say. What needs the host's tree before the new root is
     /// left to a copy of it: the hooks that are promised to run before pivot_root(2), paths that a file system resolves
     /// itself, a root that is shared with the host or moved. So is a user namespace: it may mount no proc and no sysfs where
     /// no other shows all of it (mount_too_revealing() of the kernel), and the namespace begins with none.
