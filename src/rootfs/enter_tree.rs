@@ -112,6 +112,7 @@ impl EnterTree {
 fn open_source(path: &CStr, recursive: bool, root: &[u8]) -> nix::Result<OwnedFd> {
     let plain = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC);
     openat2(CWD, path, plain.resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS)).map(drop)?;
+    // Once more, since open_tree(2) mounts what is mounted on demand, and O_PATH does not.
     let place = mount::open_tree(CWD, path, 0)?;
     let at = path_of(&place)?;
     if at.starts_with(root) || recursive && root.starts_with(&at) {
